@@ -1,0 +1,174 @@
+"""One Delta table in an object store: open a version, query it, commit as a compare-and-swap. Only `job.index` uses it.
+
+What was learnt by trying deltalake 1.6.6, and is kept here:
+
+- ``to_pyarrow_table`` and its kin abort the interpreter at exit; `QueryBuilder` does not.
+- With ``max_commit_retries=0`` a commit succeeds only on top of the very version its handle has read. With the default,
+  delta-rs' conflict rules decide, and let a stale overwrite after an append through.
+- Log and file retention are set explicitly and long: only ``gc`` removes anything.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from job.errors import ConfigurationError, OutputError
+
+if TYPE_CHECKING:
+    from job.store import Store
+
+T = TypeVar("T")
+
+_FOREVER = "interval 36500 days"
+_CONFIGURATION = {
+    "delta.logRetentionDuration": _FOREVER,
+    "delta.deletedFileRetentionDuration": _FOREVER,
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.checkpointInterval": "10",
+}
+_ATTEMPTS = 50
+FEW_KEYS = 500  # up to this many keys are looked up by predicate, more by reading the column
+_FAILURES = (DeltaError, OSError)
+
+HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+
+
+class Table:
+    """The Delta table below ``name`` of a store; holds no handle, so that every use sees the newest version."""
+
+    def __init__(self, store: Store, name: str, schema: pa.Schema) -> None:
+        self._store = store
+        self._name = name
+        self._schema = schema
+        self.where = f"{store.uri}/{name}"
+
+    def open(self, at: int | None = None) -> DeltaTable | None:
+        """The current version, or version ``at``; None while there is no table."""
+        uri, options = self._store.child(self._name).delta()
+        try:
+            return DeltaTable(uri, version=at, storage_options=options)
+        except TableNotFoundError:
+            if at is None:
+                return None
+            raise self._no_version(at) from None
+        except _FAILURES as error:
+            if at is not None and isinstance(error, DeltaError):
+                raise self._no_version(at) from error
+            raise self._broken(error) from error
+
+    def create(self) -> DeltaTable:
+        """The current version; makes the empty table if there is none, whoever else is doing so too."""
+        if (table := self.open()) is not None:
+            return table
+        uri, options = self._store.child(self._name).delta()
+        try:
+            return DeltaTable.create(
+                uri,
+                self._schema,
+                configuration=_CONFIGURATION,
+                storage_options=options,
+                commit_properties=commit({}, {"operation": "create"}),
+            )
+        except _FAILURES as error:
+            if (table := self.open()) is not None:  # another run made it first
+                return table
+            raise self._broken(error) from error
+
+    def query(self, table: DeltaTable, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
+        """Columns of one version, all rows or those of some keys, in no particular order."""
+        wanted = list(columns)
+        if keys is not None and "key" not in wanted:
+            wanted.append("key")
+        # Strings come back as string views otherwise, which older pyarrow cannot cast.
+        chosen = ", ".join(
+            f'arrow_cast("{name}", \'Utf8\') AS "{name}"'
+            if self._schema.field(name).type == pa.string()
+            else f'"{name}"'
+            for name in wanted
+        )
+        where = ""
+        if keys is not None and len(keys) <= FEW_KEYS:
+            if not keys:
+                return pa.schema([self._schema.field(name) for name in columns]).empty_table()
+            where = ' WHERE "key" IN (' + ", ".join("'" + key.replace("'", "''") + "'" for key in keys) + ")"
+        try:
+            found = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {chosen} FROM t{where}"))
+        except _FAILURES as error:
+            raise self._broken(error) from error
+        if keys is not None and not where:
+            found = found.filter(pc.is_in(found.column("key"), value_set=pa.array(keys, pa.string())))
+        return found.select(list(columns)).cast(pa.schema([self._schema.field(name) for name in columns]))
+
+    def restore(self, table: DeltaTable, version: int, properties: CommitProperties) -> None:
+        """A new version with the rows of an older one.
+
+        Raises
+        ------
+        ConfigurationError
+            Files of that version have been removed.
+        """
+        try:
+            table.restore(version, commit_properties=properties, post_commithook_properties=HOOKS)
+        except CommitFailedError:
+            raise
+        except DeltaError as error:
+            raise self._no_version(version) from error
+
+    def retried(self, attempt: Callable[[DeltaTable], T]) -> T:
+        """Run ``attempt`` on the newest version until its commit is the next one.
+
+        ``attempt`` must find out by itself whether an earlier try, whose answer was lost, has in fact succeeded.
+        """
+        last: Exception | None = None
+        for count in range(_ATTEMPTS):
+            if count:
+                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**count)))
+            try:
+                return attempt(self.create())
+            except CommitFailedError as error:
+                last = error
+            except _FAILURES as error:
+                if count >= 4:
+                    raise self._broken(error) from error
+                last = error
+        raise OutputError(
+            f"could not publish to {self.where}: {_ATTEMPTS} times another writer was first ({last})",
+            hint="Wait until its other runs have ended, then run again: finished partitions are taken over.",
+        )
+
+    def _no_version(self, at: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.where} has no version {at}, or it is no longer kept",
+            hint="`manyfit history` lists the versions.",
+        )
+
+    def _broken(self, error: Exception) -> OutputError:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return OutputError(
+            f"cannot use the table at {self.where}: {first}", hint="Check that the output storage can be reached."
+        )
+
+
+def commit(marks: Mapping[str, int], about: Mapping[str, str | int]) -> CommitProperties:
+    """Properties of a commit that succeeds on its own version or not at all.
+
+    Parameters
+    ----------
+    marks
+        Application transactions: name to number, part of every version from this one on.
+    about
+        Kept in the commit's own record, under ``manyfit.``.
+    """
+    return CommitProperties(
+        custom_metadata={f"manyfit.{name}": str(value) for name, value in about.items()},
+        max_commit_retries=0,
+        app_transactions=[Transaction(name, number) for name, number in marks.items()],
+    )

@@ -1,0 +1,76 @@
+"""What became of a release or a rollback, and the versions of a set as its commits tell them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What became of one release."""
+
+    version: int | None
+    """the version that holds it; None when nothing was ever published"""
+    applied: int = 0
+    """rows that changed the table"""
+    superseded: tuple[str, ...] = ()
+    """keys refused because a newer listing, a rollback or a retirement came first"""
+    already: bool = False
+    """this run had been released before: nothing was done now"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """What a rollback, or its resumption, made."""
+
+    version: int
+    """the new version"""
+    restored: int | None = None
+    """the older version whose rows it has"""
+    held: bool = False
+    """runs refuse until ``rollback --resume``"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionInfo:
+    """One commit."""
+
+    version: int
+    """counts up from 0, which is the empty table"""
+    at: datetime
+    """when it was committed, by the writer's clock"""
+    operation: str
+    """create, release, retire, rollback or resume"""
+    run: str | None = None
+    """the run that made it"""
+    inserted: int = 0
+    """rows new in this version"""
+    updated: int = 0
+    """rows changed in this version"""
+    removed: int = 0
+    """rows that left in this version"""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """what the run said about itself"""
+
+
+_OPERATIONS = {"CREATE TABLE": "create", "MERGE": "release", "RESTORE": "rollback", "WRITE": "resume"}
+
+
+def version_info(entry: Mapping[str, Any]) -> VersionInfo:
+    """One entry of a Delta table's history."""
+    own = {name.removeprefix("manyfit."): value for name, value in entry.items() if name.startswith("manyfit.")}
+    metrics = entry.get("operationMetrics", {})
+    operation = own.pop("operation", _OPERATIONS.get(entry["operation"], entry["operation"].lower()))
+    return VersionInfo(
+        version=entry["version"],
+        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+        operation=operation,
+        run=own.pop("run", None),
+        inserted=int(metrics.get("num_target_rows_inserted", 0)),
+        updated=int(metrics.get("num_target_rows_updated", 0)),
+        removed=int(metrics.get("num_target_rows_deleted", 0)),
+        metadata=own,
+    )

@@ -1,0 +1,315 @@
+"""The published table: one row per key, in a Delta table at ``<output>/index``; a release is one atomic commit.
+
+`job.run` reads it to plan and releases into it; `ModelSet`, ``models``, ``show``, ``history``, ``rollback``,
+``retire``, ``verify`` and ``gc`` read it. It never touches a model file.
+
+How a run publishes: only the keys for which something changed are handed over, as one `CHANGES` table; `job.row`
+tells the columns and the four actions (put, touch, gone, retire)::
+
+    rows = index.changes([{"key": "Rwanda", "action": "put", "state": "live", "listed_at": at, "digest": digest, ...},
+                          {"key": "Zaire", "action": "gone", "listed_at": at}])
+    released = Index(store).release(rows, run=run_id, complete=listing_was_unfiltered, metadata={"trained": "142"})
+    released.version, released.applied, released.superseded
+
+A run in which nothing changed commits nothing and gets the current version.
+
+Each commit is a compare-and-swap on the version it was computed from. A conflict, or an answer that was lost, is met by
+reading again: is the run's id among the table's application transactions? Then it is done; else it is merged anew. The
+number of that transaction is the version which the run made. Holds and fences are application transactions too, and so
+part of every version.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.delta import FEW_KEYS, HOOKS, Table, commit
+from job.errors import ConfigurationError, HeldError
+from job.history import Release, Rollback, VersionInfo, version_info
+from job.row import (
+    CHANGES,
+    FAILED,
+    GONE,
+    LIVE,
+    PUT,
+    RETIRE,
+    ROW,
+    SKIPPED,
+    STALE,
+    TOUCH,
+    Decision,
+    Fences,
+    changes,
+    checked,
+    decide,
+    merge,
+    micros,
+)
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from job.store import Store
+
+__all__ = [
+    "CHANGES",
+    "FAILED",
+    "GONE",
+    "LIVE",
+    "PUT",
+    "RETIRE",
+    "ROW",
+    "SKIPPED",
+    "STALE",
+    "TOUCH",
+    "Index",
+    "Release",
+    "Rollback",
+    "VersionInfo",
+    "changes",
+]
+
+_FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
+
+
+class Index:
+    """The table of one output.
+
+    Parameters
+    ----------
+    store
+        The output's root.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._table = Table(store, "index", ROW)
+
+    # ---- reading
+
+    def version(self) -> int | None:
+        """The current version; None while nothing has been published."""
+        table = self._table.open()
+        return (table.version() or None) if table is not None else None
+
+    def read(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        at: int | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Rows of the current version or of version ``at``, in no particular order.
+
+        Parameters
+        ----------
+        columns
+            Which of `ROW`'s columns, in this order; default all.
+        at
+            A version number of `history`.
+        keys
+            Only these keys; those that are not in the table are left out without a word.
+
+        Returns
+        -------
+        pyarrow.Table
+            Empty when nothing has been published.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no version ``at``, or it has been removed by ``gc``.
+        OutputError
+            The storage cannot be read.
+        """
+        names = list(columns) if columns is not None else ROW.names
+        table = self._table.open(at)
+        if table is None:
+            return pa.schema([ROW.field(name) for name in names]).empty_table()
+        return self._table.query(table, names, keys)
+
+    def history(self, limit: int | None = None) -> list[VersionInfo]:
+        """The commits, newest first."""
+        table = self._table.open()
+        return [] if table is None else [version_info(entry) for entry in table.history(limit)]
+
+    def released(self, run: str) -> int | None:
+        """The version that this run committed; None if it never did (also when it had nothing to commit)."""
+        table = self._table.open()
+        return None if table is None else table.transaction_version(run)
+
+    def held(self) -> bool:
+        """Whether a rollback holds the output: runs refuse until `resume`."""
+        table = self._table.open()
+        return table is not None and _held(table)
+
+    def differing(self, version: int) -> int:
+        """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
+        names = ["key", "data", "recipe", "environment"]
+        now, then = _joined(self.read(columns=names)), _joined(self.read(columns=names, at=version))
+        return len(now) - int(pc.sum(pc.is_in(now, value_set=then)).as_py() or 0)
+
+    # ---- writing
+
+    def release(
+        self,
+        rows: pa.Table,
+        *,
+        run: str,
+        complete: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Release:
+        """Publish a run's changes in one commit; the module's docstring tells what the rows mean.
+
+        Parameters
+        ----------
+        rows
+            `CHANGES`, or `ROW` alone (every row is a ``put``). A key occurs once.
+        run
+            The run's id. Releasing it again does nothing and returns the version it made.
+        complete
+            The listing was unfiltered, so that keys not mentioned are confirmed as they are.
+        metadata
+            Kept with the commit, for `history`.
+
+        Raises
+        ------
+        HeldError
+            A rollback holds the output.
+        OutputError
+            The storage cannot be written, or other runs publish without pause.
+        """
+        return self._publish(checked(rows), run=run, operation="release", complete=complete, metadata=metadata)
+
+    def retire(self, keys: Iterable[str], *, run: str | None = None) -> Release:
+        """Take keys out of the set. They stay in older versions until ``gc``; held or not.
+
+        Raises
+        ------
+        ConfigurationError
+            A key is not in the table.
+        """
+        wanted = sorted(set(keys))
+        known = set(self.read(columns=["key"], keys=wanted).column("key").to_pylist())
+        if unknown := [key for key in wanted if key not in known]:
+            shown = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+            raise ConfigurationError(
+                f"{len(unknown)} of the keys to retire are not published: {shown}",
+                hint="`manyfit models` lists the published keys; nothing was retired.",
+            )
+        now = self._store.now()
+        name = run or f"retire-{now:%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
+        rows = changes({"key": key, "listed_at": now, "action": RETIRE} for key in wanted)
+        return self._publish(rows, run=name, operation="retire")
+
+    def rollback(self, version: int, *, hold: bool = False) -> Rollback:
+        """Go back: a new version with exactly the rows of an older one. Nothing is lost; it can be rolled back too.
+
+        Runs that listed their input before this moment are superseded; with ``hold``, none publishes until `resume`.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such version, it is the current one, or ``gc`` has removed it.
+        """
+        fence = micros(self._store.now())
+
+        def attempt(table: DeltaTable) -> Rollback:
+            current = table.version()
+            if not 1 <= version < current:
+                raise ConfigurationError(
+                    f"cannot roll back to version {version}: {self._table.where} is at version {current}",
+                    hint="`manyfit history` lists the versions.",
+                )
+            marks = {_FENCE: max(fence, table.transaction_version(_FENCE) or 0)}
+            if hold:
+                marks[_HOLD] = current + 1
+            self._table.restore(table, version, commit(marks, {"operation": "rollback", "restored": version}))
+            return Rollback(version=current + 1, restored=version, held=hold or _held(table))
+
+        return self._table.retried(attempt)
+
+    def resume(self) -> Rollback:
+        """Let runs publish again after ``rollback --hold``: a new version with the same rows; nothing if not held."""
+
+        def attempt(table: DeltaTable) -> Rollback:
+            number = table.version()
+            if _held(table):
+                number += 1
+                table.create_write_transaction(
+                    [],
+                    "append",
+                    ROW,
+                    commit_properties=commit({_RESUME: number}, {"operation": "resume"}),
+                    post_commithook_properties=HOOKS,
+                )
+            return Rollback(version=number)
+
+        return self._table.retried(attempt)
+
+    def _publish(
+        self,
+        rows: pa.Table,
+        *,
+        run: str,
+        operation: str,
+        complete: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Release:
+        if not rows.num_rows:
+            return Release(version=self.version())
+
+        def attempt(table: DeltaTable) -> Release:
+            base = table.version()
+            if (done := table.transaction_version(run)) is not None:
+                return self._recorded(done, rows)
+            if operation == "release" and _held(table):
+                raise HeldError(
+                    f"a rollback holds {self._table.where}: nothing is published",
+                    hint="`manyfit rollback OUTPUT --resume` ends it; what has been trained is taken over then.",
+                )
+            decision = self._decide(table, rows)
+            if not decision.effective.num_rows:
+                return Release(version=base or None, superseded=decision.superseded)
+            listed = micros(pc.max(decision.effective.column("listed_at")).as_py())
+            marks = {run: base + 1}
+            if complete:
+                marks[_FENCE] = max(listed, table.transaction_version(_FENCE) or 0)
+            if pc.any(pc.equal(decision.effective.column("action"), RETIRE)).as_py():
+                marks[_RETIRED] = max(listed, table.transaction_version(_RETIRED) or 0)
+            about = {**(metadata or {}), "operation": operation, "run": run}
+            merge(table, decision.effective, commit(marks, about))
+            return Release(version=base + 1, applied=decision.effective.num_rows, superseded=decision.superseded)
+
+        return self._table.retried(attempt)
+
+    def _recorded(self, done: int, rows: pa.Table) -> Release:
+        """What the release that made version ``done`` did, worked out again from the version before it."""
+        before = self._table.open(done - 1)
+        assert before is not None
+        decision = self._decide(before, rows)
+        return Release(version=done, applied=decision.effective.num_rows, superseded=decision.superseded, already=True)
+
+    def _decide(self, table: DeltaTable, rows: pa.Table) -> Decision:
+        """Exact, not merely likely: the commit is a compare-and-swap on this very version."""
+        keys = rows.column("key").to_pylist() if rows.num_rows <= FEW_KEYS else None
+        current = self._table.query(table, ["key", "listed_at", "gone_since"], keys)
+        fences = Fences(
+            everything=table.transaction_version(_FENCE) or 0, insertions=table.transaction_version(_RETIRED) or 0
+        )
+        return decide(rows, current, fences)
+
+
+def _held(table: DeltaTable) -> bool:
+    return (table.transaction_version(_HOLD) or 0) > (table.transaction_version(_RESUME) or 0)
+
+
+def _joined(table: pa.Table) -> pa.Array:
+    columns = [table.column(name) for name in table.column_names]
+    joined = pc.binary_join_element_wise(*columns, "\0", null_handling="replace")
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined

@@ -1,0 +1,205 @@
+"""The published row, what a release may change about it, and the rules by which changes are applied.
+
+`job.changes` makes a `CHANGES` table, `job.index` applies it. Nothing here does IO, but for `merge`, which turns the
+rules into one Delta MERGE.
+
+======== =============================================================================================================
+action   meaning; every row needs ``key`` and ``listed_at`` (the store's clock when the input was listed)
+======== =============================================================================================================
+put      a new outcome, all columns given. ``state`` is ``live`` (a new model), ``failed`` or ``skipped`` (no new
+         model). A failure over an existing model keeps that model: the row becomes ``stale`` with the new reason and
+         message, and everything else still describes the model.
+touch    the data is (again) what the row's model was made of: a new ETag over equal bytes, a key that was gone and is
+         back, a stale key whose data went back. ``data, content, source, bytes, recipe, environment`` replace the
+         row's where they are given (not null, not ""); a row with a model is ``live`` again. A failed row only
+         loses its ``gone_since``.
+gone     the complete listing no longer has the key: ``gone_since`` is set unless it is set already; the model stays.
+retire   the key leaves the table.
+======== =============================================================================================================
+
+A put or touch clears ``gone_since``. Keys that are unchanged and not marked gone are not handed over at all.
+
+An older run never brings back older models: a row is applied only if its ``listed_at`` is not older than the published
+row's. `Fences` cover what rows alone cannot tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.delta import HOOKS
+from job.errors import AccountingError
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
+
+LIVE, STALE, FAILED, SKIPPED = "live", "stale", "failed", "skipped"
+PUT, TOUCH, GONE, RETIRE = "put", "touch", "gone", "retire"
+
+_TIME = pa.timestamp("us", "UTC")
+
+ROW = pa.schema(
+    [
+        ("key", pa.string()),
+        ("state", pa.string()),
+        ("digest", pa.string()),
+        ("size", pa.int64()),
+        ("rows", pa.int64()),
+        ("metrics", pa.string()),
+        ("warnings", pa.string()),
+        ("seconds", pa.float64()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("data", pa.string()),
+        ("content", pa.string()),
+        ("recipe", pa.string()),
+        ("environment", pa.string()),
+        ("versions", pa.string()),
+        ("source", pa.string()),
+        ("bytes", pa.int64()),
+        ("run", pa.string()),
+        ("trained_at", _TIME),
+        ("listed_at", _TIME),
+        ("gone_since", _TIME),
+    ]
+)
+"""One published key. ``digest`` is null when there is no model; ``run`` and ``trained_at`` are those of the model."""
+
+CHANGES = ROW.append(pa.field("action", pa.string()))
+"""What `Index.release` takes."""
+
+_TOUCHED = ("data", "content", "source", "recipe", "environment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fences:
+    """Moments, in microseconds since the epoch, before which a listing is too old whatever the rows say."""
+
+    everything: int = 0
+    """the last complete release, which confirms also the keys that it does not mention, or the last rollback"""
+    insertions: int = 0
+    """the last retirement: a run that listed before it would put the retired key back"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Which rows of a release change a version of the table."""
+
+    effective: pa.Table
+    """`CHANGES` rows that do"""
+    superseded: tuple[str, ...]
+    """keys that are refused, sorted; the remaining rows would change nothing"""
+
+
+def changes(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """A `CHANGES` table from plain rows; columns that a row does not name are null, its action ``put``."""
+    return pa.Table.from_pylist([{"action": PUT, **row} for row in rows], schema=CHANGES)
+
+
+def checked(rows: pa.Table) -> pa.Table:
+    """The rows as `CHANGES`, refused if they cannot be published: that would be a mistake of ours."""
+    if "action" not in rows.column_names:
+        rows = rows.append_column("action", pa.repeat(pa.scalar(PUT), rows.num_rows))
+    rows = rows.select(CHANGES.names).cast(CHANGES)
+    for name in ("key", "listed_at", "action"):
+        if rows.column(name).null_count:
+            raise AccountingError(f"{rows.column(name).null_count} rows to publish have no {name}")
+    if pc.count_distinct(rows.column("key")).as_py() != rows.num_rows:
+        counts = pc.value_counts(rows.column("key").combine_chunks())
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+        raise AccountingError(f"{len(twice)} keys occur twice among the rows to publish, for example {twice[0]!r}")
+    puts = rows.filter(pc.equal(rows.column("action"), PUT))
+    live = pc.fill_null(pc.equal(puts.column("state"), LIVE), False)
+    wrong = puts.column("key").filter(pc.not_equal(live, pc.is_valid(puts.column("digest"))))
+    if len(wrong):
+        raise AccountingError(f"the row to publish of {wrong[0]} is neither live with a digest nor failed without")
+    return rows
+
+
+def decide(source: pa.Table, current: pa.Table, fences: Fences) -> Decision:
+    """Hold a release against the rows published now.
+
+    Parameters
+    ----------
+    source
+        Checked `CHANGES`.
+    current
+        Columns ``key``, ``listed_at`` and ``gone_since`` of at least the rows that have one of the source's keys.
+    fences
+        Of the same version.
+    """
+    position = pc.index_in(source.column("key"), value_set=current.column("key"))
+    absent = pc.is_null(position)
+    published = current.column("listed_at").take(position)
+    action, listed = source.column("action"), source.column("listed_at")
+
+    def is_(name: str) -> Any:
+        return pc.equal(action, name)
+
+    def before(moment: int) -> Any:
+        return pc.less(listed, pa.scalar(moment, pa.int64()).cast(_TIME))
+
+    older = pc.or_(before(fences.everything), pc.fill_null(pc.less(listed, published), False))
+    misplaced = pc.and_(absent, pc.or_(is_(TOUCH), pc.and_(is_(PUT), before(fences.insertions))))
+    refused = pc.or_(older, misplaced)
+    marked = pc.and_(is_(GONE), pc.is_valid(current.column("gone_since").take(position)))
+    idle = pc.or_(marked, pc.and_(absent, pc.or_(is_(GONE), is_(RETIRE))))
+    return Decision(
+        effective=source.filter(pc.invert(pc.or_(refused, idle))),
+        superseded=tuple(sorted(source.column("key").filter(refused).to_pylist())),
+    )
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch."""
+    return int(pa.scalar(moment, _TIME).value)
+
+
+_NEWER = "source.listed_at >= target.listed_at"
+_NO_MODEL = "target.digest IS NULL"
+
+
+def merge(table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
+    """Commit effective rows as one MERGE. `decide` has decided; the predicates say it again, as a second line."""
+    every = {name: f'source."{name}"' for name in ROW.names}
+    given = {name: f'coalesce(nullif(source."{name}", \'\'), target."{name}")' for name in _TOUCHED}
+    given["bytes"] = "coalesce(source.bytes, target.bytes)"
+    seen = {"listed_at": "source.listed_at", "gone_since": "NULL"}
+    (
+        table.merge(
+            rows,
+            'target."key" = source."key"',
+            source_alias="source",
+            target_alias="target",
+            commit_properties=properties,
+            post_commithook_properties=HOOKS,
+        )
+        .when_matched_delete(predicate=f"source.action = 'retire' AND {_NEWER}")
+        .when_matched_update(
+            {**seen, "state": "'stale'", "reason": "source.reason", "message": "source.message"},
+            predicate=f"source.action = 'put' AND source.state <> 'live' AND NOT ({_NO_MODEL}) AND {_NEWER}",
+        )
+        .when_matched_update({**every, **seen}, predicate=f"source.action = 'put' AND {_NEWER}")
+        .when_matched_update(
+            {
+                **given,
+                **seen,
+                "state": f"CASE WHEN {_NO_MODEL} THEN target.state ELSE 'live' END",
+                "reason": f"CASE WHEN {_NO_MODEL} THEN target.reason ELSE NULL END",
+                "message": f"CASE WHEN {_NO_MODEL} THEN target.message ELSE NULL END",
+            },
+            predicate=f"source.action = 'touch' AND {_NEWER}",
+        )
+        .when_matched_update(
+            {"listed_at": "source.listed_at", "gone_since": "coalesce(target.gone_since, source.listed_at)"},
+            predicate=f"source.action = 'gone' AND {_NEWER}",
+        )
+        .when_not_matched_insert(every, predicate="source.action = 'put'")
+        .execute()
+    )
