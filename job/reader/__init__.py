@@ -1,0 +1,205 @@
+"""Object bytes to one Arrow table, strictly.
+
+``read`` inflates, parses and joins the objects of one partition. Data that is damaged, cut, ragged, or not what was
+declared is a `PartitionError` with a reason; nothing is guessed or repaired. Pure: bytes in, table out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from job.errors import ConfigurationError, PartitionError, SkipPartition
+from job.reader.columnar import read_arrow, read_parquet
+from job.reader.decompress import compression, inflate
+from job.reader.json_lines import read_json
+from job.reader.schema import arrow_type, cast_declared, check_declared, concatenate
+from job.reader.text_csv import read_csv
+from job.settings import InputSettings
+
+FORMATS = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+"""The format that a name's suffix promises."""
+
+KEY_FIELD = {b"manyfit": b"key"}
+"""Metadata of a column that comes from the partition's key: no feature unless the recipe names it."""
+
+_INTEGER = re.compile(r"-?\d{1,18}")
+_NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSpec:
+    """How bytes become a table: `InputSettings`' part of it, small, hashable and picklable."""
+
+    type: str = "auto"
+    """csv, tsv, json, parquet, arrow, or auto: by the object's name"""
+    delimiter: str = ","
+    """csv"""
+    quote: str = '"'
+    """csv"""
+    encoding: str = "utf-8"
+    """csv and json"""
+    null_values: tuple[str, ...] = ("",)
+    """csv: texts that mean 'missing'"""
+    decimal: str = "."
+    """csv"""
+    max_bytes: int = 4_000_000_000
+    """cap on what an object unpacks to"""
+    max_ratio: float = 1000.0
+    """the same, as a multiple of its size"""
+    schema: tuple[tuple[str, str], ...] = ()
+    """declared columns and their types, as written"""
+
+    @classmethod
+    def from_settings(cls, settings: InputSettings) -> ReadSpec:
+        """The reading part of the settings.
+
+        Raises
+        ------
+        ConfigurationError
+            A type of the schema or the encoding does not exist, or delimiter and decimal point are one character.
+        """
+        form = settings.format
+        spec = cls(
+            type=form.type.lower(),
+            delimiter=form.delimiter,
+            quote=form.quote,
+            encoding=form.encoding,
+            null_values=tuple(form.null_values),
+            decimal=form.decimal,
+            max_bytes=form.max_bytes,
+            max_ratio=form.max_ratio,
+            schema=tuple((settings.schema_ or {}).items()),
+        )
+        _declared(spec.schema)
+        if len({spec.delimiter, spec.decimal, spec.quote}) < 3:
+            raise ConfigurationError("input.format: delimiter, decimal and quote must be three different characters")
+        try:
+            "".encode(spec.encoding)
+        except LookupError:
+            raise ConfigurationError(f"input.format.encoding: no encoding is called {spec.encoding!r}") from None
+        if settings.reader == "direct" and spec.type not in ("auto", *FORMATS.values()):
+            raise ConfigurationError(
+                f"input.format.type: {spec.type!r} is not one of csv, tsv, json, parquet, arrow, auto",
+                hint="Other formats can be read by Spark: set input.reader: spark.",
+            )
+        return spec
+
+
+def read(
+    blobs: Sequence[tuple[str, Any]],
+    spec: ReadSpec,
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    needed: Collection[str] | None = None,
+) -> pa.Table:
+    """The objects of one partition as one table.
+
+    Parameters
+    ----------
+    blobs
+        Name and bytes (any buffer) of each object, in the order the rows shall have.
+    spec
+        How to read them.
+    columns
+        Columns from the path (hive), added unless the files have them: int64 or float64 where the text is such a
+        number, else string.
+    needed
+        Decode only these columns (see ``Recipe.columns``); all headers are checked as a whole nevertheless.
+
+    Raises
+    ------
+    PartitionError
+        With a reason of `job.outcome.REASONS`.
+    SkipPartition
+        ``empty``: no object holds any data, not even a header.
+    """
+    tables = []
+    for name, data in blobs:
+        table = _read_one(name, data, spec, needed)
+        if table is not None:
+            tables.append((name, table))
+    if not tables:
+        raise SkipPartition("empty", "there is no data: " + ", ".join(name for name, _ in blobs[:3]))
+    table = tables[0][1] if len(tables) == 1 else concatenate(tables)
+    return add_columns(table, columns) if columns else table
+
+
+def add_columns(table: pa.Table, columns: Mapping[str, str | None]) -> pa.Table:
+    """The table with the path's columns, marked as such (`KEY_FIELD`), unless it has them."""
+    for name, text in columns.items():
+        if name in table.column_names:
+            continue
+        value: int | float | str | None = text
+        kind = pa.string()
+        if text is not None and _INTEGER.fullmatch(text):
+            value, kind = int(text), pa.int64()
+        elif text is not None and _NUMBER.fullmatch(text):
+            value, kind = float(text), pa.float64()
+        column = pa.repeat(pa.scalar(value, kind), table.num_rows)
+        table = table.append_column(pa.field(name, kind, metadata=KEY_FIELD), column)
+    return table
+
+
+def _read_one(name: str, data: Any, spec: ReadSpec, needed: Collection[str] | None) -> pa.Table | None:
+    if not memoryview(data).nbytes:
+        return None
+    kind, codec = _kind(name, spec.type)
+    if codec:
+        data = inflate(name, data, codec, max_bytes=spec.max_bytes, max_ratio=spec.max_ratio)
+        if not len(data):
+            return None
+    declared = _declared(spec.schema)
+    if kind in ("csv", "tsv"):
+        delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
+        return read_csv(name, data, spec, delimiter, needed, declared)
+    if declared:
+        needed = None  # the whole schema was declared: the whole is checked
+    if kind == "json":
+        table = read_json(name, data, spec.encoding)
+    elif kind == "parquet":
+        table = read_parquet(name, data, needed, spec.max_bytes)
+    else:
+        table = read_arrow(name, data, needed, spec.max_bytes)
+    if declared and table is not None:
+        check_declared(name, table.column_names, declared, None)
+        table = cast_declared(name, table, declared)
+    return table
+
+
+@lru_cache(maxsize=4096)
+def _kind(name: str, declared: str) -> tuple[str, str | None]:
+    codec, stem = compression(name)
+    lower = stem.lower()
+    by_name = next((kind for suffix, kind in FORMATS.items() if lower.endswith(suffix)), None)
+    if declared != "auto":
+        return declared, codec
+    if by_name is None:
+        raise PartitionError(
+            "unsupported_format",
+            f"{name}: the format cannot be told from the name",
+            hint="Name it: input.format.type: csv, json, parquet or arrow.",
+        )
+    return by_name, codec
+
+
+@lru_cache(maxsize=64)
+def _declared(schema: tuple[tuple[str, str], ...]) -> dict[str, pa.DataType]:
+    return {column: arrow_type(column, name) for column, name in schema}

@@ -1,0 +1,167 @@
+"""Compressed bytes to plain bytes, with the caps checked while inflating.
+
+Damage, a cut and trailing garbage are errors: a multi-member gzip file whose tail is not gzip would otherwise read as a
+shorter file. What cannot be seen from the bytes is a cut exactly between two members; the object's size and ETag guard
+against that one.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from job.errors import PartitionError
+
+SUFFIXES = {
+    ".gz": "gzip",
+    ".gzip": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".bz2": "bz2",
+    ".lz4": "lz4",
+    ".xz": "xz",
+    ".snappy": "snappy",
+}
+"""The compression that a name's suffix promises."""
+
+MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh91AY&SY": "bz2",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+}
+"""First bytes of compressed data, to tell why something that should be text is not."""
+
+_CHUNK = 1 << 20
+
+
+def compression(name: str) -> tuple[str | None, str]:
+    """The compression by the object's name, and the name without its suffix."""
+    lower = name.lower()
+    for suffix, codec in SUFFIXES.items():
+        if lower.endswith(suffix):
+            return codec, name[: -len(suffix)]
+    return None, name
+
+
+def looks_compressed(data: Any) -> str | None:
+    """The compression whose magic number the data starts with."""
+    head = bytes(memoryview(data)[:10])
+    return next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
+
+
+def inflate(name: str, data: Any, codec: str, *, max_bytes: int, max_ratio: float) -> Any:
+    """The plain bytes of ``data``.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    data
+        Any buffer.
+    codec
+        One of the values of `SUFFIXES`.
+    max_bytes, max_ratio
+        More output than this, absolute or as a multiple of the input, ends the reading at once.
+
+    Raises
+    ------
+    PartitionError
+        ``corrupt_compression``, ``decompression_limit``, ``unsupported_format``.
+    """
+    size = memoryview(data).nbytes
+    limit = min(max_bytes, int(max_ratio * size))
+    try:
+        if codec == "gzip":
+            plain: Any = _gunzip(data, limit)
+        elif codec == "xz":
+            plain = _join(_unxz(data), limit)
+        elif codec == "snappy":
+            raise PartitionError(
+                "unsupported_format",
+                f"{name}: a snappy stream cannot be read",
+                hint="Store it as gzip or zstd; parquet files may use snappy inside.",
+            )
+        else:
+            plain = _join(_stream(data, codec), limit)
+    except (zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        what = "is cut short" if "truncated" in str(error).lower() else "is damaged"
+        found = looks_compressed(data)
+        hint = f"Its first bytes look like {found}, not {codec}." if found not in (codec, None) else ""
+        if found is None:
+            hint = f"Its first bytes are not those of {codec}: is it compressed at all?"
+        message = f"{name}: the {codec} data {what} ({_first_line(error)})"
+        raise PartitionError("corrupt_compression", message, hint=hint) from error
+    if plain is None:
+        cap = f"{max_bytes} bytes" if limit == max_bytes else f"{max_ratio:g} times its size of {size} bytes"
+        raise PartitionError(
+            "decompression_limit",
+            f"{name}: unpacks to more than {cap}",
+            hint="If that is right, raise input.format.max_bytes or input.format.max_ratio.",
+        )
+    return plain
+
+
+def _gunzip(data: Any, limit: int) -> bytes | None:
+    inflater = zlib.decompressobj(31)
+    plain = inflater.decompress(data, limit + 1)
+    if inflater.eof and not inflater.unused_data and len(plain) <= limit:
+        return plain  # one member, the common case: no copy
+    parts = [plain]
+    total = len(plain)
+    while True:
+        if total > limit:
+            return None
+        if not inflater.eof:
+            raise EOFError("truncated: the end of a gzip member is missing")
+        rest = inflater.unused_data
+        if not rest:
+            return b"".join(parts)
+        if rest[:2] != b"\x1f\x8b"[: len(rest)]:
+            raise OSError(f"{len(rest)} bytes that are not gzip follow the data")
+        inflater = zlib.decompressobj(31)
+        parts.append(inflater.decompress(rest, limit + 1 - total))
+        total += len(parts[-1])
+
+
+def _unxz(data: Any) -> Iterator[bytes]:
+    rest: Any = data
+    while True:
+        inflater = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+        piece = inflater.decompress(rest, _CHUNK)
+        while True:
+            yield piece
+            if inflater.eof:
+                break
+            if inflater.needs_input:
+                raise EOFError("truncated: the end of the xz stream is missing")
+            piece = inflater.decompress(b"", _CHUNK)
+        rest = inflater.unused_data
+        if not rest:
+            return
+
+
+def _stream(data: Any, codec: str) -> Iterator[bytes]:
+    with pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(data)), codec) as stream:
+        while piece := stream.read(_CHUNK):
+            yield piece
+
+
+def _join(pieces: Iterator[bytes], limit: int) -> bytes | None:
+    parts, total = [], 0
+    for piece in pieces:
+        total += len(piece)
+        if total > limit:
+            return None
+        parts.append(piece)
+    return b"".join(parts)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,149 @@
+"""Column names and types: what must agree between a declared schema, a header, and the files of one key."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from job.errors import ConfigurationError, PartitionError
+
+_TYPES = {
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "float": pa.float64(),
+    "double": pa.float64(),
+    "int": pa.int64(),
+    "str": pa.string(),
+    "text": pa.string(),
+    "category": pa.string(),
+}
+
+
+def arrow_type(column: str, name: str) -> pa.DataType:
+    """The Arrow type a setting names: Arrow's own aliases and a few that people expect.
+
+    Raises
+    ------
+    ConfigurationError
+        No such type.
+    """
+    try:
+        return _TYPES[name] if name in _TYPES else pa.type_for_alias(name)
+    except ValueError:
+        raise ConfigurationError(
+            f"input.schema.{column}: no type is called {name!r}",
+            hint="Types: int64, float64, string, bool, date32, timestamp, or any alias of pyarrow.",
+        ) from None
+
+
+def check_duplicates(name: str, columns: Sequence[str]) -> None:
+    """Raise ``duplicate_column`` if a column name occurs twice."""
+    if len(set(columns)) < len(columns):
+        twice = [repr(column) for column, count in Counter(columns).items() if count > 1]
+        message = f"{name}: column {', '.join(twice)} occurs more than once in the header"
+        raise PartitionError("duplicate_column", message, hint="Column names must differ.")
+
+
+def check_declared(
+    name: str, columns: Sequence[str], declared: Mapping[str, pa.DataType], delimiter: str | None
+) -> None:
+    """Raise ``schema_mismatch`` unless the columns are exactly the declared ones, in any order."""
+    if set(columns) == set(declared):
+        return
+    missing = [repr(each) for each in declared if each not in columns]
+    extra = [repr(each) for each in columns if each not in declared]
+    parts = [f"missing {', '.join(missing)}"] if missing else []
+    parts += [f"not declared {', '.join(extra)}"] if extra else []
+    message = f"{name}: the columns are not those of input.schema: {'; '.join(parts)}"
+    raise PartitionError("schema_mismatch", message, hint=delimiter_hint(columns, delimiter))
+
+
+def delimiter_hint(columns: Sequence[str], delimiter: str | None = None) -> str:
+    """Why a header of one column may be wrong, or an empty text."""
+    if len(columns) == 1:
+        for mark, word in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), (",", "','")):
+            if mark != delimiter and mark in columns[0]:
+                return f"The header is one column that holds {word}: is input.format.delimiter right?"
+    return ""
+
+
+def cast_declared(name: str, table: pa.Table, declared: Mapping[str, pa.DataType]) -> pa.Table:
+    """The table with the declared types, losslessly; else ``schema_mismatch``."""
+    for number, field in enumerate(table.schema):
+        wanted = declared.get(field.name)
+        if wanted is None or field.type == wanted:
+            continue
+        try:
+            column = table.column(number).cast(wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            message = (
+                f"{name}: column {field.name!r} is {field.type}, and not all of it is {wanted}, as input.schema says"
+            )
+            raise PartitionError("schema_mismatch", message) from None
+        table = table.set_column(number, pa.field(field.name, wanted), column)
+    return table
+
+
+def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
+    """The files of one key as one table; names must agree, and types up to what inference may widen.
+
+    Raises
+    ------
+    PartitionError
+        ``schema_mismatch``, naming both files and the columns.
+    """
+    first_name, first = tables[0]
+    names = first.column_names
+    aligned = [first]
+    for name, table in tables[1:]:
+        if set(table.column_names) != set(names):
+            lost = [repr(each) for each in names if each not in table.column_names]
+            new = [repr(each) for each in table.column_names if each not in names]
+            parts = [f"{name} lacks {', '.join(lost)}"] if lost else []
+            parts += [f"{first_name} lacks {', '.join(new)}"] if new else []
+            raise PartitionError("schema_mismatch", f"the files of this key differ: {'; '.join(parts)}")
+        aligned.append(table.select(names))
+    columns = []
+    for number, column in enumerate(names):
+        wanted = first.schema.field(number).type
+        for (name, _), table in zip(tables[1:], aligned[1:], strict=True):
+            found = table.schema.field(number).type
+            wider = _wider(wanted, found)
+            if wider is None:
+                raise PartitionError(
+                    "schema_mismatch",
+                    f"the files of this key differ: {column!r} is {wanted} in {first_name} and {found} in {name}",
+                    hint="Declare input.schema if they are meant to be the same.",
+                )
+            wanted = wider
+        chunks = [table.column(number).cast(wanted) for table in aligned]
+        columns.append(pa.chunked_array([piece for chunk in chunks for piece in chunk.chunks], type=wanted))
+    return pa.table(
+        columns, schema=pa.schema([pa.field(name, col.type) for name, col in zip(names, columns, strict=True)])
+    )
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that holds both, if two readings of one column may differ so: empty or number columns."""
+    if one == other or pt.is_null(other):
+        return one
+    if pt.is_null(one):
+        return other
+    numbers = [pt.is_integer(each) or pt.is_floating(each) for each in (one, other)]
+    if all(numbers):
+        if pt.is_integer(one) and pt.is_integer(other):
+            return pa.int64()
+        return pa.float64()
+    texts = (pt.is_string, pt.is_large_string)
+    if any(check(one) for check in texts) and any(check(other) for check in texts):
+        return pa.large_string()
+    if pt.is_dictionary(one) or pt.is_dictionary(other):
+        return _wider(
+            one.value_type if pt.is_dictionary(one) else one, other.value_type if pt.is_dictionary(other) else other
+        )
+    if pt.is_timestamp(one) and pt.is_timestamp(other) and one.tz == other.tz:
+        return pa.timestamp("ns" if "ns" in (one.unit, other.unit) else "us", one.tz)
+    return None
