@@ -36,7 +36,7 @@ _CONFIGURATION = {
 }
 _ATTEMPTS = 50
 FEW_KEYS = 500  # up to this many keys are looked up by predicate, more by reading the column
-_FAILURES = (DeltaError, OSError)
+_FAILURES = (DeltaError, OSError, pa.ArrowException)
 
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
@@ -87,25 +87,24 @@ class Table:
         wanted = list(columns)
         if keys is not None and "key" not in wanted:
             wanted.append("key")
-        # Strings come back as string views otherwise, which older pyarrow cannot cast.
-        chosen = ", ".join(
-            f'arrow_cast("{name}", \'Utf8\') AS "{name}"'
-            if self._schema.field(name).type == pa.string()
-            else f'"{name}"'
-            for name in wanted
-        )
+        chosen = ", ".join(f'"{name}"' for name in wanted)
         where = ""
         if keys is not None and len(keys) <= FEW_KEYS:
             if not keys:
                 return pa.schema([self._schema.field(name) for name in columns]).empty_table()
             where = ' WHERE "key" IN (' + ", ".join("'" + key.replace("'", "''") + "'" for key in keys) + ")"
+        given = pa.schema([self._schema.field(name) for name in wanted])
+        few = pa.array(keys, pa.string()) if keys is not None and not where else None
         try:
-            found = pa.table(QueryBuilder().register("t", table).execute(f"SELECT {chosen} FROM t{where}"))
+            batches = []
+            for batch in pa.RecordBatchReader.from_stream(
+                QueryBuilder().register("t", table).execute(f"SELECT {chosen} FROM t{where}")
+            ):
+                rows = batch.cast(given)  # strings come as string views, which few of Arrow's functions know
+                batches.append(rows if few is None else rows.filter(pc.is_in(rows.column("key"), value_set=few)))
         except _FAILURES as error:
             raise self._broken(error) from error
-        if keys is not None and not where:
-            found = found.filter(pc.is_in(found.column("key"), value_set=pa.array(keys, pa.string())))
-        return found.select(list(columns)).cast(pa.schema([self._schema.field(name) for name in columns]))
+        return pa.Table.from_batches(batches, given).select(list(columns))
 
     def restore(self, table: DeltaTable, version: int, properties: CommitProperties) -> None:
         """A new version with the rows of an older one.

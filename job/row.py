@@ -9,10 +9,10 @@ action   meaning; every row needs ``key`` and ``listed_at`` (the store's clock w
 put      a new outcome, all columns given. ``state`` is ``live`` (a new model), ``failed`` or ``skipped`` (no new
          model). A failure over an existing model keeps that model: the row becomes ``stale`` with the new reason and
          message, and everything else still describes the model.
-touch    the data is (again) what the row's model was made of: a new ETag over equal bytes, a key that was gone and is
-         back, a stale key whose data went back. ``data, content, source, bytes, recipe, environment`` replace the
-         row's where they are given (not null, not ""); a row with a model is ``live`` again. A failed row only
-         loses its ``gone_since``.
+touch    with ``data``: the data is (again) what the row's model was made of, be it a new ETag over equal bytes or a
+         stale key whose data went back: ``data, content, source, bytes, recipe, environment`` replace the row's
+         where they are given (not null, not ""), and a row with a model is ``live`` again. Without ``data``: the
+         key is there, no more (it was gone and is back). A failed row only loses its ``gone_since``.
 gone     the complete listing no longer has the key: ``gone_since`` is set unless it is set already; the model stays.
 retire   the key leaves the table.
 ======== =============================================================================================================
@@ -74,6 +74,7 @@ ROW = pa.schema(
 CHANGES = ROW.append(pa.field("action", pa.string()))
 """What `Index.release` takes."""
 
+_NEVER_NULL = ("data", "recipe", "environment")
 _TOUCHED = ("data", "content", "source", "recipe", "environment")
 
 
@@ -107,6 +108,8 @@ def checked(rows: pa.Table) -> pa.Table:
     if "action" not in rows.column_names:
         rows = rows.append_column("action", pa.repeat(pa.scalar(PUT), rows.num_rows))
     rows = rows.select(CHANGES.names).cast(CHANGES)
+    for name in _NEVER_NULL:
+        rows = rows.set_column(CHANGES.get_field_index(name), CHANGES.field(name), pc.fill_null(rows.column(name), ""))
     for name in ("key", "listed_at", "action"):
         if rows.column(name).null_count:
             raise AccountingError(f"{rows.column(name).null_count} rows to publish have no {name}")
@@ -162,13 +165,18 @@ def micros(moment: datetime) -> int:
 
 
 _NEWER = "source.listed_at >= target.listed_at"
-_NO_MODEL = "target.digest IS NULL"
 
 
 def merge(table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
     """Commit effective rows as one MERGE. `decide` has decided; the predicates say it again, as a second line."""
     every = {name: f'source."{name}"' for name in ROW.names}
-    given = {name: f'coalesce(nullif(source."{name}", \'\'), target."{name}")' for name in _TOUCHED}
+    confirmed = "nullif(source.data, '') IS NOT NULL AND target.digest IS NOT NULL"
+    # A failed row keeps its empty fingerprints, or it would pass for unchanged.
+    given = {
+        name: f"CASE WHEN target.state = 'failed' THEN target.\"{name}\" "
+        f'ELSE coalesce(nullif(source."{name}", \'\'), target."{name}") END'
+        for name in _TOUCHED
+    }
     given["bytes"] = "coalesce(source.bytes, target.bytes)"
     seen = {"listed_at": "source.listed_at", "gone_since": "NULL"}
     (
@@ -183,16 +191,16 @@ def merge(table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> No
         .when_matched_delete(predicate=f"source.action = 'retire' AND {_NEWER}")
         .when_matched_update(
             {**seen, "state": "'stale'", "reason": "source.reason", "message": "source.message"},
-            predicate=f"source.action = 'put' AND source.state <> 'live' AND NOT ({_NO_MODEL}) AND {_NEWER}",
+            predicate=f"source.action = 'put' AND source.state <> 'live' AND target.digest IS NOT NULL AND {_NEWER}",
         )
         .when_matched_update({**every, **seen}, predicate=f"source.action = 'put' AND {_NEWER}")
         .when_matched_update(
             {
                 **given,
                 **seen,
-                "state": f"CASE WHEN {_NO_MODEL} THEN target.state ELSE 'live' END",
-                "reason": f"CASE WHEN {_NO_MODEL} THEN target.reason ELSE NULL END",
-                "message": f"CASE WHEN {_NO_MODEL} THEN target.message ELSE NULL END",
+                "state": f"CASE WHEN {confirmed} THEN 'live' ELSE target.state END",
+                "reason": f"CASE WHEN {confirmed} THEN NULL ELSE target.reason END",
+                "message": f"CASE WHEN {confirmed} THEN NULL ELSE target.message END",
             },
             predicate=f"source.action = 'touch' AND {_NEWER}",
         )
