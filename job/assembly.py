@@ -1,0 +1,178 @@
+"""A job put together from its settings: stores, recipe, fingerprints, index. Nothing is trained or written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import artifact, fingerprint, plan, segment, selection
+from job.errors import DeniedError, InputError, NotFoundError, OtherJobError, OutputError, StoreError
+from job.fit import Fitting
+from job.index import Index
+from job.outcome import SCHEMA
+from job.plan import Fingerprints, Plan
+from job.reader import ReadSpec
+from job.recipe import Recipe
+from job.settings import JobSettings
+from job.store import Store
+
+FORMAT = 1
+"""Version of what lies in the output."""
+IDENTITY = "manyfit.json"
+ADOPT_SECONDS = 7 * 86400.0
+"""Runs that did not finish are looked at for this long."""
+_INDEX_COLUMNS = (*plan.INDEX_COLUMNS, "gone_since")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What planning and running a job need."""
+
+    settings: JobSettings
+    input: Store
+    output: Store
+    index: Index
+    fitting: Fitting
+    fingerprints: Fingerprints
+    versions: dict[str, str]
+    """the environment card"""
+
+
+@contextmanager
+def storage(side: Literal["input", "output"], what: str) -> Iterator[None]:
+    """Turn an error of one store into that of its side: exit code 4 or 5, and one line that says what was tried."""
+    try:
+        yield
+    except StoreError as error:
+        cls = InputError if side == "input" else OutputError
+        if isinstance(error, NotFoundError):
+            hint = f"Check {side}.uri; a bucket must exist before the run."
+        elif isinstance(error, DeniedError):
+            hint = f"Check the credentials and the permissions for {side}.uri (storage.profile, AWS_* variables, role)."
+        else:
+            hint = f"Check storage.endpoint and the network, then run again: what is finished is kept."
+        raise cls(f"{what}: {error.message}", hint=error.hint or hint) from error
+
+
+def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
+    """Open the stores and check the recipe.
+
+    Parameters
+    ----------
+    settings
+        The job.
+    base
+        The folder that paths in the recipe are relative to.
+
+    Raises
+    ------
+    ConfigurationError
+        The recipe cannot be built, or a URI cannot be used.
+    """
+    recipe = Recipe.from_settings(settings.recipe, base=base)
+    versions = artifact.versions()
+    return Assembly(
+        settings=settings,
+        input=Store.open(settings.input.uri, settings.storage.side("input"), what="input"),
+        output=(output := Store.open(settings.output.uri, settings.storage.side("output"), what="output")),
+        index=Index(output),
+        fitting=Fitting(
+            recipe=recipe,
+            spec=ReadSpec.from_settings(settings.input, recipe),
+            artifact=settings.artifact,
+            seed=settings.run.seed,
+            on_empty=settings.input.on_empty,
+        ),
+        fingerprints=Fingerprints(
+            recipe=fingerprint.recipe_fingerprint(settings, recipe.fingerprint_part()),
+            environment=fingerprint.environment_fingerprint(settings.run.environment, versions, recipe.imports()),
+        ),
+        versions=versions,
+    )
+
+
+def identity(settings: JobSettings, input_uri: str) -> dict[str, Any]:
+    """What makes an output this job's: another name, input or layout is refused."""
+    return {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
+
+
+def check_identity(assembly: Assembly, *, create: bool) -> None:
+    """Compare the output's ``manyfit.json`` with this job, or make it.
+
+    Raises
+    ------
+    OtherJobError
+        The output belongs to another job.
+    """
+    mine = identity(assembly.settings, assembly.input.uri)
+    data = json.dumps(mine, indent=1).encode()
+    with storage("output", "the output's identity could not be read or written"):
+        if create and assembly.output.create(IDENTITY, data):
+            return
+        try:
+            theirs = json.loads(bytes(assembly.output.get(IDENTITY)))
+        except NotFoundError:
+            return
+    differing = [name for name, value in mine.items() if theirs.get(name) != value]
+    if differing:
+        said = "; ".join(f"{name} is {theirs.get(name)!r} there and {mine[name]!r} here" for name in differing)
+        raise OtherJobError(
+            f"the output {assembly.output.uri} belongs to another job: {said}",
+            hint="Give this job an output of its own, or set the job back to what the output was made with.",
+        )
+
+
+def list_input(assembly: Assembly) -> tuple[pa.Table, datetime]:
+    """All objects below ``input.uri``, and the store's clock before they were listed."""
+    uri = assembly.input.uri
+    with storage("input", f"the input {uri} cannot be listed"):
+        now = assembly.input.now()
+        return assembly.input.list(), now
+
+
+def unfinished_runs(output: Store, now: datetime) -> list[str]:
+    """Runs without a result, begun within the last days, the longest ago first."""
+    found = []
+    for run in output.prefixes("runs"):
+        if output.head(f"runs/{run}/result.json") is None:
+            try:
+                begun = json.loads(bytes(output.get(f"runs/{run}/run.json")))["started_at"]
+            except NotFoundError:
+                continue
+            if (now - datetime.fromisoformat(begun)).total_seconds() < ADOPT_SECONDS:
+                found.append((begun, run))
+    return [run for _, run in sorted(found)]
+
+
+def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
+    """Trained outcomes of runs that did not finish: their models are in the store already. Failures are never adopted."""
+    with storage("output", "unfinished runs could not be read"):
+        tables = [segment.read(assembly.output, segment.folder(run)) for run in unfinished_runs(assembly.output, now)]
+    if not tables:
+        return SCHEMA.empty_table()
+    every = pa.concat_tables(tables)
+    return every.filter(pc.equal(every["status"], "trained"))
+
+
+def make_plan(assembly: Assembly, finished: pa.Table) -> Plan:
+    """List, select and compare.
+
+    Raises
+    ------
+    InputError
+        The input cannot be listed, or has no object to train on.
+    """
+    listing, listed_at = list_input(assembly)
+    settings = assembly.settings
+    selected = selection.select(listing, settings.input, settings.run.seed)
+    with storage("output", "the published table cannot be read"):
+        index = assembly.index.read(columns=_INDEX_COLUMNS)
+    return plan.make(selected, index, finished, assembly.fingerprints, listed_at=listed_at)

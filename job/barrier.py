@@ -1,0 +1,66 @@
+"""The barrier between training and publishing: one outcome per planned key, or an error that names what is missing.
+
+Reads what lies in the store; what a task returned is a hint and is not looked at. Pure but for that reading.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import AccountingError
+from job.outcome import FAILED, SCHEMA, SKIPPED, TRAINED, UNCHANGED
+from job.plan import ADOPT, TRAIN, Fingerprints, Plan
+from job.selection import starts
+
+_RANK = {TRAINED: 0, UNCHANGED: 1, SKIPPED: 2, FAILED: 3}
+
+
+def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fingerprints) -> pa.Table:
+    """One outcome for each key that was to be trained or adopted, by a fixed rule.
+
+    Only outcomes of exactly what was planned count (data, recipe and environment agree). Of several, trained goes before
+    unchanged before skipped before failed, then the lowest digest: whichever attempt of whichever driver wrote it.
+
+    Parameters
+    ----------
+    plan
+        What was to be done.
+    outcomes
+        All segments of this run, `SCHEMA`.
+    adopted
+        Trained outcomes of runs that did not finish, `SCHEMA`.
+
+    Raises
+    ------
+    AccountingError
+        A planned key has no outcome; names the keys.
+    """
+    due = plan.keys.filter(pc.is_in(plan.keys["action"], value_set=pa.array([TRAIN, ADOPT])))
+    adopted = adopted.set_column(SCHEMA.get_field_index("adopted"), "adopted", pa.array([True] * adopted.num_rows, pa.bool_()))
+    every = pa.concat_tables([outcomes, adopted])
+    at = pc.index_in(every["key"], value_set=due["key"].combine_chunks())
+    planned = due["data"].combine_chunks().take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)
+    fits = pc.and_(
+        pc.fill_null(pc.equal(every["data"], planned), False),
+        pc.and_(
+            pc.equal(every["recipe"], fingerprints.recipe), pc.equal(every["environment"], fingerprints.environment)
+        ),
+    )
+    fitting = every.filter(fits)
+    rank = pc.index_in(fitting["status"], value_set=pa.array(list(_RANK)))
+    order = pc.sort_indices(
+        pa.table({"key": fitting["key"], "rank": rank, "digest": fitting["digest"], "adopted": fitting["adopted"]}),
+        sort_keys=[("key", "ascending"), ("rank", "ascending"), ("adopted", "ascending"), ("digest", "ascending")],
+    )
+    fitting = fitting.take(order)
+    settled = fitting.take(pa.array(starts(fitting["key"]).first))
+    if settled.num_rows != due.num_rows:
+        have = settled["key"].combine_chunks()
+        missing = due["key"].filter(pc.invert(pc.is_in(due["key"], value_set=have))).to_pylist()
+        shown = ", ".join(repr(key) for key in missing[:10]) + (" …" if len(missing) > 10 else "")
+        raise AccountingError(
+            f"{len(missing)} planned partitions have no outcome: {shown}",
+            hint="Nothing was published. Run again: what is finished is taken over. If it happens again, report it.",
+        )
+    return settled

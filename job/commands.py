@@ -1,0 +1,262 @@
+"""What each command does: put the pieces together, print, return the exit code. One function per command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import Namespace
+from datetime import UTC, datetime
+from typing import Any
+
+from job import configuration, screens
+from job.assembly import Assembly, assemble, check_identity, finished_outcomes, list_input, make_plan, storage
+from job.errors import ConfigurationError, OutputError
+from job.outcome import SCHEMA
+from job.plan import Plan
+from job.units import parse_duration
+
+
+def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configuration.Loaded]:
+    loaded = configuration.load(
+        argv_overrides=overrides, file=arguments.config, document=arguments.document, env=os.environ
+    )
+    return assemble(loaded.settings, loaded.base), loaded
+
+
+def _output(arguments: Namespace, overrides: list[str]) -> Any:
+    """The store of OUTPUT."""
+    from job.store import Store
+
+    found = configuration.load_storage(argv_overrides=overrides, env=os.environ)
+    return Store.open(arguments.output, found.side("output"), what="output")
+
+
+def _none_but(overrides: list[str]) -> None:
+    if overrides:
+        raise ConfigurationError(f"unknown argument {overrides[0]!r}", hint="`manyfit COMMAND --help` lists the arguments.")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def demo(arguments: Namespace, overrides: list[str]) -> int:
+    """The article, end to end."""
+    _none_but(overrides)
+    from job import demo
+
+    return demo.main(arguments.keep)
+
+
+def plan(arguments: Namespace, overrides: list[str]) -> int:
+    """What a run would do."""
+    assembly, _ = _job(arguments, overrides)
+    check_identity(assembly, create=False)
+    made = _planned(assembly)
+    if arguments.json:
+        _print_json(screens.plan_document(made, assembly, keys=arguments.keys))
+    else:
+        screens.plan(made, assembly, keys=arguments.keys)
+    return 0
+
+
+def _planned(assembly: Assembly) -> Plan:
+    try:
+        finished = finished_outcomes(assembly, datetime.now(UTC))
+    except OutputError as error:
+        # A folder or bucket that is not there yet has nothing unfinished; `run` will say so where it matters.
+        if error.__cause__ is None or type(error.__cause__).__name__ != "NotFoundError":
+            raise
+        finished = SCHEMA.empty_table()
+    return make_plan(assembly, finished)
+
+
+def run(arguments: Namespace, overrides: list[str]) -> int:
+    """Plan, train, upload, publish, report."""
+    from job.run import run as run_job
+
+    assembly, loaded = _job(arguments, overrides)
+    screens.settings_in_force(loaded)
+    done = run_job(assembly, loaded.to_document(defaults=False), on_plan=screens.run_begins)
+    screens.run_ends(done)
+    if arguments.json:
+        print(done.to_json())
+    return done.exit_code
+
+
+def check(arguments: Namespace, overrides: list[str]) -> int:
+    """Read the input, write to the output, train nothing."""
+    from job import admission
+
+    assembly, _ = _job(arguments, overrides)
+    listing, _ = list_input(assembly)
+    print(f"input   {assembly.input.uri}: {listing.num_rows:,} objects listed")
+    if listing.num_rows:
+        with storage("input", "the first object cannot be read"):
+            name = listing["name"][0].as_py()
+            if not name.endswith("/"):
+                assembly.input.get(name)
+                print(f"        {name!r} read")
+    single = bool(assembly.settings.storage.side("output").single_writer)
+    admitted = admission.admit(assembly.output, single_writer=single)
+    print(f"output  {assembly.output.uri}: {admitted.mode} writes, checked in {admitted.seconds:.1f} s")
+    check_identity(assembly, create=False)
+    return 0
+
+
+def status(arguments: Namespace, overrides: list[str]) -> int:
+    """Progress of a run, from outside."""
+    output = _output(arguments, overrides)
+    with storage("output", f"{output.uri} cannot be read"):
+        found = screens.read_status(output, arguments.run)
+    if arguments.json:
+        _print_json(found)
+    else:
+        screens.status(found)
+    return 0
+
+
+def models(arguments: Namespace, overrides: list[str]) -> int:
+    """The published table."""
+    from job import listing
+
+    output = _output(arguments, overrides)
+    rows = listing.read(output, at=arguments.at)
+    rows = listing.choose(
+        rows,
+        state=arguments.state,
+        match=arguments.match,
+        where=arguments.where,
+        warnings=arguments.warnings,
+        sort=arguments.sort,
+    )
+    everything = arguments.json or arguments.csv or not sys.stdout.isatty()
+    limit = arguments.limit if arguments.limit is not None else (None if everything else 50)
+    listing.write(rows, limit=limit, form="json" if arguments.json else "csv" if arguments.csv else "text")
+    return 0
+
+
+def show(arguments: Namespace, overrides: list[str]) -> int:
+    """One model."""
+    from job.models import ModelSet
+    from job.show import document, text
+
+    found = configuration.load_storage(argv_overrides=overrides, env=os.environ).side("output")
+    opened = ModelSet.open(
+        arguments.output, at=arguments.at, storage=found, allow_version_skew=arguments.allow_version_skew
+    )
+    described = document(opened, arguments.key)
+    if arguments.json:
+        _print_json(described)
+    else:
+        text(described)
+    return 0
+
+
+def verify(arguments: Namespace, overrides: list[str]) -> int:
+    """Re-read every published model."""
+    from job.errors import DamageError
+    from job.verify import verify as verify_all
+
+    output = _output(arguments, overrides)
+    public = None
+    if arguments.public_key:
+        public = _read_file(arguments.public_key)
+    found = verify_all(output, at=arguments.at, jobs=arguments.jobs, load=not arguments.no_load, public_key=public)
+    if arguments.json:
+        _print_json({"checked": found.checked, "damaged": [{"key": key, "problem": text} for key, text in found.damaged]})
+    else:
+        for key, problem in found.damaged[:50]:
+            print(f"DAMAGED {key}: {problem}")
+        how = "size and digest" if arguments.no_load else "size, digest and loadability"
+        print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged")
+    return DamageError.exit_code if found.damaged else 0
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def history(arguments: Namespace, overrides: list[str]) -> int:
+    """The versions of the set."""
+    from job.index import Index
+
+    output = _output(arguments, overrides)
+    with storage("output", f"{output.uri} cannot be read"):
+        index = Index(output)
+        versions, held = index.history(arguments.limit), index.held()
+    if arguments.json:
+        _print_json([screens.version_document(each) for each in versions])
+    else:
+        screens.history(versions, held=held)
+    return 0
+
+
+def rollback(arguments: Namespace, overrides: list[str]) -> int:
+    """Go back to an older version, or let runs publish again."""
+    from job.index import Index
+
+    output = _output(arguments, overrides)
+    index = Index(output)
+    if arguments.resume == (arguments.version is not None):
+        raise ConfigurationError("give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions.")
+    with storage("output", f"{output.uri} cannot be changed"):
+        if arguments.resume:
+            done = index.resume()
+            print(f"runs may publish again; version {done.version}")
+            return 0
+        again = index.differing(arguments.version)
+        done = index.rollback(arguments.version, hold=arguments.hold)
+    print(f"version {done.version} has the rows of version {arguments.version}")
+    if done.held:
+        print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
+    else:
+        print(f"the next run would train about {again:,} keys again; --hold keeps it from doing so")
+    return 0
+
+
+def retire(arguments: Namespace, overrides: list[str]) -> int:
+    """Take keys out of the set."""
+    from job.index import Index
+
+    output = _output(arguments, overrides)
+    with storage("output", f"{output.uri} cannot be changed"):
+        done = Index(output).retire(arguments.keys)
+    print(f"{done.applied:,} keys retired; version {done.version}")
+    return 0
+
+
+def gc(arguments: Namespace, overrides: list[str]) -> int:
+    """Remove what no kept version refers to."""
+    from job import retention
+
+    output = _output(arguments, overrides)
+    try:
+        margin = float(parse_duration(arguments.margin))
+    except ValueError as error:
+        raise ConfigurationError(f"--margin {arguments.margin!r} {error}") from None
+    with storage("output", f"{output.uri} cannot be cleaned"):
+        done = retention.gc(output, keep=arguments.keep, dry_run=not arguments.delete, margin=margin)
+    if arguments.json:
+        _print_json(screens.gc_document(done))
+    else:
+        screens.gc(done, dry_run=not arguments.delete)
+    return 0
+
+
+def settings(arguments: Namespace, overrides: list[str]) -> int:
+    """Every setting with its default."""
+    _none_but(overrides)
+    from job import schema
+
+    if arguments.json:
+        _print_json(schema.job_schema())
+    else:
+        print(schema.markdown())
+    return 0
+

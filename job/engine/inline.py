@@ -1,0 +1,31 @@
+"""The engine of one process: no Spark, no Java. For tests and for debugging a recipe (``--spark.master inline``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from job.engine import EngineReport
+from job.worker import Work, summary_row, work_on
+
+
+class InlineEngine:
+    """Runs one task after the other, here."""
+
+    def cores(self) -> int:
+        """One."""
+        return 1
+
+    def local(self) -> bool:
+        """True."""
+        return True
+
+    def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+        """Run all tasks; an error of the store ends the run."""
+        rows = []
+        for task in range(tasks):
+            rows.append(summary_row(work_on(work, task, 0, expendable=False)))
+            tick()
+        return EngineReport(summaries=tuple(rows))
+
+    def stop(self) -> None:
+        """Nothing to let go of."""

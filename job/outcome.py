@@ -1,0 +1,148 @@
+"""An outcome: what became of one partition in one attempt. One row, its Arrow schema, and the reason codes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+TRAINED, UNCHANGED, SKIPPED, FAILED = "trained", "unchanged", "skipped", "failed"
+
+REASONS: dict[str, str] = {
+    # read
+    "corrupt_compression": "the compressed data is damaged or cut short",
+    "corrupt_parquet": "the parquet or arrow file is damaged or cut short",
+    "corrupt_csv": "the csv text is damaged: an unclosed quote",
+    "bad_row": "a row has another number of fields than the header, or is not JSON",
+    "schema_mismatch": "columns are missing, unexpected, or differ between the files of one key",
+    "duplicate_column": "a column name occurs twice",
+    "encoding": "the text is not in the declared encoding",
+    "decompression_limit": "the data unpacks to more than input.format allows",
+    "unsupported_format": "the format cannot be read by this reader",
+    "input_changed": "the object was replaced between planning and reading",
+    "input_missing": "the object was deleted between planning and reading",
+    "input_denied": "the store refused to hand out this object",
+    "split_object": "Spark split this object over several tasks",
+    "unsupported_key": "the object's name cannot be addressed through this store",
+    # rows
+    "empty": "no row",
+    "too_few_rows": "fewer rows than recipe.min_rows",
+    "missing_column": "a column that the recipe names is not there",
+    "non_numeric": "a feature that must be a number is not one",
+    "missing_values": "missing values in the features",
+    "infinite_values": "infinite values in the features or the target",
+    "null_target": "missing values in the target",
+    "constant_target": "the target has one value only",
+    "bad_weight": "row weights are missing, negative or not numbers",
+    # fit
+    "fit_error": "the estimator or function raised",
+    "not_an_estimator": "the function did not return a fitted estimator",
+    "metric_error": "a metric could not be computed",
+    "artifact_error": "the model cannot be serialised and loaded back",
+    "model_too_large": "the model is larger than artifact.max_bytes",
+    # the worker
+    "timeout": "the fit took longer than run.timeout",
+    "memory_limit": "the worker needed more memory than run.memory",
+    "worker_died": "the worker process died during the fit",
+    "oom": "out of memory during the fit",
+}
+"""Reason codes of failed and skipped partitions, each with what it means. README lists them; a test compares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one partition in one attempt."""
+
+    key: str
+    """the partition's key"""
+    status: str
+    """trained, unchanged (equal bytes under a new ETag), skipped, failed"""
+    reason: str | None = None
+    """one of REASONS, for skipped and failed"""
+    message: str | None = None
+    """for a person; no values of the user's data"""
+    traceback: str | None = None
+    """for failed: kept below runs/ only"""
+    digest: str | None = None
+    """SHA-256 of the model's bytes, hex, for trained"""
+    size: int | None = None
+    """bytes of the model"""
+    rows: int | None = None
+    """rows fitted"""
+    metrics: str | None = None
+    """JSON object, metric name to number"""
+    warnings: str | None = None
+    """JSON list of texts"""
+    seconds: float | None = None
+    """of the fit"""
+    data: str = ""
+    """fingerprint of names, sizes and ETags"""
+    content: str | None = None
+    """SHA-256 of the bytes read"""
+    recipe: str = ""
+    """fingerprint of the recipe"""
+    environment: str = ""
+    """fingerprint of the environment"""
+    bytes: int | None = None
+    """bytes of the objects"""
+    source: str | None = None
+    """the object, or the folder, that was read"""
+    attempt: int = 0
+    """Spark's attempt number of the task"""
+    task: int = 0
+    """number of the task in the plan"""
+    worker: str | None = None
+    """host and process id"""
+    peak: int | None = None
+    """peak resident memory of the worker so far, bytes"""
+    finished_at: float | None = None
+    """seconds since the epoch, by the worker's clock"""
+    adopted: bool = False
+    """taken over from an unfinished run or an earlier attempt"""
+
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("traceback", pa.string()),
+        ("digest", pa.string()),
+        ("size", pa.int64()),
+        ("rows", pa.int64()),
+        ("metrics", pa.string()),
+        ("warnings", pa.string()),
+        ("seconds", pa.float64()),
+        ("data", pa.string()),
+        ("content", pa.string()),
+        ("recipe", pa.string()),
+        ("environment", pa.string()),
+        ("bytes", pa.int64()),
+        ("source", pa.string()),
+        ("attempt", pa.int32()),
+        ("task", pa.int32()),
+        ("worker", pa.string()),
+        ("peak", pa.int64()),
+        ("finished_at", pa.float64()),
+        ("adopted", pa.bool_()),
+    ]
+)
+"""Columns in the order of `Outcome`'s fields; a test compares."""
+
+_NAMES = [field.name for field in dataclasses.fields(Outcome)]
+
+
+def to_table(outcomes: Iterable[Outcome]) -> pa.Table:
+    """Outcomes as one Arrow table with `SCHEMA`."""
+    rows = list(outcomes)
+    arrays: list[Any] = [pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type) for name in _NAMES]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[Outcome]:
+    """The inverse of `to_table`."""
+    return [Outcome(**row) for row in table.select(_NAMES).to_pylist()]

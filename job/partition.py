@@ -1,0 +1,137 @@
+"""A partition: its key, the objects that belong to it, and the path its model lies at.
+
+A partition is an explicit key that *we* plan, never Spark's partition number. Pure: paths and keys in, paths and keys
+out. Keys are exact text and round-trip through the path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".snappy", ".xz")
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".txt", ".orc", ".avro")
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+_MAX_SEGMENT = 200
+_STRUCTURE = re.compile(r"[%/=\x00-\x1f\x7f]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9 ._=,+@()-]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectInfo:
+    """One object as it was listed."""
+
+    name: str
+    """path below the store's URI, exact"""
+    size: int
+    """bytes"""
+    etag: str | None
+    """the token for If-Match; in a folder made from time and size"""
+    modified: float
+    """seconds since the epoch, by the store's clock"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Partition:
+    """One planned key."""
+
+    key: str
+    """exact text; unique within a plan"""
+    objects: tuple[ObjectInfo, ...]
+    """in the order of their names"""
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    """hive: the columns the directories give, all levels; None is hive's null"""
+
+    @property
+    def size(self) -> int:
+        """Bytes, as stored."""
+        return sum(each.size for each in self.objects)
+
+
+def is_hidden(name: str) -> bool:
+    """Directory markers, ``_SUCCESS`` and its kin, and hidden files: ignored, and counted.
+
+    A segment that starts with ``_`` but holds ``=`` is a hive level of a column so named, and data.
+    """
+    if name.endswith("/") or not name:
+        return True
+    return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in name.split("/") if part)
+
+
+def object_key(name: str) -> str:
+    """The key of an object: its path less one known compression suffix and then one known format suffix.
+
+    >>> object_key("Congo, Dem. Rep..csv.gz")
+    'Congo, Dem. Rep.'
+    """
+    return _strip(_strip(name, COMPRESSIONS), FORMATS)
+
+
+def _strip(name: str, suffixes: tuple[str, ...]) -> str:
+    lower = name.lower()
+    for suffix in suffixes:
+        stem = name[: -len(suffix)]
+        if lower.endswith(suffix) and stem and not stem.endswith("/"):
+            return stem
+    return name
+
+
+def hive_columns(name: str) -> dict[str, str | None]:
+    """The ``k=v`` levels of an object's directories, values unquoted once.
+
+    >>> hive_columns("store=1/item=a%2Fb/part-0.parquet")
+    {'store': '1', 'item': 'a/b'}
+    """
+    columns: dict[str, str | None] = {}
+    for part in name.split("/")[:-1]:
+        column, equals, value = part.partition("=")
+        if equals and column:
+            columns[unquote(column)] = None if value == HIVE_NULL else unquote(value)
+    return columns
+
+
+def hive_key(columns: Mapping[str, str | None], keys: Sequence[str]) -> str:
+    """``store=1/item=2`` from the named columns, values quoted as hive does it.
+
+    Raises
+    ------
+    KeyError
+        A named level is not in the path.
+    """
+    return key_of_columns({name: columns[name] for name in keys})
+
+
+def key_of_columns(values: Mapping[str, str | None]) -> str:
+    """The key of a combination of key columns, for ``hive`` and ``columns`` alike.
+
+    Only what would change the key's structure is quoted: ``%``, ``/``, ``=`` and control characters.
+    """
+    return "/".join(f"{_quote(name)}={HIVE_NULL if value is None else _quote(value)}" for name, value in values.items())
+
+
+def _quote(text: str) -> str:
+    return _STRUCTURE.sub(lambda match: quote(match[0], safe=""), text)
+
+
+def key_path(key: str) -> str:
+    """The folder of a key's models: readable where that is safe, else ``~<sha256>``, segment by segment.
+
+    Injective: a readable segment never starts with ``~``, and a hashed one is the digest of the exact text.
+    """
+    return "/".join(_segment(part) for part in key.split("/"))
+
+
+def _segment(part: str) -> str:
+    raw = part.encode("utf-8", "surrogatepass")
+    if not part or part.startswith((".", "~", " ")) or part.endswith((" ", ".")) or len(raw) > _MAX_SEGMENT or _UNSAFE.search(part):
+        return "~" + hashlib.sha256(raw).hexdigest()
+    return part
+
+
+def model_name(key: str, digest: str) -> str:
+    """Where a model lies below the output: computed from key and digest, never stored nor read from anywhere."""
+    return f"models/{key_path(key)}/{digest}.joblib"

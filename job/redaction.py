@@ -1,0 +1,88 @@
+"""What looks like a credential: it is refused in settings and never shown, in messages and logs alike. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+HIDDEN = "(not shown: it looks like a credential)"
+MASK = "***"
+
+_NAMES = (
+    "accesskey", "accesskeyid", "accountkey", "apikey", "authorization", "clientsecret", "connectionstring",
+    "credential", "credentials", "masterkey", "oauthtoken", "passwd", "password", "passphrase", "privatekey", "pwd", "sastoken",
+    "secret", "secretaccesskey", "secretkey", "securitytoken", "sessiontoken", "sharedkey", "token",
+)  # fmt: skip
+_NAME = re.compile(r"(?:^|aws|gcp|azure|google|s3|s3a|my|minio|storage)(?:" + "|".join(_NAMES) + r")s?$")
+# Spark's own settings that name where a secret lies, instead of holding it.
+_NAMES_A_PLACE = re.compile(r"(?i)(\.file|file|path|secretkeyref\..+|\.secrets\..+)$")
+_SPARK = re.compile(
+    r"(?i)(access\.?key(\.?id)?|secret\.?(access\.?)?key|session\.?token|password|passphrase|account\.key(\..+)?|sas(\.token)?(\..+)?|"
+    r"oauth\.?token|authenticate\.secret|client\.?secret(\..+)?|private\.?key|credential|token)$"
+)
+_QUERY = (
+    r"x-amz-(?:signature|credential|security-token)|awsaccesskeyid|signature|sig|token|access_token|secret|password|key"
+)
+_TEXTS = (
+    re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
+    re.compile(r"\b(?:ghp|gho|ghs|github_pat|xox[abp])[_-]\w{16,}"),
+)
+_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/?#\s@]*):(?P<password>[^/?#\s@]*)@")
+_SIGNED = re.compile(rf"(?i)(?P<name>[?&](?:{_QUERY})=)(?P<value>[^&\s'\"]+)")
+_HEADER = re.compile(
+    r"(?i)(?P<name>authorization['\"]?\s*[:=]\s*['\"]?)(?P<value>(?:bearer|basic|aws4-hmac-sha256)\s+[^'\"\n]+|[^\s'\"]+)"
+)
+_ASSIGNED = re.compile(
+    r"(?i)(?P<name>\b[\w.-]*(?:secret[_.-]?(?:access[_.-]?)?key|access[_.-]?key(?:[_.-]?id)?|session[_.-]?token|password|"
+    r"x-amz-security-token)['\"]?\s*[:=]\s*['\"]?)(?P<value>[^\s'\",;&}]+)"
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a setting of this name would hold a credential: ``aws_secret_access_key``, ``password``, ``token``.
+
+    ``token_pattern`` or ``tokenizer`` of a text vectoriser are none.
+    """
+    return bool(_NAME.search(re.sub(r"[^a-z0-9]", "", name.lower())))
+
+
+def is_secret_spark_name(name: str) -> bool:
+    """The same for ``spark.*`` settings; one that names a file or a Kubernetes secret is none."""
+    return bool(_SPARK.search(name)) and not _NAMES_A_PLACE.search(name)
+
+
+def is_secret_text(text: str, known: Iterable[str] = ()) -> bool:
+    """Whether a value is, or holds, a credential; ``known`` are the environment's own."""
+    return (
+        any(pattern.search(text) for pattern in _TEXTS)
+        or uri_secret(text) is not None
+        or any(each in text for each in known if each)
+    )
+
+
+def uri_secret(text: str) -> str | None:
+    """What kind of credential a URI carries, or None."""
+    if _USERINFO.search(unquote(text)):
+        return "a user name and password"
+    if re.match(r"(?i)(s3[an]?|gs|https?)://[^/?#]*@", text):
+        return "a user name"
+    if "://" in text and _SIGNED.search(text):
+        return "a signature or token"
+    return None
+
+
+def redact(text: str) -> str:
+    """The text with everything that looks like a credential masked.
+
+    >>> redact("GET https://h/b?X-Amz-Signature=abc&x=1")
+    'GET https://h/b?X-Amz-Signature=***&x=1'
+    """
+    for pattern in _TEXTS:
+        text = pattern.sub(MASK, text)
+    text = _USERINFO.sub(rf"\g<scheme>{MASK}@", text)
+    for pattern in (_SIGNED, _HEADER, _ASSIGNED):
+        text = pattern.sub(rf"\g<name>{MASK}", text)
+    return text

@@ -1,0 +1,149 @@
+"""Outcome segments: what a worker has finished, made durable every two seconds. The only truth the driver reads.
+
+A segment's name says how many outcomes it holds, so progress is one listing and no read. Names are unique to the
+attempt that writes them; nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from job.errors import StoreError
+from job.outcome import FAILED, SCHEMA, Outcome, to_table
+from job.store import Store
+
+EVERY_SECONDS = 2.0
+EVERY_OUTCOMES = 512
+_NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
+
+
+def folder(run: str, plan: str = "") -> str:
+    """Where the segments of a run, or of one of its plans, lie below the output."""
+    return f"runs/{run}/segments/{plan}/" if plan else f"runs/{run}/segments/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a listing of segments says."""
+
+    done: int
+    """outcomes, an upper bound: attempts may repeat a key"""
+    failed: int
+    """outcomes that failed"""
+    segments: int
+    """number of segments"""
+
+
+def progress(names: Iterable[str]) -> Progress:
+    """Count outcomes from the names of segments alone."""
+    matches = [match for match in map(_NAME.search, names) if match]
+    return Progress(
+        done=sum(int(each[3]) for each in matches), failed=sum(int(each[4]) for each in matches), segments=len(matches)
+    )
+
+
+class SegmentWriter:
+    """Collects outcomes from several threads and puts them as segments, by count, by time and at the end.
+
+    Parameters
+    ----------
+    store
+        The output.
+    run, plan, task, attempt
+        Whose outcomes these are.
+
+    Notes
+    -----
+    A storage failure in the background is raised by the next `add` or by `close`: a task must not end well while its
+    outcomes are not durable.
+    """
+
+    def __init__(self, store: Store, *, run: str, plan: str, task: int, attempt: int) -> None:
+        self._store = store
+        self._stem = f"{folder(run, plan)}t{task:05d}-a{attempt}-{uuid.uuid4().hex[:16]}"
+        self._rows: list[Outcome] = []
+        self._lock = threading.Lock()
+        self._put = threading.Lock()
+        self._sequence = 0
+        self._error: StoreError | None = None
+        self._stop = threading.Event()
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._tick, name="segments", daemon=True)
+        self._thread.start()
+
+    def add(self, outcome: Outcome) -> None:
+        """Take one outcome; its model, if any, must be acknowledged by the store already."""
+        if self._error is not None:
+            raise self._error
+        with self._lock:
+            self._rows.append(outcome)
+            full = len(self._rows) >= EVERY_OUTCOMES
+        if full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put what is there as one segment."""
+        with self._put:
+            with self._lock:
+                rows, self._rows = self._rows, []
+                self._last = time.monotonic()
+            if not rows:
+                return
+            failed = sum(row.status == FAILED for row in rows)
+            name = f"{self._stem}-{self._sequence:04d}-n{len(rows)}-f{failed}.arrow"
+            self._sequence += 1
+            self._store.ensure(name, encode(to_table(rows)))
+
+    def close(self) -> None:
+        """Put the rest, and raise what went wrong in the background."""
+        self._stop.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        self.flush()
+
+    def abandon(self) -> None:
+        """Stop without putting: the task is about to fail anyway."""
+        self._stop.set()
+
+    def _tick(self) -> None:
+        while not self._stop.wait(0.5):
+            if self._rows and time.monotonic() - self._last >= EVERY_SECONDS:
+                try:
+                    self.flush()
+                except StoreError as error:
+                    self._error = error
+                    return
+
+
+def encode(table: pa.Table) -> bytes:
+    """An Arrow stream, compressed."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def decode(data: object) -> pa.Table:
+    """The inverse of `encode`."""
+    with pa.ipc.open_stream(pa.py_buffer(data)) as stream:
+        return stream.read_all()
+
+
+def read(store: Store, prefix: str, *, columns: list[str] | None = None, threads: int = 16) -> pa.Table:
+    """All outcomes below a folder, in one table with `SCHEMA` (or some of its columns)."""
+    names = [name for name in store.list(prefix)["name"].to_pylist() if _NAME.search(name)]
+    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    if not names:
+        return schema.empty_table()
+    with ThreadPoolExecutor(min(threads, len(names))) as pool:
+        tables = list(pool.map(lambda name: decode(store.get(name)).select(schema.names), sorted(names)))
+    return pa.concat_tables(tables)
