@@ -1,8 +1,8 @@
 """The only reader of arguments, environment and files: what the user wrote, as `JobSettings`.
 
 The command line wins over the environment, which wins over one document given as text (what the chart passes), which
-wins over a file. Sections are merged, any other value is replaced as a whole. Every mistake of every source is reported at
-once. Credentials are refused, wherever they stand, and never shown.
+wins over a file. Sections are merged, any other value is replaced as a whole. Every mistake of every source is reported
+at once. Credentials are refused, wherever they stand, and never shown.
 """
 
 from __future__ import annotations

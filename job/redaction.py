@@ -11,7 +11,8 @@ MASK = "***"
 
 _NAMES = (
     "accesskey", "accesskeyid", "accountkey", "apikey", "authorization", "clientsecret", "connectionstring",
-    "credential", "credentials", "masterkey", "oauthtoken", "passwd", "password", "passphrase", "privatekey", "pwd", "sastoken",
+    "credential", "credentials",
+    "masterkey", "oauthtoken", "passwd", "password", "passphrase", "privatekey", "pwd", "sastoken",
     "secret", "secretaccesskey", "secretkey", "securitytoken", "sessiontoken", "sharedkey", "token",
 )  # fmt: skip
 _NAME = re.compile(r"(?:^|aws|gcp|azure|google|s3|s3a|my|minio|storage)(?:" + "|".join(_NAMES) + r")s?$")

@@ -93,21 +93,21 @@ def choices(schema: dict[str, Any]) -> list[str]:
     ]
 
 
+_HEAD = """\
+# Settings
+
+Made by `python -m job.schema --markdown > docs/settings.md`; a test keeps it equal to the program.
+
+Each can be written in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as `--section.name` on the
+command line. The command line wins over the environment, which wins over the file. Values are YAML; a text is taken as it is
+written, so a key `007` or `NO` needs no quotes. What is unknown, or a credential, is an error.
+"""
 _SIDES = ("storage.input", "storage.output")
 
 
 def markdown() -> str:
     """The settings reference: one table a section."""
-    lines = [
-        "# Settings",
-        "",
-        "Made by `python -m job.schema --markdown > docs/settings.md`; a test keeps it equal to the program.",
-    ]
-    lines += [
-        "Each can be written in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as `--section.name` on "
-        "the"
-    ]
-    lines += ["command line, which wins over the environment, which wins over the file.", ""]
+    lines = [_HEAD]
     schema = job_schema()
     for name, child in schema["properties"].items():
         inner = section(child)

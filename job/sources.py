@@ -1,4 +1,4 @@
-"""Where settings are written: command line, environment, document. Each becomes a tree of settings, or mistakes. Pure."""
+"""Where settings are written: command line, environment, document. Each becomes a tree, or mistakes. Pure."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Source(PydanticBaseSettingsSource):
                 items = [
                     item for node in nodes if node for item in (node.items if isinstance(node, Listing) else [node])
                 ]
-                self.graft(path, Listing(items=items), place)  # type: ignore[arg-type]
+                self.graft(path, Listing(items=items), place)
 
     def put(self, parts: Sequence[str], item: Any) -> None:
         """Set one leaf of the tree."""
@@ -133,7 +133,7 @@ class Source(PydanticBaseSettingsSource):
 
     def _below(self, path: str, name: str, node: Scalar, place: str) -> None:
         """One name in a free mapping: ``--spark.conf.spark.executor.memory 2g``, ``--recipe.estimator.alpha 1``."""
-        rest = next(
+        rest: Any = next(
             (each["additionalProperties"] for each in branches(find(path) or {}) if "additionalProperties" in each), {}
         )
         names = name.split(".") if rest is True or not rest else [name]
@@ -232,7 +232,7 @@ def from_arguments(source: Source, arguments: Sequence[str]) -> Source:
 
 
 def from_environment(source: Source, env: Mapping[str, str]) -> Source:
-    """Fill a source from ``MANYFIT_SECTION__NAME`` variables; those that Kubernetes makes for services are no settings."""
+    """Fill a source from ``MANYFIT_SECTION__NAME`` variables; those Kubernetes makes for services are none."""
     known = {PREFIX + path.upper().replace(".", "__"): path for path, _ in settings()}
     for name in sorted(env):
         if not name.upper().startswith(PREFIX) or _is_service_link(name, env):

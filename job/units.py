@@ -97,7 +97,7 @@ def parse_sample(value: Any) -> Any:
 
 
 def parse_uri(value: str) -> str:
-    """A URI of a store, its scheme checked and normalised: ``s3a://`` is ``s3://``. A path without a scheme is a folder."""
+    """A URI of a store, its scheme checked and normalised: ``s3a://`` is ``s3://``. A path alone is a folder."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/*)", value)
     secret = uri_secret(value)
     if secret:
