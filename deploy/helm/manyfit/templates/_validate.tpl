@@ -1,0 +1,110 @@
+{{/*
+Mistakes that a schema cannot express, all reported at once, each with the way out.
+*/}}
+{{- define "manyfit.validate" -}}
+{{- $values := .Values -}}
+{{- $job := $values.job -}}
+{{- $name := include "manyfit.name" . -}}
+{{- $problems := list -}}
+
+{{- if not (regexMatch "^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$" $name) -}}
+{{- $problems = append $problems (printf "the name %q must be at most 40 characters, a letter and then letters, digits and dashes (the operator and Spark append to it): choose another release name or set fullnameOverride" $name) -}}
+{{- end -}}
+
+{{- if not (dig "input" "uri" "" $job) }}{{ $problems = append $problems "job.input.uri is not set: where the data lies, for example s3://raw/gapminder/" }}{{ end -}}
+{{- if not (dig "output" "uri" "" $job) }}{{ $problems = append $problems "job.output.uri is not set: where the models go, for example s3://models/gapminder/" }}{{ end -}}
+{{- $estimator := dig "recipe" "estimator" dict $job -}}
+{{- $function := dig "recipe" "function" "" $job -}}
+{{- if and (not $estimator) (not $function) -}}
+{{- $problems = append $problems "job.recipe has neither estimator nor function: what is fitted on each partition, for example estimator: {_target_: sklearn.linear_model.LinearRegression}" -}}
+{{- else if and $estimator $function -}}
+{{- $problems = append $problems "job.recipe has both estimator and function: give one of the two" -}}
+{{- end -}}
+{{- $layout := dig "input" "layout" "objects" $job -}}
+{{- $key := dig "input" "key" nil $job -}}
+{{- if and (eq (toString $layout) "columns") (not $key) -}}
+{{- $problems = append $problems "job.input.layout is columns: set job.input.key to the key columns, for example [store, item]" -}}
+{{- end -}}
+{{- if and (dig "input" "keys" nil $job) (ne (toString $layout) "hive") -}}
+{{- $problems = append $problems "job.input.keys is for layout hive" -}}
+{{- end -}}
+{{- range $side := list "input" "output" -}}
+{{- if regexMatch "^[a-z0-9]+://[^/]*:[^/]*@" (dig $side "uri" "" $job | toString) -}}
+{{- $problems = append $problems (printf "job.%s.uri holds credentials: put them into a Secret and set credentials.secretName" $side) -}}
+{{- end -}}
+{{- end -}}
+{{- if dig "spark" "master" "" $job }}{{ $problems = append $problems "job.spark.master is given by the operator: leave it unset" }}{{ end -}}
+{{- if and $values.schedule.cron (dig "run" "id" "" $job) -}}
+{{- $problems = append $problems "job.run.id names one run, a schedule makes a new one at each firing: remove run.id" -}}
+{{- end -}}
+{{- if and $values.code.files (regexMatch "^[^/:]+\\.py:" (toString $function)) -}}
+{{- $problems = append $problems (printf "job.recipe.function is %q: code.files are importable modules, write %q" $function (regexReplaceAll "\\.py:" $function ":")) -}}
+{{- end -}}
+{{- if gt (len (include "manyfit.document" .)) 120000 -}}
+{{- $problems = append $problems "the job document is longer than an argument may be (120 kB): put long lists (job.input.only) into a pattern (job.input.include)" -}}
+{{- end -}}
+
+{{- $denied := dict
+      "spark.master" "the operator sets it"
+      "spark.app.name" "use fullnameOverride"
+      "spark.kubernetes.namespace" "use helm install --namespace"
+      "spark.kubernetes.driver.master" "the operator sets it"
+      "spark.kubernetes.container.image" "use image"
+      "spark.kubernetes.driver.container.image" "use image"
+      "spark.kubernetes.executor.container.image" "use image"
+      "spark.kubernetes.authenticate.driver.serviceAccountName" "use serviceAccount.driver.name"
+      "spark.kubernetes.authenticate.executor.serviceAccountName" "use serviceAccount.executor.name"
+      "spark.kubernetes.driver.podTemplateFile" "use pods and driver"
+      "spark.kubernetes.executor.podTemplateFile" "use pods and executor"
+      "spark.driver.cores" "use driver.cores"
+      "spark.driver.memory" "use driver.memory"
+      "spark.driver.memoryOverhead" "use driver.overhead"
+      "spark.executor.cores" "use executor.cores"
+      "spark.executor.memory" "use executor.memory"
+      "spark.executor.memoryOverhead" "use executor.overhead and executor.workerMemory"
+      "spark.executor.instances" "use executor.instances"
+      "spark.executor.pyspark.memory" "use executor.workerMemory; Spark would limit address space, which breaks threads and memory maps"
+      "spark.kubernetes.executor.deleteOnTermination" "use executor.deleteOnTermination"
+      "spark.dynamicAllocation.enabled" "use dynamicAllocation.enabled"
+      "spark.dynamicAllocation.minExecutors" "use dynamicAllocation.minExecutors"
+      "spark.dynamicAllocation.maxExecutors" "use dynamicAllocation.maxExecutors"
+      "spark.dynamicAllocation.initialExecutors" "use dynamicAllocation.initialExecutors"
+      "spark.authenticate.secret" "use security.rpc.existingSecret"
+      "spark.driver.extraJavaOptions" "use driver.javaOptions"
+      "spark.executor.extraJavaOptions" "use executor.javaOptions" -}}
+{{- range $where, $conf := dict "sparkConf" $values.sparkConf "job.spark.conf" (dig "spark" "conf" dict $job | default dict) -}}
+{{- range $setting, $_ := $conf -}}
+{{- if hasKey $denied $setting -}}
+{{- $problems = append $problems (printf "%s.%s cannot be set there: %s" $where $setting (get $denied $setting)) -}}
+{{- else if regexMatch "(?i)(secret|access)[._]?key$|password$|(session|oauth)[._]?token$|account[._]key" $setting -}}
+{{- $problems = append $problems (printf "%s.%s would show a credential in the application: put it into a Secret and set credentials.secretName" $where $setting) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $variables := dict "pods.env" $values.pods.env "driver.env" $values.driver.env "executor.env" $values.executor.env -}}
+{{- range $variables -}}
+{{- if and .value (regexMatch "(?i)(SECRET|PASSWORD|ACCESS_?KEY|SESSION_TOKEN|ACCOUNT_KEY|SAS_TOKEN|CLIENT_SECRET)" .name) (not (regexMatch "(?i)_(FILE|PATH)$" .name)) -}}
+{{- $problems = append $problems (printf "%s: %s is a literal credential: put it into a Secret and set credentials.secretName, or use valueFrom.secretKeyRef" $where .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- $dynamic := $values.dynamicAllocation -}}
+{{- if $dynamic.enabled -}}
+{{- if gt (int $dynamic.minExecutors) (int $dynamic.maxExecutors) -}}
+{{- $problems = append $problems (printf "dynamicAllocation.minExecutors (%v) is above maxExecutors (%v)" $dynamic.minExecutors $dynamic.maxExecutors) -}}
+{{- end -}}
+{{- if and $values.kueue.queueName (not $values.kueue.elasticJobs) -}}
+{{- $problems = append $problems "kueue.queueName with dynamicAllocation: Kueue admits a fixed size only, unless its elastic jobs are on (then set kueue.elasticJobs)" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $values.caBundle.configMapName $values.caBundle.secretName }}{{ $problems = append $problems "caBundle has both configMapName and secretName: give one of the two" }}{{ end -}}
+{{- if and $values.code.configMapName $values.code.files }}{{ $problems = append $problems "code has both configMapName and files: give one of the two" }}{{ end -}}
+{{- if and $values.eventLog.enabled (eq (empty $values.eventLog.dir) (empty $values.eventLog.claimName)) -}}
+{{- $problems = append $problems "eventLog.enabled needs eventLog.dir or eventLog.claimName, one of the two" -}}
+{{- end -}}
+
+{{- if $problems -}}
+{{- fail (printf "\n\n%d mistake(s) in the values:\n  - %s\n" (len $problems) (join "\n  - " $problems)) -}}
+{{- end -}}
+{{- end }}
