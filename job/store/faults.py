@@ -1,0 +1,214 @@
+"""What went wrong, in one line: errors of obstore and botocore as StoreErrors.
+
+The clients tell status, code and cause only inside texts; this module is the one place that reads them. Nothing here
+does IO.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from job.errors import ChangedError, DeniedError, NotFoundError, StoreError, UnreachableError
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_REPEATED = re.compile(r", after [1-9]\d* retries")
+_CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
+_SERVER_TIME = re.compile(r"<ServerTime>([^<]{1,40})</ServerTime>")
+_REGION = re.compile(r"expecting '([a-z0-9-]+)'|<Region>([a-z0-9-]+)</Region>")
+_CAUSES = {
+    "dns error": "the host name is not known",
+    "failed to lookup address": "the host name is not known",
+    "Connection refused": "connection refused",
+    "ConnectionRefused": "connection refused",
+    "certificate": "its TLS certificate is not trusted",
+    "UnknownIssuer": "its TLS certificate is not trusted",
+    "InvalidContentType": "it does not speak TLS",
+    "TimedOut": "timed out",
+    "timed out": "timed out",
+    "ConnectionReset": "connection reset",
+    "Connection reset": "connection reset",
+    "IncompleteMessage": "connection closed in the middle of an answer",
+}
+_DENIED_HINTS = {
+    "SignatureDoesNotMatch": "The secret key is not the access key's: check AWS_SECRET_ACCESS_KEY or the profile.",
+    "InvalidAccessKeyId": "The access key is unknown there: check AWS_ACCESS_KEY_ID, the profile, storage.endpoint.",
+    "ExpiredToken": "The session token has expired: get new credentials, and run again.",
+    "InvalidToken": "The session token is not valid there: check AWS_SESSION_TOKEN.",
+}
+TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a message says about the store that failed."""
+
+    what: str
+    """``input`` or ``output``"""
+    bucket: str
+    """bucket or container"""
+    endpoint: str
+    """address of the service"""
+
+    def missing_bucket(self) -> NotFoundError:
+        """The bucket does not exist."""
+        return NotFoundError(
+            f"the {self.what} bucket {self.bucket!r} does not exist at {self.endpoint}",
+            hint=f"Create it, or correct {self.what}.uri or storage.endpoint.",
+        )
+
+    def missing(self, name: str) -> NotFoundError:
+        """The object does not exist."""
+        return NotFoundError(f"{name!r} does not exist in the {self.what} bucket {self.bucket!r} at {self.endpoint}")
+
+    def changed(self, name: str) -> ChangedError:
+        """If-Match failed."""
+        return ChangedError(f"{name!r} in the {self.what} bucket {self.bucket!r} is not the object that was listed")
+
+    def denied(self, action: str, name: str, *, code: str = "", message: str = "", skew: str = "") -> StoreError:
+        """The store refused; with the reason it gave."""
+        told = f": {code or 'access denied'}" + (f" ({message})" if message and message != code else "")
+        if code == "RequestTimeTooSkewed":
+            here = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return DeniedError(
+                f"the clocks differ: here it is {here}, at {self.endpoint} {skew or 'not'} (RequestTimeTooSkewed)",
+                hint="Set this machine's clock; signed requests allow 15 minutes.",
+            )
+        return DeniedError(
+            f"{self.endpoint} refused to {action} {name!r} in the {self.what} bucket {self.bucket!r}{told}",
+            hint=_DENIED_HINTS.get(
+                code, "Check the credentials and what they may do; see docs/security.md for the policies."
+            ),
+        )
+
+    def no_credentials(self, cause: str) -> DeniedError:
+        """Nothing to sign requests with."""
+        return DeniedError(
+            f"no credentials for the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
+            hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, storage.profile or a role; "
+            "storage.anonymous for public data.",
+        )
+
+    def unreachable(self, cause: str) -> UnreachableError:
+        """No usable answer, retries included."""
+        return UnreachableError(
+            f"no usable answer from {self.endpoint} for the {self.what} bucket {self.bucket!r}: {cause}",
+            hint="Check storage.endpoint, the network and the store's own state, and run again.",
+        )
+
+    def region(self, region: str | None) -> StoreError:
+        """The request went to, or was signed for, another region than the bucket's."""
+        known = f"is in region {region}" if region else "is in another region"
+        return StoreError(
+            f"the {self.what} bucket {self.bucket!r} {known}, not in the one that was asked ({self.endpoint})",
+            hint=f"Set storage.region{': ' + region if region else ''}.",
+        )
+
+    def other(self, action: str, name: str, cause: str) -> StoreError:
+        """Anything else."""
+        return StoreError(
+            f"could not {action} {name!r} in the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}"
+        )
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n\nDebug source:")[0].strip().split("\n")[0][:300]
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status in obstore's text, if an answer came at all."""
+    match = _STATUS.search(str(error))
+    return int(match[1]) if match else None
+
+
+def gave_up(error: BaseException) -> bool:
+    """Whether obstore itself repeated the request until it gave up; else it never repeated it."""
+    return status_of(error) is not None or bool(_REPEATED.search(str(error)[:2000]))
+
+
+def from_obstore(error: BaseException, place: Place, action: str, name: str) -> Exception:
+    """An exception of obstore as one of ours.
+
+    Parameters
+    ----------
+    error
+        What obstore raised.
+    place
+        The store, for the message.
+    action, name
+        What was tried, for example ``"read"``, and with which object.
+    """
+    text = str(error)
+    kind = type(error).__name__
+    status = status_of(error)
+    code = match[1] if (match := _CODE.search(text)) else ""
+    message = match[1] if (match := _MESSAGE.search(text)) else ""
+    if "credential provider" in text[:300]:
+        return place.no_credentials(_first_line(text))
+    if (
+        code == "NoSuchBucket"
+        or "ContainerNotFound" in text[:1000]
+        or "The specified bucket does not exist" in text[:1000]
+    ):
+        return place.missing_bucket()
+    if (
+        code in ("AuthorizationHeaderMalformed", "PermanentRedirect")
+        or status == 301
+        or "redirect without LOCATION" in text
+    ):
+        match = _REGION.search(text)
+        return place.region((match[1] or match[2]) if match else None)
+    if (
+        status in (401, 403)
+        or kind in ("PermissionDeniedError", "UnauthenticatedError")
+        or isinstance(error, PermissionError)
+    ):
+        skew = match[1] if (match := _SERVER_TIME.search(text)) else ""
+        return place.denied(action, name, code=code, message=message, skew=skew)
+    if status == 412 or kind == "PreconditionError":
+        return place.changed(name)
+    if status == 404 or isinstance(error, FileNotFoundError):
+        return place.missing(name)
+    if status in TRANSIENT or code in ("SlowDown", "RequestTimeout"):
+        return place.unreachable(f"{status} {code or message}".strip())
+    if status is None and kind == "GenericError":
+        found = next((cause for sign, cause in _CAUSES.items() if sign in text), None)
+        return place.unreachable(found or _first_line(text))
+    return place.other(action, name, f"{code} {message}".strip() or _first_line(text))
+
+
+def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception:
+    """An exception of botocore as one of ours; see `from_obstore`."""
+    response = getattr(error, "response", None)
+    kind = type(error).__name__
+    if isinstance(response, dict):
+        details = response.get("Error", {})
+        metadata = response.get("ResponseMetadata", {})
+        headers = metadata.get("HTTPHeaders", {})
+        status, code = metadata.get("HTTPStatusCode"), str(details.get("Code", ""))
+        if code == "NoSuchBucket" or (status == 404 and not code.strip("0123456789")):
+            return place.missing_bucket()
+        if (
+            code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+            or status == 301
+        ):
+            return place.region(headers.get("x-amz-bucket-region") or details.get("Region"))
+        if status in (401, 403):
+            skew = str(details.get("ServerTime") or headers.get("date", ""))
+            given = "" if code == str(status) else code
+            return place.denied(action, name, code=given, message=str(details.get("Message", "")), skew=skew)
+        if status in TRANSIENT:
+            return place.unreachable(f"{status} {code}".strip())
+        return place.other(action, name, f"{code} {details.get('Message', '')}".strip())
+    if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
+        return place.no_credentials(_first_line(str(error)))
+    text = str(error)
+    found = next((cause for sign, cause in _CAUSES.items() if sign in text), None)
+    if "Name or service not known" in text or "name resolution" in text or "nodename nor servname" in text:
+        found = "the host name is not known"
+    if "CERTIFICATE" in text:
+        found = "its TLS certificate is not trusted"
+    return place.unreachable(found or f"{kind}: {_first_line(text)}")

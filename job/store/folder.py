@@ -1,0 +1,285 @@
+"""A folder as an object store: whole objects, create-only writes, and ETags of our own.
+
+An ETag is made of modification time and size, not of the inode as obstore's is, so that ``cp -a`` changes nothing. A
+write goes to a hidden file beside its target, which is then linked (create) or renamed (put): nobody sees half an
+object, and two creators of one name have one winner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NoReturn
+
+import pyarrow as pa
+
+from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError, StoreError
+from job.partition import ObjectInfo
+from job.store.address import folder_prefix
+from job.store.base import LISTING, Progress, Store
+
+_TEMPORARY = ".manyfit-"
+_PAGE = 10_000
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+class FolderStore(Store):
+    """Objects as files. Names are relative paths with slashes; directories are not objects."""
+
+    def _path(self, name: str) -> str:
+        self._check(name)
+        return f"{self.address.path.rstrip('/')}/{name}"
+
+    # -- listing --------------------------------------------------------------------------------------------------
+
+    def list(self, prefix: str = "", *, progress: Progress | None = None) -> pa.Table:
+        """See `Store.list`."""
+        self._must_exist()
+        below = folder_prefix(prefix)
+        batches: list[pa.RecordBatch] = []
+        rows: list[tuple[str, int, str | None, int]] = []
+        total = 0
+        for row in self._walk(below):
+            rows.append(row)
+            if len(rows) == _PAGE:
+                total += len(rows)
+                batches.append(_batch(rows))
+                rows.clear()
+                if progress:
+                    progress(total)
+        batches.append(_batch(rows))
+        if progress:
+            progress(total + len(rows))
+        return pa.Table.from_batches(batches, LISTING).sort_by("name")
+
+    def _walk(self, below: str) -> Iterator[tuple[str, int, str | None, int]]:
+        root = self.address.path.rstrip("/") + "/"
+        # With each folder, the targets of the links that led there: a link back to one of them would never end.
+        waiting: list[tuple[str, tuple[str, ...]]] = [(below, ())]
+        while waiting:
+            folder, linked = waiting.pop()
+            try:
+                entries = os.scandir(root + folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                self._raise(error, "list", folder or ".")
+            with entries:
+                for entry in entries:
+                    if entry.name.startswith(_TEMPORARY):
+                        continue
+                    name = folder + entry.name
+                    if entry.is_dir():
+                        if not entry.is_symlink():
+                            waiting.append((name + "/", linked))
+                            continue
+                        target = os.path.realpath(root + name)
+                        above = (*linked, os.path.realpath(root + folder))
+                        if not any(f"{each}/".startswith(f"{target}/") for each in above):
+                            waiting.append((name + "/", (*linked, target)))
+                        continue
+                    try:
+                        status = entry.stat()
+                    except OSError:
+                        # A dangling link, or gone since: listed, so that reading it tells.
+                        yield _text(name), 0, None, 0
+                        continue
+                    yield _text(name), status.st_size, _etag(status), status.st_mtime_ns // 1000
+
+    def prefixes(self, prefix: str = "") -> Sequence[str]:
+        """See `Store.prefixes`."""
+        self._must_exist()
+        try:
+            with os.scandir(f"{self.address.path.rstrip('/')}/{folder_prefix(prefix)}") as entries:
+                return sorted(_text(entry.name) for entry in entries if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self._raise(error, "list", prefix or ".")
+
+    def _must_exist(self) -> None:
+        try:
+            os.stat(self.base.path + "/")
+        except (FileNotFoundError, NotADirectoryError):
+            kind = "is not a folder" if os.path.exists(self.base.path) else "does not exist"
+            raise NotFoundError(
+                f"the {self.what} folder {self.base.path!r} {kind}", hint=f"Correct {self.what}.uri."
+            ) from None
+        except OSError as error:
+            self._raise(error, "open", self.base.path)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def get(self, name: str, *, if_match: str | None = None) -> bytes:
+        """See `Store.get`."""
+        path = self._path(name)
+        try:
+            with open(path, "rb", buffering=0) as file:
+                before = os.fstat(file.fileno())
+                data = file.readall()
+                after = os.fstat(file.fileno())
+        except OSError as error:
+            if "\\x" in name and isinstance(error, FileNotFoundError):
+                raise PartitionError(
+                    "unsupported_key", f"the file name {name!r} is not valid UTF-8", hint="Rename it."
+                ) from error
+            self._raise(error, "read", name)
+        if _etag(before) != _etag(after) or len(data) != after.st_size or if_match not in (None, _etag(after)):
+            raise ChangedError(f"{name!r} in {self.uri} is not the file that was listed")
+        return data
+
+    def head(self, name: str) -> ObjectInfo | None:
+        """See `Store.head`."""
+        path = self._path(name)
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._raise(error, "look up", name)
+        if os.path.isdir(path):
+            return None
+        return ObjectInfo(name=name, size=status.st_size, etag=_etag(status), modified=status.st_mtime)
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        target = self._path(name)
+        try:
+            temporary = self._write(target, data)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                if os.path.isdir(target):
+                    raise StoreError(f"{name!r} cannot be written in {self.uri}: a folder has that name") from None
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return self._create_without_links(temporary, target)
+            finally:
+                _unlink(temporary)
+        except OSError as error:
+            self._raise(error, "write", name)
+        return True
+
+    def _create_without_links(self, temporary: str, target: str) -> bool:
+        if not self.settings.single_writer:
+            raise StoreError(
+                f"the file system of {self.uri} has no hard links, so two runs could overwrite each other",
+                hint="Use another folder, or declare storage.output.single_writer: true if no other run writes there.",
+            )
+        if os.path.exists(target):
+            return False
+        os.rename(temporary, target)
+        return True
+
+    def put(self, name: str, data: bytes) -> None:
+        """See `Store.put`."""
+        target = self._path(name)
+        try:
+            temporary = self._write(target, data)
+            try:
+                os.replace(temporary, target)
+            except OSError:
+                _unlink(temporary)
+                raise
+        except OSError as error:
+            self._raise(error, "write", name)
+
+    def _write(self, target: str, data: bytes) -> str:
+        folder = os.path.dirname(target)
+        temporary = f"{folder}/{_TEMPORARY}{os.getpid()}-{threading.get_ident():x}-{os.urandom(6).hex()}"
+        for attempt in range(10):
+            try:
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                break
+            except FileNotFoundError:
+                # Made only when needed; and again, should gc have removed it as empty in between.
+                if attempt == 9:
+                    raise
+                os.makedirs(folder, exist_ok=True)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError:
+            _unlink(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+        return temporary
+
+    def delete(self, names: Iterable[str]) -> int:
+        """See `Store.delete`; folders left empty go too."""
+        count = 0
+        for name in names:
+            path = self._path(name)
+            count += 1
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._raise(error, "delete", name)
+            folder = os.path.dirname(path)
+            while folder.startswith(self.address.path + "/"):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    break
+                folder = os.path.dirname(folder)
+        return count
+
+    def sync(self) -> None:
+        """Flush the file systems of this machine: the models are on disk before the release names them."""
+        os.sync()
+
+    def delta(self) -> tuple[str, dict[str, str]]:
+        """See `Store.delta`; deltalake commits to a folder by an exclusive link."""
+        return self.address.path, {}
+
+    def _raise(self, error: OSError, action: str, name: str) -> NoReturn:
+        cause = os.strerror(error.errno) if error.errno else type(error).__name__
+        if error.errno == errno.ENOENT or (error.errno in (errno.ENOTDIR, errno.EISDIR) and action == "read"):
+            raise NotFoundError(f"{name!r} does not exist in {self.uri}") from error
+        if error.errno in _DENIED:
+            raise DeniedError(
+                f"may not {action} {name!r} in the {self.what} folder {self.uri!r}: {cause}",
+                hint="Check the owner and the mode of the folder, and how it is mounted.",
+            ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise PartitionError(
+                "unsupported_key", f"{name!r} is too long for the file system of {self.uri}"
+            ) from error
+        raise StoreError(f"could not {action} {name!r} in the {self.what} folder {self.uri!r}: {cause}") from error
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _text(name: str) -> str:
+    """A file name as text; bytes that are not UTF-8 become ``\\xff``, since a table cannot hold them."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
+
+
+def _batch(rows: list[tuple[str, int, str | None, int]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else ([], [], [], [])
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, LISTING, strict=True)], schema=LISTING
+    )
