@@ -66,7 +66,7 @@ def nearest(name: str, known: Iterable[str], *, siblings: Iterable[str] = ()) ->
     beside = difflib.get_close_matches(plain, list(siblings), n=1, cutoff=0.6)
     if beside:
         return f"{above}.{beside[0]}" if above else beside[0]
-    everywhere = list(known)
+    everywhere = [path for path in known if not name.startswith(f"{path}.")]
     same = [path for path in everywhere if path.rpartition(".")[2] == plain]
     if same:
         return min(same, key=len)

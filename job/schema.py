@@ -99,8 +99,8 @@ _HEAD = """\
 Made by `python -m job.schema --markdown > docs/settings.md`; a test keeps it equal to the program.
 
 Each can be written in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as `--section.name` on the
-command line. The command line wins over the environment, which wins over the file. Values are YAML; a text is taken as it is
-written, so a key `007` or `NO` needs no quotes. What is unknown, or a credential, is an error.
+command line. The command line wins over the environment, which wins over the file. Values are YAML; a text is taken as
+it is written, so a key `007` or `NO` needs no quotes. What is unknown, or a credential, is an error.
 """
 _SIDES = ("storage.input", "storage.output")
 

@@ -31,6 +31,7 @@ _HOME = {
     "storage.output.ca",
     "recipe.function",
 }
+_GLOBS = {"input.match", "input.include", "input.exclude"}
 _SERVICE = re.compile(
     r"(.+?)_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
@@ -149,8 +150,8 @@ class Source(PydanticBaseSettingsSource):
             node, mistakes = parse(text)
             if node is not None and not mistakes:
                 return node
-            # A glob may begin with a bracket.
-            if opens == "{" or text.rstrip().endswith("]") or not allows(schema, ""):
+            # A glob may begin with a bracket: [ab]*.csv
+            if path not in _GLOBS or text.rstrip().endswith("]"):
                 self.mistakes += [Mistake(path=path, what=str(each), where=place) for each in mistakes]
                 return None
         if allows(schema, []) and not allows(schema, "") and not _is_null(Scalar(text=text)):

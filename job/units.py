@@ -114,7 +114,7 @@ def parse_uri(value: str) -> str:
             "is the address of a server: write s3://bucket/prefix/ here, and the address as storage.endpoint"
         )
     if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
         also = f"; did you mean {near[0]}://?" if near else ""
         raise ValueError(
             f"has the unknown scheme {scheme}://: known are s3://, gs://, az://, abfss://, file:// and a folder{also}"
