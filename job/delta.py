@@ -82,29 +82,39 @@ class Table:
                 return table
             raise self._broken(error) from error
 
-    def query(self, table: DeltaTable, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
-        """Columns of one version, all rows or those of some keys, in no particular order."""
-        wanted = list(columns)
-        if keys is not None and "key" not in wanted:
-            wanted.append("key")
-        chosen = ", ".join(f'"{name}"' for name in wanted)
-        where = ""
-        if keys is not None and len(keys) <= FEW_KEYS:
+    def query(
+        self,
+        table: DeltaTable,
+        columns: Sequence[str],
+        keys: Sequence[str] | None = None,
+        encoded: Sequence[str] = (),
+    ) -> pa.Table:
+        """Columns of one version, all rows or those of some keys, in no particular order.
+
+        ``encoded`` names columns to come dictionary-encoded: texts that repeat then cost next to nothing.
+        """
+        wanted = list(dict.fromkeys([*columns, "key"]) if keys is not None else columns)
+        plain, given = fields(self._schema, wanted), fields(self._schema, wanted, encoded)
+        where, few = "", None
+        if keys is not None and len(keys) > FEW_KEYS:
+            few = pa.array(keys, pa.string())
+        elif keys is not None:
             if not keys:
-                return pa.schema([self._schema.field(name) for name in columns]).empty_table()
+                return fields(self._schema, columns, encoded).empty_table()
             where = ' WHERE "key" IN (' + ", ".join("'" + key.replace("'", "''") + "'" for key in keys) + ")"
-        given = pa.schema([self._schema.field(name) for name in wanted])
-        few = pa.array(keys, pa.string()) if keys is not None and not where else None
+        chosen = ", ".join(f'"{name}"' for name in wanted)
         try:
             batches = []
             for batch in pa.RecordBatchReader.from_stream(
                 QueryBuilder().register("t", table).execute(f"SELECT {chosen} FROM t{where}")
             ):
-                rows = batch.cast(given)  # strings come as string views, which few of Arrow's functions know
-                batches.append(rows if few is None else rows.filter(pc.is_in(rows.column("key"), value_set=few)))
+                rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
+                if few is not None:
+                    rows = rows.filter(pc.is_in(rows.column("key"), value_set=few))
+                batches.append(rows.cast(given) if encoded else rows)
         except _FAILURES as error:
             raise self._broken(error) from error
-        return pa.Table.from_batches(batches, given).select(list(columns))
+        return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 
     def restore(self, table: DeltaTable, version: int, properties: CommitProperties) -> None:
         """A new version with the rows of an older one.
@@ -170,4 +180,12 @@ def commit(marks: Mapping[str, int], about: Mapping[str, str | int]) -> CommitPr
         custom_metadata={f"manyfit.{name}": str(value) for name, value in about.items()},
         max_commit_retries=0,
         app_transactions=[Transaction(name, number) for name, number in marks.items()],
+    )
+
+
+def fields(schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:
+    """Some fields of a schema in a given order, the encoded ones as dictionaries."""
+    chosen = [schema.field(name) for name in columns]
+    return pa.schema(
+        [field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in encoded else field for field in chosen]
     )

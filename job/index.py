@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.delta import FEW_KEYS, HOOKS, Table, commit
+from job.delta import FEW_KEYS, HOOKS, Table, commit, fields
 from job.errors import ConfigurationError, HeldError
 from job.history import Release, Rollback, VersionInfo, version_info
 from job.row import (
@@ -103,6 +103,7 @@ class Index:
         columns: Sequence[str] | None = None,
         at: int | None = None,
         keys: Sequence[str] | None = None,
+        encoded: Sequence[str] = (),
     ) -> pa.Table:
         """Rows of the current version or of version ``at``, in no particular order.
 
@@ -114,6 +115,8 @@ class Index:
             A version number of `history`.
         keys
             Only these keys; those that are not in the table are left out without a word.
+        encoded
+            Columns that come dictionary-encoded: texts that repeat (``recipe``, ``versions``) then cost little.
 
         Returns
         -------
@@ -130,8 +133,8 @@ class Index:
         names = list(columns) if columns is not None else ROW.names
         table = self._table.open(at)
         if table is None:
-            return pa.schema([ROW.field(name) for name in names]).empty_table()
-        return self._table.query(table, names, keys)
+            return fields(ROW, names, encoded).empty_table()
+        return self._table.query(table, names, keys, encoded)
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits, newest first."""
@@ -142,6 +145,12 @@ class Index:
         """The version that this run committed; None if it never did (also when it had nothing to commit)."""
         table = self._table.open()
         return None if table is None else table.transaction_version(run)
+
+    def files(self, version: int) -> list[str]:
+        """Names of the data files of a version, below ``index/``."""
+        table = self._table.open(version)
+        assert table is not None
+        return sorted(pa.record_batch(table.get_add_actions()).column("path").to_pylist())
 
     def held(self) -> bool:
         """Whether a rollback holds the output: runs refuse until `resume`."""
