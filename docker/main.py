@@ -1,0 +1,5 @@
+"""The application file that the operator hands to spark-submit; everything is in the package."""
+
+from job.cli import main
+
+raise SystemExit(main())

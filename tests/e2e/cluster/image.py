@@ -1,0 +1,262 @@
+"""The images of the test cluster: built with buildah without a daemon, handed to containerd without a registry.
+
+    image.py build            builds what has changed
+    image.py load [IMAGE...]  and imports it into the running cluster (default: manyfit's own)
+    image.py list
+
+Images are kept with their layers uncompressed, each under its digest: an unchanged layer is neither written nor
+imported again, so a change of the project's code costs its own small layer only.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import tools
+from place import CACHE, CONTAINERD, HERE, IMAGE, IMAGE_S3A, OPERATOR_IMAGE, REPOSITORY
+from shell import Failed, guarded, run
+
+FILES = CACHE / "images" / "files"
+KEYS = CACHE / "images" / "keys.json"
+STORAGE = ("--root", str(CACHE / "images" / "storage"), "--runroot", str(CACHE / "images" / "run"))
+BASE, BUILD, UV, JRE = (f"localhost/manyfit-{name}:e2e" for name in ("base", "build", "uv", "jre"))
+OPERATOR_SPARK = "4.0.4"
+"""What the operator's release names as SPARK_IMAGE in its Dockerfile."""
+BINARIES = {"coredns": "coredns", "versitygw": "versitygw", "pause": "pause", "minio": "minio"}
+PROJECT = ("docker", "job", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
+DEPENDENCIES = ("docker/Dockerfile", "docker/trim.py", "pyproject.toml", "uv.lock")
+
+
+def buildah(*arguments: str | Path) -> str:
+    temporary = CACHE / "images" / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    return run("nice", "-n", "10", "buildah", *STORAGE, *arguments, env={"TMPDIR": str(temporary), "BUILDAH_ISOLATION": "chroot"})
+
+
+def digest(*parts: object) -> str:
+    """A key of strings, and of files and folders by content."""
+    total = hashlib.sha256()
+    for part in parts:
+        if not isinstance(part, Path):
+            total.update(b"\0" + str(part).encode())
+            continue
+        files = [p for p in sorted(part.rglob("*")) if p.is_file() and "__pycache__" not in p.parts] if part.is_dir() else [part]
+        for path in files:  # not the path itself: two checkouts of equal files share the cache
+            total.update(b"\0" + path.relative_to(part.parent).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:20]
+
+
+def mirror() -> tuple[str, ...]:
+    """The machine's own Debian mirror; with none, debootstrap takes Debian's."""
+    for path in (*Path("/etc/apt/sources.list.d").glob("*.sources"), Path("/etc/apt/sources.list")):
+        for line in path.read_text().splitlines() if path.exists() else []:
+            words = line.split()
+            if words[:1] in (["URIs:"], ["deb"]) and "/debian" in line and "security" not in line:
+                return tuple(word for word in words if word.startswith("http"))[:1]
+    return ()
+
+
+def authority() -> tuple[str, ...]:
+    """The machine's certificate authorities, for downloads during a build only (behind a proxy they are its own)."""
+    path = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt"
+    return ("--secret", f"id=ca,src={path}") if Path(path).is_file() else ()
+
+
+def build_base() -> None:
+    """Debian 12 with Python and tini (what a job runs on), and the same with a JDK (what builds it)."""
+    container = buildah("from", "scratch").strip()
+    root = Path(buildah("mount", container).strip())
+    try:
+        run("nice", "-n", "10", "debootstrap", "--variant=minbase", "--include=ca-certificates,python3,tini,libnss-wrapper", "bookworm", root, *mirror())
+        commit = ("--timestamp", "0", "-q")
+        sources = root / "etc/apt/sources.list"
+        kept = sources.read_text()
+        sources.write_text("")
+        for unneeded in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log", "var/cache/debconf"):
+            shutil.rmtree(root / unneeded, ignore_errors=True)
+            (root / unneeded).mkdir()
+        buildah("commit", *commit, container, BASE)
+        sources.write_text(kept)
+        install = "apt-get update -qq && mkdir -p /usr/share/man/man1 && apt-get install -y -qq --no-install-recommends openjdk-17-jdk-headless python3-venv"
+        buildah("run", "--network", "host", container, "--", "sh", "-c", f"export DEBIAN_FRONTEND=noninteractive; {install}")
+        buildah("commit", *commit, container, BUILD)
+    finally:
+        buildah("rm", container)
+
+
+def build(context: Path, dockerfile: Path, tag: str, target: str = "", **arguments: str) -> None:
+    words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+    buildah(
+        "build", "--quiet", "--layers", "--network", "host", "--timestamp", "0", "--ignorefile", "/dev/null" if context != REPOSITORY
+        else REPOSITORY / "docker/Dockerfile.dockerignore", *authority(), *words, *(("--target", target) if target else ()),
+        "-f", dockerfile, "-t", tag, context,
+    )  # fmt: skip
+
+
+def build_project(tag: str, target: str) -> None:
+    try:
+        revision = run("git", "-C", REPOSITORY, "describe", "--always", "--dirty").strip()
+    except Failed:  # an archive without history, or a repository without a commit
+        revision = "unknown"
+    build(REPOSITORY, REPOSITORY / "docker/Dockerfile", tag, target, BASE_IMAGE=BASE, BUILD_IMAGE=BUILD, REVISION=revision)
+
+
+def build_binary(tag: str, program: Path, dockerfile: str, **arguments: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(program, Path(folder) / "program")
+        for name in ("data", "tmp"):
+            (Path(folder) / name).mkdir()
+            (Path(folder) / name).chmod(0o1777)
+        build(Path(folder), HERE / "images" / dockerfile, tag, **arguments)
+
+
+def recipes(images: tuple[str, ...]) -> dict[str, tuple[str, Callable[[], None]]]:
+    """What each image depends on, in the order of building."""
+    repository = [REPOSITORY / name for name in PROJECT]
+    dependencies = [REPOSITORY / name for name in DEPENDENCIES]
+    base = digest("bookworm")
+    everything: dict[str, tuple[str, Callable[[], None]]] = {
+        BASE: (base, build_base),
+        UV: (digest(base, REPOSITORY / "docker/Dockerfile"), lambda: build_project(UV, "uv")),
+        JRE: (digest(base, REPOSITORY / "docker/Dockerfile"), lambda: build_project(JRE, "jre")),
+        IMAGE: (digest(base, *dependencies, *repository), lambda: build_project(IMAGE, "manyfit")),
+        IMAGE_S3A: (digest(base, *dependencies, *repository), lambda: build_project(IMAGE_S3A, "s3a")),
+        OPERATOR_IMAGE: (
+            digest(base, tools.path("spark-operator"), HERE / "images/operator.Dockerfile", REPOSITORY / "docker/Dockerfile"),
+            lambda: build_binary(
+                OPERATOR_IMAGE, tools.path("spark-operator"), "operator.Dockerfile",
+                UV_IMAGE=UV, JRE_IMAGE=JRE, SPARK_VERSION=OPERATOR_SPARK,
+            ),
+        ),
+    }  # fmt: skip
+    for name, tool in BINARIES.items():
+        tag = f"localhost/{name}:e2e"
+        if tag in images:
+            program = tools.path(tool)
+            everything[tag] = (digest(program, HERE / "images/binary.Dockerfile"), lambda t=tag, p=program: build_binary(t, p, "binary.Dockerfile"))
+    needed = {*images, BASE, *((UV, JRE) if OPERATOR_IMAGE in images else ())}
+    return {tag: everything[tag] for tag in everything if tag in needed}
+
+
+CLUSTER = tuple(f"localhost/{name}:e2e" for name in ("pause", "coredns", "versitygw")) + (OPERATOR_IMAGE, IMAGE)
+
+
+def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
+    """Builds those that have changed, and writes them out for `load`; returns their names."""
+    FILES.mkdir(parents=True, exist_ok=True)
+    keys = json.loads(KEYS.read_text()) if KEYS.exists() else {}
+    changed = []
+    for tag, (key, make) in recipes(images).items():
+        if keys.get(tag) == key:
+            continue
+        print(f"building {tag} ...", flush=True)
+        make()
+        if tag in images:
+            write_out(tag)
+        keys[tag] = key
+        KEYS.write_text(json.dumps(keys, indent=1))
+        changed.append(tag)
+    return changed
+
+
+def folder(tag: str) -> Path:
+    return FILES / tag.replace("/", "_").replace(":", "_")
+
+
+def write_out(tag: str) -> None:
+    """Writes the blobs of an image that are not there from its last time, and deletes those it no longer has."""
+    buildah("push", "--quiet", "--disable-compression", tag, f"dir:{folder(tag)}")
+    kept = {reference.split(":")[1] for reference in blobs(tag)} | {"manifest.json", "version"}
+    for path in folder(tag).iterdir():
+        if path.name not in kept:
+            path.unlink()
+
+
+def manifest(tag: str) -> bytes:
+    path = folder(tag) / "manifest.json"
+    if not path.exists():
+        raise Failed(f"{tag} is not built: image.py build {tag}")
+    return path.read_bytes()
+
+
+def blobs(tag: str) -> list[str]:
+    listed = json.loads(manifest(tag))
+    return [listed["config"]["digest"], *(layer["digest"] for layer in listed["layers"])]
+
+
+def ctr(*arguments: str) -> list[str]:
+    return ["ctr", "--address", str(CONTAINERD), "--namespace", "k8s.io", *arguments]
+
+
+def layout(tags: list[str], have: set[str]) -> Iterator[tuple[str, bytes | Path]]:
+    """The files of an OCI layout that holds these images without the blobs that the receiver has."""
+    listed, sent = [], set(have)
+    for tag in tags:
+        content = manifest(tag)
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        listed.append({
+            "mediaType": json.loads(content).get("mediaType", "application/vnd.oci.image.manifest.v1+json"), "size": len(content),
+            "digest": digest, "annotations": {"io.containerd.image.name": tag, "org.opencontainers.image.ref.name": tag},
+        })  # fmt: skip
+        yield digest, content
+        for reference in blobs(tag):
+            if reference not in sent:
+                sent.add(reference)
+                yield reference, folder(tag) / reference.split(":")[1]
+    yield "oci-layout", b'{"imageLayoutVersion": "1.0.0"}'
+    yield "index.json", json.dumps({"schemaVersion": 2, "manifests": listed}).encode()
+
+
+def load(images: tuple[str, ...] = (IMAGE,)) -> list[str]:
+    """Imports those images that containerd does not have as they are here: only the blobs it lacks."""
+    there = {words[0]: words[2] for words in (line.split() for line in run(*ctr("images", "ls")).splitlines()[1:])}
+    wanted = [tag for tag in images if there.get(tag) != "sha256:" + hashlib.sha256(manifest(tag)).hexdigest()]
+    if not wanted:
+        return []
+    have = set(run(*ctr("content", "ls", "-q")).split())
+    with tempfile.TemporaryFile() as said:
+        importing = subprocess.Popen(ctr("images", "import", "-"), stdin=subprocess.PIPE, stdout=said, stderr=said)
+        assert importing.stdin
+        try:
+            with tarfile.open(fileobj=importing.stdin, mode="w|") as archive:
+                for name, content in layout(wanted, have):
+                    item = tarfile.TarInfo(name.replace("sha256:", "blobs/sha256/"))
+                    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
+                        item.size = stream.seek(0, os.SEEK_END)
+                        stream.seek(0)
+                        archive.addfile(item, stream)
+            importing.stdin.close()
+        except BrokenPipeError:  # its words are below
+            pass
+        if importing.wait():
+            said.seek(0)
+            raise Failed(f"containerd did not take {' '.join(wanted)}: {said.read().decode()[-2000:]}")
+    return wanted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("build", "load", "list"))
+    parser.add_argument("image", nargs="*", help="default for load: manyfit's; for build: all that the cluster needs")
+    arguments = parser.parse_args()
+    if arguments.command == "list":
+        for tag in json.loads(KEYS.read_text()) if KEYS.exists() else ():
+            if folder(tag).exists():
+                print(f"{sum(path.stat().st_size for path in folder(tag).iterdir()) / 1e6:9.1f} MB  {tag}")
+        return
+    images = tuple(arguments.image) or ((IMAGE,) if arguments.command == "load" else CLUSTER)
+    print("built:", " ".join(build_all(images)) or "nothing has changed")
+    if arguments.command == "load":
+        print("loaded:", " ".join(load(images)) or "nothing has changed")
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(main))

@@ -1,0 +1,31 @@
+"""What smoke.py runs inside of the cluster: every native library once, on every executor."""
+
+import socket
+
+import pyspark.sql.functions as F
+from pyspark.sql import SparkSession
+
+
+def part(frames):
+    import boto3
+    import deltalake
+    import obstore
+    import pandas as pd
+    import pyarrow.parquet
+    from sklearn.linear_model import LinearRegression
+
+    assert boto3.__version__ and deltalake.__version__ and obstore.__version__ and pyarrow.parquet
+    for frame in frames:
+        model = LinearRegression().fit(frame[["x"]], frame["y"])
+        yield pd.DataFrame({"host": [socket.gethostname()], "rows": [len(frame)], "slope": [model.coef_[0]]})
+
+
+spark = SparkSession.builder.appName("smoke").getOrCreate()
+data = spark.range(0, 1000, 1, 4).select(F.col("id").cast("double").alias("x"), (F.col("id") * 2.5).alias("y"))
+rows = data.mapInPandas(part, "host string, rows long, slope double").collect()
+assert sum(row.rows for row in rows) == 1000, rows
+assert all(abs(row.slope - 2.5) < 1e-9 for row in rows), rows
+counted = {row["k"]: row["count"] for row in data.groupBy((F.col("x") % 3).cast("int").alias("k")).count().collect()}
+assert counted == {0: 334, 1: 333, 2: 333}, counted  # a shuffle, between executors
+print("SMOKE", sorted({row.host for row in rows}))
+spark.stop()
