@@ -7,10 +7,10 @@ declared is a `PartitionError` with a reason; nothing is guessed or repaired. Pu
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from job.reader.json_lines import read_json
 from job.reader.schema import arrow_type, cast_declared, check_declared, concatenate
 from job.reader.text_csv import read_csv
 from job.settings import InputSettings
+
+if TYPE_CHECKING:
+    from job.recipe import Recipe
 
 FORMATS = {
     ".csv": "csv",
@@ -66,10 +69,12 @@ class ReadSpec:
     """the same, as a multiple of its size"""
     schema: tuple[tuple[str, str], ...] = ()
     """declared columns and their types, as written"""
+    needed: tuple[str, ...] | None = None
+    """decode only these columns where that saves work; all headers are checked as a whole nevertheless"""
 
     @classmethod
-    def from_settings(cls, settings: InputSettings) -> ReadSpec:
-        """The reading part of the settings.
+    def from_settings(cls, settings: InputSettings, recipe: Recipe | None = None) -> ReadSpec:
+        """The reading part of the settings, and of ``recipe`` the columns it needs.
 
         Raises
         ------
@@ -87,6 +92,7 @@ class ReadSpec:
             max_bytes=form.max_bytes,
             max_ratio=form.max_ratio,
             schema=tuple((settings.schema_ or {}).items()),
+            needed=recipe.columns() if recipe is not None else None,
         )
         _declared(spec.schema)
         if len({spec.delimiter, spec.decimal, spec.quote}) < 3:
@@ -108,7 +114,6 @@ def read(
     spec: ReadSpec,
     *,
     columns: Mapping[str, str | None] | None = None,
-    needed: Collection[str] | None = None,
 ) -> pa.Table:
     """The objects of one partition as one table.
 
@@ -121,8 +126,6 @@ def read(
     columns
         Columns from the path (hive), added unless the files have them: int64 or float64 where the text is such a
         number, else string.
-    needed
-        Decode only these columns (see ``Recipe.columns``); all headers are checked as a whole nevertheless.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def read(
     """
     tables = []
     for name, data in blobs:
-        table = _read_one(name, data, spec, needed)
+        table = _read_one(name, data, spec, tuple(columns) if columns else ())
         if table is not None:
             tables.append((name, table))
     if not tables:
@@ -158,7 +161,7 @@ def add_columns(table: pa.Table, columns: Mapping[str, str | None]) -> pa.Table:
     return table
 
 
-def _read_one(name: str, data: Any, spec: ReadSpec, needed: Collection[str] | None) -> pa.Table | None:
+def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) -> pa.Table | None:
     if not memoryview(data).nbytes:
         return None
     kind, codec = _kind(name, spec.type)
@@ -169,15 +172,14 @@ def _read_one(name: str, data: Any, spec: ReadSpec, needed: Collection[str] | No
     declared = _declared(spec.schema)
     if kind in ("csv", "tsv"):
         delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
-        return read_csv(name, data, spec, delimiter, needed, declared)
-    if declared:
-        needed = None  # the whole schema was declared: the whole is checked
+        return read_csv(name, data, spec, delimiter, elsewhere, declared)
+    needed = None if declared else spec.needed  # the whole schema was declared: the whole is checked
     if kind == "json":
         table = read_json(name, data, spec.encoding)
     elif kind == "parquet":
-        table = read_parquet(name, data, needed, spec.max_bytes)
+        table = read_parquet(name, data, needed, elsewhere, spec.max_bytes)
     else:
-        table = read_arrow(name, data, needed, spec.max_bytes)
+        table = read_arrow(name, data, needed, elsewhere, spec.max_bytes)
     if declared and table is not None:
         check_declared(name, table.column_names, declared, None)
         table = cast_declared(name, table, declared)

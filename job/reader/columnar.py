@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job.errors import PartitionError
-from job.reader.schema import check_duplicates
+from job.reader.schema import check_duplicates, wanted
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
-def read_parquet(name: str, data: Any, needed: Collection[str] | None, max_bytes: int) -> pa.Table:
+def read_parquet(
+    name: str, data: Any, needed: Collection[str] | None, elsewhere: Collection[str], max_bytes: int
+) -> pa.Table:
     """One parquet file; page checksums are verified where the writer made them.
 
     Raises
@@ -37,10 +39,7 @@ def read_parquet(name: str, data: Any, needed: Collection[str] | None, max_bytes
                 f"{name}: unpacks to more than {max_bytes} bytes ({metadata.num_rows} rows, {unpacked} bytes declared)",
                 hint="If that is right, raise input.format.max_bytes.",
             )
-        wanted = _wanted(names, needed)
-        table = file.read(columns=wanted, use_threads=False)
-        if wanted is not None:  # the file's order, not ours
-            table = table.select([each for each in names if each in set(wanted)])
+        table = file.read(columns=wanted(names, needed, elsewhere), use_threads=False)
         if table.num_rows != metadata.num_rows:
             raise pa.ArrowInvalid(f"{table.num_rows} rows read, {metadata.num_rows} declared")
         table.validate()
@@ -49,7 +48,9 @@ def read_parquet(name: str, data: Any, needed: Collection[str] | None, max_bytes
     return _without_pandas_index(table)
 
 
-def read_arrow(name: str, data: Any, needed: Collection[str] | None, max_bytes: int) -> pa.Table:
+def read_arrow(
+    name: str, data: Any, needed: Collection[str] | None, elsewhere: Collection[str], max_bytes: int
+) -> pa.Table:
     """One Arrow IPC file (also called Feather, version 2) or stream.
 
     A stream must end with its end-of-stream marker: cut between two messages it would read as a shorter one.
@@ -77,12 +78,8 @@ def read_arrow(name: str, data: Any, needed: Collection[str] | None, max_bytes: 
         table.validate(full=True)  # offsets of a damaged file would be followed into nowhere
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError) as error:
         raise _corrupt(name, "arrow", error) from error
-    wanted = _wanted(table.column_names, needed)
-    return _without_pandas_index(table if wanted is None else table.select(wanted))
-
-
-def _wanted(names: Sequence[str], needed: Collection[str] | None) -> list[str] | None:
-    return None if needed is None else [each for each in names if each in needed]
+    columns = wanted(table.column_names, needed, elsewhere)
+    return _without_pandas_index(table if columns is None else table.select(columns))
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:

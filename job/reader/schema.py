@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.types as pt
@@ -45,6 +45,16 @@ def check_duplicates(name: str, columns: Sequence[str]) -> None:
         twice = [repr(column) for column, count in Counter(columns).items() if count > 1]
         message = f"{name}: column {', '.join(twice)} occurs more than once in the header"
         raise PartitionError("duplicate_column", message, hint="Column names must differ.")
+
+
+def wanted(names: Sequence[str], needed: Collection[str] | None, elsewhere: Collection[str]) -> list[str] | None:
+    """Which of a file's columns are decoded; None for all, also where a needed one is in neither place.
+
+    All, because the message about a missing column is to tell what there is instead.
+    """
+    if needed is None or not all(each in names or each in elsewhere for each in needed):
+        return None
+    return [each for each in names if each in needed]
 
 
 def check_declared(

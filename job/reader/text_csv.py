@@ -18,7 +18,7 @@ import pyarrow.types as pt
 
 from job.errors import PartitionError
 from job.reader.decompress import looks_compressed
-from job.reader.schema import check_declared, check_duplicates, delimiter_hint
+from job.reader.schema import check_declared, check_duplicates, delimiter_hint, wanted
 
 if TYPE_CHECKING:
     from job.reader import ReadSpec
@@ -34,7 +34,7 @@ def read_csv(
     data: Any,
     spec: ReadSpec,
     delimiter: str,
-    needed: Collection[str] | None,
+    elsewhere: Collection[str],
     declared: Mapping[str, pa.DataType],
 ) -> pa.Table | None:
     """One CSV file, or None for one without any byte of text.
@@ -51,9 +51,7 @@ def read_csv(
     check_duplicates(name, header)
     if declared:
         check_declared(name, header, declared, delimiter)
-    wanted = None if needed is None else [each for each in header if each in needed]
-    if wanted is not None and not wanted:
-        wanted = None  # nothing of what the recipe names is there: let the whole be seen, for the message
+    decoded = wanted(header, spec.needed, elsewhere) or None
     if header_only:
         return pa.table({each: pa.array([], declared.get(each, pa.null())) for each in header})
     quoted = spec.quote.encode() in text
@@ -63,7 +61,7 @@ def read_csv(
             pa.BufferReader(text),
             read_options=_read_options(len(text), quoted),
             parse_options=_parse_options(delimiter, spec.quote, len(header), len(text), quoted, bad),
-            convert_options=_convert_options(spec.null_values, spec.decimal, wanted, declared),
+            convert_options=_convert_options(spec.null_values, spec.decimal, decoded, declared),
         )
     except pa.ArrowInvalid as error:
         raise _parse_error(name, error, bad, text, header, delimiter, spec.quote) from error
@@ -157,14 +155,14 @@ def _parse_options(
 
 
 def _convert_options(
-    nulls: tuple[str, ...], decimal: str, wanted: list[str] | None, declared: Mapping[str, pa.DataType]
+    nulls: tuple[str, ...], decimal: str, decoded: list[str] | None, declared: Mapping[str, pa.DataType]
 ) -> pcsv.ConvertOptions:
     return pcsv.ConvertOptions(
         null_values=list(nulls),
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
         decimal_point=decimal,
-        include_columns=wanted,
+        include_columns=decoded,
         column_types=dict(declared) or None,
     )
 

@@ -1,0 +1,163 @@
+"""Facts about an estimator that decide how it is fed and scored; found by its type, without fitting it.
+
+A *front* is an estimator that would get the columns as they are: a pipeline's first step, what a search searches, every
+member of a vote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sklearn.base import is_classifier, is_regressor
+from sklearn.utils.validation import has_fit_parameter
+
+_INNER = ("estimator", "base_estimator", "regressor", "classifier")
+_MEMBERS = ("estimators", "transformer_list")
+_TEXT = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"})
+_RAW = _TEXT | {
+    "ColumnTransformer",
+    "OneHotEncoder",
+    "OrdinalEncoder",
+    "TargetEncoder",
+    "FunctionTransformer",
+    "SimpleImputer",
+    "MissingIndicator",
+    "FeatureHasher",
+    "DictVectorizer",
+    "LabelBinarizer",
+    "MultiLabelBinarizer",
+    "DummyClassifier",
+    "DummyRegressor",
+}
+_HIST = frozenset({"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"})
+
+
+def _is_sklearn(estimator: Any) -> bool:
+    return type(estimator).__module__.split(".")[0] == "sklearn"
+
+
+def _is_estimator(value: Any) -> bool:
+    return hasattr(value, "get_params") and hasattr(value, "fit") and not isinstance(value, type)
+
+
+def fronts(estimator: Any) -> Iterator[Any]:
+    """The estimators that would get the columns as they are."""
+    if type(estimator).__name__ == "Pipeline" and hasattr(estimator, "steps"):
+        for _, step in estimator.steps:
+            if step is not None and step != "passthrough":
+                yield from fronts(step)
+                return
+        return
+    if _is_sklearn(estimator):
+        for attribute in _INNER:
+            inner = getattr(estimator, attribute, None)
+            if _is_estimator(inner):
+                yield from fronts(inner)
+                return
+        for attribute in _MEMBERS:
+            members = getattr(estimator, attribute, None)
+            if isinstance(members, list) and members:
+                for member in members:
+                    inner = member[-1] if isinstance(member, tuple) else member
+                    if _is_estimator(inner):
+                        yield from fronts(inner)
+                return
+    yield estimator
+
+
+def is_text(estimator: Any) -> bool:
+    """Whether it wants one column of texts instead of a table."""
+    found = list(fronts(estimator))
+    return bool(found) and all(_is_sklearn(each) and type(each).__name__ in _TEXT for each in found)
+
+
+def wants_table(estimator: Any) -> bool:
+    """Whether a single column must be handed over as a table: scikit-learn's own estimators but text vectorisers."""
+    return any(
+        _is_sklearn(each) and type(each).__name__ not in (_TEXT | {"FunctionTransformer"}) for each in fronts(estimator)
+    )
+
+
+def takes_raw(estimator: Any) -> bool:
+    """Whether columns that are not numbers may reach it: encoders, vectorisers, what is not scikit-learn's."""
+    return all(_takes_raw(each) for each in fronts(estimator))
+
+
+def _takes_raw(estimator: Any) -> bool:
+    if not _is_sklearn(estimator) or type(estimator).__name__ in _RAW:
+        return True
+    if type(estimator).__name__ in _HIST:
+        return estimator.categorical_features is not None
+    return False
+
+
+def allows_missing(estimator: Any) -> bool:
+    """Whether it imputes, at any depth, or is made for missing values."""
+    return any(
+        type(each).__module__.startswith("sklearn.impute") or type(each).__name__ in _HIST
+        for each in everything(estimator)
+    )
+
+
+def everything(estimator: Any) -> Iterator[Any]:
+    """The estimator and every estimator in it."""
+    yield estimator
+    if hasattr(estimator, "get_params"):
+        for value in estimator.get_params(deep=True).values():
+            if _is_estimator(value):
+                yield value
+
+
+def default_metrics(estimator: Any) -> tuple[str, ...]:
+    """``r2`` for regressors, ``accuracy`` for classifiers, nothing else."""
+    if is_classifier(estimator):
+        return ("accuracy",)
+    return ("r2",) if is_regressor(estimator) else ()
+
+
+def weight_argument(estimator: Any) -> str | None:
+    """The name under which ``fit`` takes row weights: ``sample_weight``, in a pipeline with its last step's name."""
+    if type(estimator).__name__ == "Pipeline" and estimator.steps:
+        name, step = estimator.steps[-1]
+        inner = weight_argument(step) if _is_estimator(step) else None
+        return f"{name}__{inner}" if inner else None
+    if hasattr(estimator, "best_estimator_") or type(estimator).__name__.endswith("SearchCV"):
+        return weight_argument(estimator.estimator)
+    if type(estimator).__name__ == "TransformedTargetRegressor":
+        return "sample_weight" if estimator.regressor is None else weight_argument(estimator.regressor)
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
+def open_seeds(estimator: Any) -> tuple[str, ...]:
+    """The names of all ``random_state`` parameters that are None, at any depth."""
+    if not hasattr(estimator, "get_params"):
+        return ()
+    found = estimator.get_params(deep=True).items()
+    return tuple(sorted(name for name, value in found if value is None and name.rpartition("__")[2] == "random_state"))
+
+
+def open_splitters(estimator: Any) -> tuple[str, ...]:
+    """The names of all cross-validation splitters that shuffle without a seed, at any depth."""
+    if not hasattr(estimator, "get_params"):
+        return ()
+    return tuple(
+        sorted(
+            name
+            for name, value in estimator.get_params(deep=True).items()
+            if hasattr(value, "split")
+            and not hasattr(value, "get_params")
+            and getattr(value, "random_state", 0) is None
+            and getattr(value, "shuffle", True)
+        )
+    )
+
+
+def parallel(estimator: Any) -> tuple[str, ...]:
+    """The names of all ``n_jobs`` parameters that ask for more than one, at any depth."""
+    if not hasattr(estimator, "get_params"):
+        return ()
+    found = estimator.get_params(deep=True).items()
+    return tuple(
+        sorted(name for name, value in found if name.rpartition("__")[2] == "n_jobs" and value not in (None, 1))
+    )

@@ -1,0 +1,113 @@
+"""Scores of a fit: which rows are held out, and what scikit-learn's scorers say about them.
+
+As a scikit-learn user expects: ``kfold`` is ``cross_validate(cv=folds)`` (stratified for classifiers, not shuffled) and
+reports the mean; ``holdout`` is ``train_test_split``, shuffled by the seed and stratified where classes allow it;
+``time`` holds out the last rows. Scorers keep their sign (``neg_...``) and do not use row weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import check_cv, train_test_split
+
+from job.errors import PartitionError
+from job.settings import ValidationSettings
+
+Rows = np.ndarray[Any, Any]
+
+
+def splits(
+    settings: ValidationSettings, y: Any, order: Any, *, classifier: bool, seed: int
+) -> Iterator[tuple[Rows, Rows]]:
+    """Pairs of row numbers: fitted on, scored on.
+
+    Parameters
+    ----------
+    settings
+        ``recipe.validation``; the method is not ``none``.
+    y
+        The target.
+    order
+        ``time``: the column that orders the rows, without gaps.
+    classifier
+        Whether classes are to be spread evenly.
+    seed
+        Shuffles ``holdout``.
+
+    Raises
+    ------
+    PartitionError
+        ``metric_error``: too few rows for this validation.
+    """
+    count = len(y)
+    if settings.method == "kfold":
+        if count < settings.folds:
+            raise _too_few(settings, count)
+        yield from check_cv(settings.folds, y, classifier=classifier).split(np.zeros((count, 1)), y)
+        return
+    held = math.ceil(settings.test_size * count)
+    if held < 1 or count - held < 1:
+        raise _too_few(settings, count)
+    if settings.method == "time":
+        rows = np.argsort(np.asarray(order), kind="stable")
+        yield rows[: count - held], rows[count - held :]
+        return
+    strata = y if classifier and _can_stratify(y, held, count) else None
+    train, test = train_test_split(np.arange(count), test_size=settings.test_size, random_state=seed, stratify=strata)
+    yield train, test
+
+
+def _too_few(settings: ValidationSettings, count: int) -> PartitionError:
+    message = f"{count} rows are too few for recipe.validation.method {settings.method}"
+    return PartitionError("metric_error", message, hint="Raise recipe.min_rows, or validate with fewer folds or rows.")
+
+
+def _can_stratify(y: Any, held: int, count: int) -> bool:
+    values = np.asarray(y)
+    if values.ndim != 1:
+        return False
+    _, sizes = np.unique(values, return_counts=True)
+    return bool(sizes.min() >= 2 and held >= len(sizes) and count - held >= len(sizes))
+
+
+def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """What the scorers of these names say; without those that are undefined here."""
+    found = {}
+    for name in names:
+        try:
+            value = float(_scorer(name)(estimator, X, y))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise PartitionError("metric_error", f"metric {name!r}: {type(error).__name__}") from error
+        found[name] = value
+    return found
+
+
+@lru_cache(maxsize=64)
+def _scorer(name: str) -> Any:
+    return get_scorer(name)
+
+
+def mean(scores: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each metric over the folds."""
+    return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
+
+
+def r2(y: Rows, predicted: Rows) -> float:
+    """`sklearn.metrics.r2_score` of one target with two rows or more, bit by bit, without its input checks."""
+    truth = y.reshape(-1, 1)
+    numerator = ((truth - predicted.reshape(-1, 1)) ** 2).sum(axis=0)[0]
+    denominator = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)[0]
+    if numerator == 0:
+        return 1.0
+    return float(1 - numerator / denominator) if denominator != 0 else 0.0
+
+
+Fit = Callable[[Rows], Any]
