@@ -150,7 +150,7 @@ class Index:
         """Names of the data files of a version, below ``index/``."""
         table = self._table.open(version)
         assert table is not None
-        return sorted(pa.record_batch(table.get_add_actions()).column("path").to_pylist())
+        return sorted(pa.table(table.get_add_actions()).column("path").to_pylist())
 
     def held(self) -> bool:
         """Whether a rollback holds the output: runs refuse until `resume`."""
