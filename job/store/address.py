@@ -10,7 +10,7 @@ import os.path
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from job.errors import ConfigurationError, PartitionError
 
@@ -30,6 +30,8 @@ _ALIASES = {
 }
 _ACCOUNT = re.compile(r"(?P<container>[^@/]+)@(?P<account>[a-z0-9-]+)\.(?:dfs|blob)\.[a-z0-9.-]+\Z")
 _SECRET = re.compile(r"[?&](?:X-Amz-[A-Za-z-]+|AWSAccessKeyId|Signature|sig|sv|se|token)=")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_NO_FOLDER = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|\\]")
 _ODD = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\x00-\x1f\x7f]")
 
 
@@ -146,6 +148,29 @@ def parse(uri: str, *, what: str = "output") -> Address:
 
 def _folder(path: str) -> Address:
     return Address(scheme="file", bucket="", path=os.path.abspath(os.path.expanduser(path)))
+
+
+def delta_uri(address: Address) -> str:
+    """The URL under which the deltalake package means this address.
+
+    Raises
+    ------
+    ConfigurationError
+        The path has a percent escape in it, which deltalake (1.6) resolves once too often and then looks elsewhere;
+        or it is a folder with one of ``[]^|\\`` in its path, on which deltalake panics.
+    """
+    bad = (_ESCAPE if address.scheme != "file" else _NO_FOLDER).search(address.path)
+    if bad:
+        raise ConfigurationError(
+            f"no Delta table can lie below {address.uri!r}: the deltalake package fails on {bad[0]!r} in a path",
+            hint="Choose another output.uri.",
+        )
+    path = quote(address.path.lstrip("/"))
+    if address.scheme == "file":
+        return f"file:///{path}"
+    if address.account:
+        return f"abfss://{address.bucket}@{address.account}.dfs.core.windows.net/{path}"
+    return f"{address.scheme}://{address.bucket}/{path}".rstrip("/")
 
 
 def folder_prefix(prefix: str) -> str:

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 from uuid import uuid4
 
 import obstore as client_library
@@ -20,7 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 
 from job.errors import NotFoundError, PartitionError, UnreachableError
 from job.partition import ObjectInfo
-from job.store.address import folder_prefix
+from job.store.address import delta_uri, folder_prefix
 from job.store.base import LISTING, Progress, Store
 from job.store.faults import from_obstore, gave_up, status_of
 from job.store.link import Link, link_of
@@ -234,13 +233,8 @@ class CloudStore(Store):
         if not self._link.reached:
             # deltalake would try a wrong endpoint for minutes, and say less about it.
             self.check()
-        return self._delta_uri(), self._link.delta_options()
+        return delta_uri(self.address), self._link.delta_options()
 
-    def _delta_uri(self) -> str:
-        path = quote(self.address.path, safe="/=+@:,;!$&'()*~._-")
-        if self.address.account:
-            return f"abfss://{self.address.bucket}@{self.address.account}.dfs.core.windows.net/{path}"
-        return f"{self.scheme}://{self.address.bucket}/{path}".rstrip("/")
 
 
 def _not_supported(error: BaseException) -> bool:

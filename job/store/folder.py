@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError, StoreError
 from job.partition import ObjectInfo
-from job.store.address import folder_prefix
+from job.store.address import delta_uri, folder_prefix
 from job.store.base import LISTING, Progress, Store
 
 _TEMPORARY = ".manyfit-"
@@ -246,11 +246,11 @@ class FolderStore(Store):
 
     def delta(self) -> tuple[str, dict[str, str]]:
         """See `Store.delta`; deltalake commits to a folder by an exclusive link."""
-        return self.address.path, {}
+        return delta_uri(self.address), {}
 
     def _raise(self, error: OSError, action: str, name: str) -> NoReturn:
         cause = os.strerror(error.errno) if error.errno else type(error).__name__
-        if error.errno == errno.ENOENT or (error.errno in (errno.ENOTDIR, errno.EISDIR) and action == "read"):
+        if action == "read" and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             raise NotFoundError(f"{name!r} does not exist in {self.uri}") from error
         if error.errno in _DENIED:
             raise DeniedError(

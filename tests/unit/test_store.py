@@ -6,7 +6,6 @@ import os
 import pickle
 import threading
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,17 +49,6 @@ ODD = [
 UNADDRESSABLE = ["p//b", "a/../b", "../a", "./a", ".", "..", "a/", "/a", "a\tb", "a\x7fb", ""]
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -78,12 +66,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "memory":
         return Store.open(f"memory://{uuid.uuid4().hex}/some/prefix/")
     if request.param == "folder":
-        (tmp_path / "some folder").mkdir()
-        return Store.open(str(tmp_path / "some folder"))
+        (tmp_path / "some %=é# folder").mkdir()
+        return Store.open(str(tmp_path / "some %=é# folder"))
     endpoint = request.getfixturevalue("s3_endpoint")
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     client.create_bucket(Bucket=BUCKET)
-    return Store.open(f"s3://{BUCKET}/{uuid.uuid4().hex}/a b%20=é/", StorageSide(endpoint=endpoint))
+    return Store.open(f"s3://{BUCKET}/{uuid.uuid4().hex}/a b%[x]=é/", StorageSide(endpoint=endpoint))
 
 
 def names(table: pa.Table) -> list[str]:
@@ -177,7 +165,7 @@ def test_a_read_with_the_listed_etag_succeeds_and_with_another_is_changed(store:
 
     store.put("a", b"new bytes")
 
-    with pytest.raises(ChangedError, match="not the (object|file) that was listed"):
+    with pytest.raises(ChangedError, match=r"not the (object|file) that was listed"):
         store.get("a", if_match=etag)
     assert store.list()["etag"][0].as_py() != etag
 
@@ -353,11 +341,11 @@ def test_concurrent_commits_to_a_delta_table_lose_nothing(store: Store) -> None:
 def test_any_text_is_either_refused_or_kept_exactly(s3_endpoint: str, name: str) -> None:
     boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=BUCKET)
     store = Store.open(f"s3://{BUCKET}/{uuid.uuid4().hex}", StorageSide(endpoint=s3_endpoint))
-    try:
-        store.create(name, b"x")
-    except PartitionError as error:
-        assert error.reason == "unsupported_key"
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        with pytest.raises(PartitionError, match="cannot be addressed"):
+            store.create(name, b"x")
         return
+    store.create(name, b"x")
 
     assert names(store.list()) == [name]
     assert bytes(store.get(name)) == b"x"

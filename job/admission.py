@@ -1,0 +1,147 @@
+"""Whether a store may hold the output: tried, not believed.
+
+Before anything is trained, a few small objects are written below ``.probe/``, read back, created twice, and raced for.
+Models and releases rest on "create only if absent" having exactly one winner; stores that ignore the condition, or
+check it and then write, say nothing about it. Called once per run by the driver. What it wrote is removed where that is
+allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Barrier
+from typing import Literal, TypeVar
+from uuid import uuid4
+
+from job.errors import DeniedError, NotFoundError, OutputError, StoreError
+from job.store import Store
+
+_Result = TypeVar("_Result")
+
+RACERS = 16
+ROUNDS = 2
+_SIZE = 256
+_WAY_OUT = (
+    "Use a store with conditional writes (If-None-Match on PUT), "
+    "or declare storage.output.single_writer: true and let only one run at a time write there."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """What a store proved."""
+
+    mode: Literal["conditional", "single-writer"]
+    """how models and releases are protected from other writers"""
+    checks: tuple[str, ...]
+    """what was tried, in order, as short sentences"""
+    seconds: float
+    """how long it took"""
+
+
+def admit(store: Store, *, single_writer: bool = False) -> Admission:
+    """Try whether a store keeps the promises that the protocol rests on.
+
+    Parameters
+    ----------
+    store
+        The output.
+    single_writer
+        The user declares that no other run writes there: only reading back and not overwriting are tried.
+
+    Raises
+    ------
+    OutputError
+        The store cannot be written or read, or breaks a promise; says which, and the way out.
+    """
+    started = time.perf_counter()
+    probe = store.child(f".probe/{uuid4().hex}")
+    checks: list[str] = []
+    written: list[str] = []
+    try:
+        _read_back(probe, written)
+        checks.append("what is written is read back")
+        _not_overwritten(probe)
+        checks.append("what exists is not overwritten")
+        if not single_writer:
+            for number in range(ROUNDS):
+                _race(probe, written, number)
+            checks.append(f"of {RACERS} creators at once exactly one wins, {ROUNDS} times")
+    finally:
+        if _removed(probe, written):
+            checks.append("the probe is removed")
+    mode: Literal["conditional", "single-writer"] = "single-writer" if single_writer else "conditional"
+    return Admission(mode=mode, checks=tuple(checks), seconds=time.perf_counter() - started)
+
+
+def _read_back(probe: Store, written: list[str]) -> None:
+    body = os.urandom(_SIZE)
+    created = _try(lambda: probe.create("written", body))
+    written.append("written")
+    if not created:
+        raise OutputError(f"{probe.uri} says that a new object exists already", hint=_WAY_OUT)
+    if bytes(_try(lambda: bytes(probe.get("written")))) != body:
+        raise OutputError(f"{probe.uri} does not give back the bytes that were written", hint="This store loses data.")
+    info = _try(lambda: probe.head("written"))
+    if info is None or info.size != _SIZE:
+        raise OutputError(
+            f"{probe.uri} does not find an object that was just written",
+            hint="A store that answers with an older state cannot hold models.",
+        )
+
+
+def _not_overwritten(probe: Store) -> None:
+    before = _try(lambda: bytes(probe.get("written")))
+    again = _try(lambda: probe.create("written", os.urandom(_SIZE)))
+    if again or _try(lambda: bytes(probe.get("written"))) != before:
+        raise OutputError(f"the store of {probe.uri} overwrites an object that was to be created only", hint=_WAY_OUT)
+
+
+def _race(probe: Store, written: list[str], number: int) -> None:
+    name = f"raced-{number}"
+    written.append(name)
+    bodies = [os.urandom(_SIZE) for _ in range(RACERS)]
+    start = Barrier(RACERS)
+
+    def create(racer: int) -> bool:
+        start.wait(60)
+        return _try(lambda: probe.create(name, bodies[racer]))
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        won = list(pool.map(create, range(RACERS)))
+    winners = [racer for racer in range(RACERS) if won[racer]]
+    if len(winners) != 1:
+        raise OutputError(
+            f"the store of {probe.uri} let {len(winners)} of {RACERS} concurrent creators of one object win",
+            hint=_WAY_OUT,
+        )
+    if _try(lambda: bytes(probe.get(name))) != bodies[winners[0]]:
+        raise OutputError(f"the store of {probe.uri} kept the bytes of a creator that it refused", hint=_WAY_OUT)
+
+
+def _try(operation: Callable[[], _Result]) -> _Result:
+    """An operation on the probe; a store's error becomes the run's, with what it means for the output."""
+    try:
+        return operation()
+    except NotFoundError as error:
+        raise OutputError(error.message, hint=error.hint or "Was it removed meanwhile?") from error
+    except DeniedError as error:
+        raise OutputError(
+            f"the output cannot be used: {error.message}",
+            hint=error.hint or "The run needs to read, write and list there.",
+        ) from error
+    except StoreError as error:
+        raise OutputError(error.message, hint=error.hint) from error
+
+
+def _removed(probe: Store, written: list[str]) -> bool:
+    # A writer that may not delete is good practice: a few bytes stay, and gc takes them.
+    try:
+        probe.delete(written)
+    except StoreError:
+        return False
+    return True
