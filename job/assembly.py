@@ -58,7 +58,7 @@ def storage(side: Literal["input", "output"], what: str) -> Iterator[None]:
         elif isinstance(error, DeniedError):
             hint = f"Check the credentials and the permissions for {side}.uri (storage.profile, AWS_* variables, role)."
         else:
-            hint = f"Check storage.endpoint and the network, then run again: what is finished is kept."
+            hint = "Check storage.endpoint and the network, then run again: what is finished is kept."
         raise cls(f"{what}: {error.message}", hint=error.hint or hint) from error
 
 

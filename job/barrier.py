@@ -37,7 +37,9 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
         A planned key has no outcome; names the keys.
     """
     due = plan.keys.filter(pc.is_in(plan.keys["action"], value_set=pa.array([TRAIN, ADOPT])))
-    adopted = adopted.set_column(SCHEMA.get_field_index("adopted"), "adopted", pa.array([True] * adopted.num_rows, pa.bool_()))
+    adopted = adopted.set_column(
+        SCHEMA.get_field_index("adopted"), "adopted", pa.array([True] * adopted.num_rows, pa.bool_())
+    )
     every = pa.concat_tables([outcomes, adopted])
     at = pc.index_in(every["key"], value_set=due["key"].combine_chunks())
     planned = due["data"].combine_chunks().take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from job import __version__
-from job.errors import ConfigurationError, InterruptedRun, ManyfitError
+from job.errors import InterruptedRun, ManyfitError
 
 EPILOG = """\
 exit codes: 0 done · 1 our bug · 2 configuration · 3 Java, Spark or environment · 4 input · 5 output storage ·
@@ -34,7 +34,9 @@ Every setting can also be given as an option (--input.uri) or in the environment
 the environment, the environment over the file. All settings: docs/settings.md, or `manyfit settings`.
 """
 
-JOB_HELP = "Any setting of the job can follow as an option: --run.max_failed 5% --input.limit 10 --spark.master 'local[2,4]'"
+JOB_HELP = (
+    "Any setting of the job can follow as an option: --run.max_failed 5% --input.limit 10 --spark.master 'local[2,4]'"
+)
 STORAGE_HELP = "Storage settings can follow as options: --storage.endpoint http://127.0.0.1:9000 --storage.profile prod"
 
 
@@ -59,8 +61,15 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        command.add_argument("--log-format", choices=["auto", "text", "json"], default="auto", help="default: text on a terminal, json elsewhere")
-        command.add_argument("-v", "--verbose", action="store_true", help="more log lines, and tracebacks of our own bugs")
+        command.add_argument(
+            "--log-format",
+            choices=["auto", "text", "json"],
+            default="auto",
+            help="default: text on a terminal, json elsewhere",
+        )
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="more log lines, and tracebacks of our own bugs"
+        )
         return command
 
     def add_job(name: str, help: str, description: str) -> argparse.ArgumentParser:
@@ -74,33 +83,72 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("output", metavar="OUTPUT", help="where the models lie: s3://bucket/prefix/ or a folder")
         return command
 
-    command = add("demo", "the article, end to end, on this machine", "Makes two data sets (Y = 2.5 X and Y = 3.0 X, with noise), starts an embedded S3 server, trains on local Spark, and reads the coefficients back from the stored models. Needs Java 17.", "")
-    command.add_argument("--keep", metavar="FOLDER", help="leave data and models in this folder instead of a temporary one")
-    command = add_job("plan", "what a run would do, and why; trains nothing", "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and parallelism. Reads one listing and the published table; never starts Spark for layouts objects and hive.")
+    command = add(
+        "demo",
+        "the article, end to end, on this machine",
+        "Makes two data sets (Y = 2.5 X and Y = 3.0 X, with noise), starts an embedded S3 server, trains on local Spark, and reads the coefficients back from the stored models. Needs Java 17.",
+        "",
+    )
+    command.add_argument(
+        "--keep", metavar="FOLDER", help="leave data and models in this folder instead of a temporary one"
+    )
+    command = add_job(
+        "plan",
+        "what a run would do, and why; trains nothing",
+        "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and parallelism. Reads one listing and the published table; never starts Spark for layouts objects and hive.",
+    )
     command.add_argument("--json", action="store_true", help="one JSON document on standard output")
     command.add_argument("--keys", action="store_true", help="list every key with its action")
-    command = add_job("run", "plan, train, upload, publish, report", "Trains what is new or changed, uploads each model from the executors, and publishes the whole set in one atomic version. Ctrl-C stops cleanly; run again to go on.")
+    command = add_job(
+        "run",
+        "plan, train, upload, publish, report",
+        "Trains what is new or changed, uploads each model from the executors, and publishes the whole set in one atomic version. Ctrl-C stops cleanly; run again to go on.",
+    )
     command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
-    add_job("check", "read the input, write to the output, train nothing", "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. For `helm test` and for new buckets.")
-    command = add_output("status", "progress and ETA of a run in flight", "Reads what the run writes to its output; works from anywhere that can read the bucket.")
+    add_job(
+        "check",
+        "read the input, write to the output, train nothing",
+        "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. For `helm test` and for new buckets.",
+    )
+    command = add_output(
+        "status",
+        "progress and ETA of a run in flight",
+        "Reads what the run writes to its output; works from anywhere that can read the bucket.",
+    )
     command.add_argument("--run", metavar="ID", help="default: the run that began last")
     command.add_argument("--json", action="store_true", help="one JSON document")
     command = add_output("models", "the published table", "Lists the published keys. Filters go together with AND.")
     command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
     command.add_argument("--state", choices=["live", "stale", "failed", "skipped", "gone"], help="only these")
     command.add_argument("--match", metavar="GLOB", help="only keys that match")
-    command.add_argument("--where", action="append", default=[], metavar="EXPR", help="for example 'r2<0.5' or 'rows>=1000'; columns and metrics")
+    command.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="for example 'r2<0.5' or 'rows>=1000'; columns and metrics",
+    )
     command.add_argument("--warnings", action="store_true", help="only models with warnings")
     command.add_argument("--sort", metavar="COLUMN", help="a column or a metric; -COLUMN for descending")
     command.add_argument("--limit", type=int, metavar="N", help="default 50 on a terminal, all with --json and --csv")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument("--csv", action="store_true", help="comma-separated, with a header")
-    command = add_output("show", "one model: parameters, coefficients, metrics, lineage", "Verifies the model file, loads it, and prints what is in it. Loading a model runs code: show only outputs you trust.")
+    command = add_output(
+        "show",
+        "one model: parameters, coefficients, metrics, lineage",
+        "Verifies the model file, loads it, and prints what is in it. Loading a model runs code: show only outputs you trust.",
+    )
     command.add_argument("key", metavar="KEY")
     command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
     command.add_argument("--json", action="store_true", help="one JSON document")
-    command.add_argument("--allow-version-skew", action="store_true", help="load a model that another scikit-learn version made")
-    command = add_output("verify", "re-read every published model", "Checks size, digest and loadability of every published model; ends with 7 if one is damaged.")
+    command.add_argument(
+        "--allow-version-skew", action="store_true", help="load a model that another scikit-learn version made"
+    )
+    command = add_output(
+        "verify",
+        "re-read every published model",
+        "Checks size, digest and loadability of every published model; ends with 7 if one is damaged.",
+    )
     command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
     command.add_argument("--jobs", type=int, default=16, metavar="N", help="reads at once (16)")
     command.add_argument("--public-key", metavar="PEM", help="also check the release's signature")
@@ -109,18 +157,32 @@ def parser() -> argparse.ArgumentParser:
     command = add_output("history", "the versions of the set", "Each release, rollback and retirement is one version.")
     command.add_argument("--limit", type=int, default=30, metavar="N", help="newest first (30)")
     command.add_argument("--json", action="store_true", help="one JSON document")
-    command = add_output("rollback", "go back to an older version of the whole set", "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run would train again; --hold keeps runs from doing so.")
+    command = add_output(
+        "rollback",
+        "go back to an older version of the whole set",
+        "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run would train again; --hold keeps runs from doing so.",
+    )
     command.add_argument("version", type=int, nargs="?", metavar="VERSION")
     command.add_argument("--hold", action="store_true", help="runs refuse (exit 2) until --resume")
     command.add_argument("--resume", action="store_true", help="let runs publish again")
-    command = add_output("retire", "take keys out of the set", "The models stay until gc; a key whose data is still there is trained again by the next run.")
+    command = add_output(
+        "retire",
+        "take keys out of the set",
+        "The models stay until gc; a key whose data is still there is trained again by the next run.",
+    )
     command.add_argument("keys", nargs="+", metavar="KEY")
-    command = add_output("gc", "remove what no kept version refers to", "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, nor anything young.")
+    command = add_output(
+        "gc",
+        "remove what no kept version refers to",
+        "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, nor anything young.",
+    )
     command.add_argument("--delete", action="store_true", help="really delete")
     command.add_argument("--keep", type=int, default=30, metavar="N", help="versions to keep (30)")
     command.add_argument("--margin", default="24h", metavar="AGE", help="never delete what is younger (24h)")
     command.add_argument("--json", action="store_true", help="one JSON document")
-    command = add("settings", "every setting with its default", "The reference of all settings, as text or as a JSON schema.", "")
+    command = add(
+        "settings", "every setting with its default", "The reference of all settings, as text or as a JSON schema.", ""
+    )
     command.add_argument("--json", action="store_true", help="the JSON schema")
     return top
 
@@ -134,10 +196,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return _dispatch(arguments, overrides)
-    except ConfigurationError as error:
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
-        return _said(error)
     except ManyfitError as error:
         return _said(error)
     except KeyboardInterrupt:

@@ -34,7 +34,9 @@ def _output(arguments: Namespace, overrides: list[str]) -> Any:
 
 def _none_but(overrides: list[str]) -> None:
     if overrides:
-        raise ConfigurationError(f"unknown argument {overrides[0]!r}", hint="`manyfit COMMAND --help` lists the arguments.")
+        raise ConfigurationError(
+            f"unknown argument {overrides[0]!r}", hint="`manyfit COMMAND --help` lists the arguments."
+        )
 
 
 def _print_json(value: Any) -> None:
@@ -165,7 +167,9 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
         public = _read_file(arguments.public_key)
     found = verify_all(output, at=arguments.at, jobs=arguments.jobs, load=not arguments.no_load, public_key=public)
     if arguments.json:
-        _print_json({"checked": found.checked, "damaged": [{"key": key, "problem": text} for key, text in found.damaged]})
+        _print_json(
+            {"checked": found.checked, "damaged": [{"key": key, "problem": text} for key, text in found.damaged]}
+        )
     else:
         for key, problem in found.damaged[:50]:
             print(f"DAMAGED {key}: {problem}")
@@ -204,7 +208,9 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     output = _output(arguments, overrides)
     index = Index(output)
     if arguments.resume == (arguments.version is not None):
-        raise ConfigurationError("give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions.")
+        raise ConfigurationError(
+            "give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions."
+        )
     with storage("output", f"{output.uri} cannot be changed"):
         if arguments.resume:
             done = index.resume()
@@ -259,4 +265,3 @@ def settings(arguments: Namespace, overrides: list[str]) -> int:
     else:
         print(schema.markdown())
     return 0
-

@@ -141,11 +141,15 @@ def _demo(console: Console, endpoint: str, keep: Path | None) -> int:
     console.print("   key   true slope   coefficient   intercept       r2")
     for key in sorted(models):
         model, info = models[key], models.metrics().loc[key]
-        console.print(f"   {key}   {SLOPES[key]:10.1f}   {model.coef_[0]:11.4f}   {model.intercept_:9.4f}   {info['r2']:.4f}")
+        console.print(
+            f"   {key}   {SLOPES[key]:10.1f}   {model.coef_[0]:11.4f}   {model.intercept_:9.4f}   {info['r2']:.4f}"
+        )
     checked = verify(assembly.output)
     console.print(f"7. verify: {checked.checked} models re-read, {len(checked.damaged)} damaged")
     again = run(assembly, settings.model_dump(mode="json", exclude_defaults=True, by_alias=True))
-    console.print(f"8. run again: {again.totals.trained} trained, {again.totals.unchanged} unchanged, in {again.seconds:.1f} s without Spark")
+    console.print(
+        f"8. run again: {again.totals.trained} trained, {again.totals.unchanged} unchanged, in {again.seconds:.1f} s without Spark"
+    )
     if keep is not None:
         count = _copy(client, keep)
         console.print(f"9. {count} objects copied to {keep}: data/ and models/")

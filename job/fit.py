@@ -52,9 +52,7 @@ class Result:
     seconds: float | None = None
 
 
-def fit(
-    fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]
-) -> Result:
+def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
     """Train one partition from the bytes of its objects; never raises for what the data or the recipe does."""
     try:
         return _fitted(fitting, reader.read(blobs, fitting.spec, columns=columns), key)
@@ -76,7 +74,8 @@ def fit_table(fitting: Fitting, key: str, table: Any) -> Result:
 
 def _fitted(fitting: Fitting, table: Any, key: str) -> Result:
     fitted = train.train(table, fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key))
-    packed = artifact.pack(fitted.estimator, fitting.artifact, sample=fitted.sample)
+    sample = fitted.sample if fitting.artifact.check == "predict" else None
+    packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
     return Result(
         status=TRAINED,
         data=packed.data,

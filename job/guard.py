@@ -55,7 +55,8 @@ class Child:
 
     def _ask(self, request: tuple[Any, ...]) -> Result:
         process = self._process or self._start()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             _send(process.stdin, request)
         except BrokenPipeError:
@@ -84,7 +85,8 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "job.guard"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         _send(self._process.stdin, self._fitting)
         _receive(self._process.stdout)
         return self._process

@@ -34,8 +34,10 @@ def read(output: Store, *, at: int | None) -> pd.DataFrame:
 
     table = Index(output).read(at=at)
     if not table.num_rows:
-        raise ConfigurationError(f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes.")
-    frame = table.to_pandas(date_as_object=False).sort_values("key", ignore_index=True)
+        raise ConfigurationError(
+            f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."
+        )
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False).sort_values("key", ignore_index=True)
     metrics = pd.DataFrame([json.loads(text) if isinstance(text, str) else {} for text in frame["metrics"]])
     fresh = [name for name in metrics.columns if name not in frame.columns]
     return pd.concat([frame.drop(columns="metrics"), metrics[fresh]], axis=1)
@@ -76,13 +78,17 @@ def choose(
 
 def _known(rows: pd.DataFrame, column: str) -> None:
     if column not in rows.columns:
-        raise ConfigurationError(f"there is no column {column!r}", hint=f"There are: {', '.join(map(str, rows.columns))}.")
+        raise ConfigurationError(
+            f"there is no column {column!r}", hint=f"There are: {', '.join(map(str, rows.columns))}."
+        )
 
 
 def _holds(rows: pd.DataFrame, text: str) -> Any:
     found = _WHERE.fullmatch(text)
     if not found:
-        raise ConfigurationError(f"--where {text!r} is not understood", hint="Write COLUMN, one of < <= > >= == !=, and a value: 'r2<0.5'.")
+        raise ConfigurationError(
+            f"--where {text!r} is not understood", hint="Write COLUMN, one of < <= > >= == !=, and a value: 'r2<0.5'."
+        )
     column, operator, value = found.groups()
     _known(rows, column)
     series = rows[column]
@@ -110,17 +116,19 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(shown.columns)
-        for record in shown.itertuples(index=False):
-            writer.writerow(["" if _json(value) is None else _json(value) for value in record])
+        for values in shown.itertuples(index=False):
+            writer.writerow(["" if _json(value) is None else _json(value) for value in values])
         return
-    after = shown.columns.get_loc("gone_since") + 1 if "gone_since" in shown.columns else len(shown.columns)
+    after = list(shown.columns).index("gone_since") + 1
     columns = [name for name in _SHOWN if name != "reason" or shown["reason"].notna().any()]
     columns[4:4] = [str(name) for name in shown.columns[after:]]
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="left" if name in ("key", "state", "reason", "trained_at") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("key", "state", "reason", "trained_at") else "right", no_wrap=True
+        )
     for record in shown[columns].to_dict("records"):
-        table.add_row(*(_text(name, value) for name, value in record.items()))
+        table.add_row(*(_text(str(name), value) for name, value in record.items()))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     if len(shown) < total:

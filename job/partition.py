@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".snappy", ".xz")
-FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".feather", ".ipc", ".txt", ".orc", ".avro")
+FORMATS = (
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".ndjson",
+    ".json",
+    ".parquet",
+    ".pq",
+    ".arrow",
+    ".feather",
+    ".ipc",
+    ".txt",
+    ".orc",
+    ".avro",
+)
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 _MAX_SEGMENT = 200
@@ -68,16 +82,24 @@ def object_key(name: str) -> str:
     >>> object_key("Congo, Dem. Rep..csv.gz")
     'Congo, Dem. Rep.'
     """
-    return _strip(_strip(name, COMPRESSIONS), FORMATS)
+    return _FORMAT.sub(r"\1", _COMPRESSION.sub(r"\1", name))
 
 
-def _strip(name: str, suffixes: tuple[str, ...]) -> str:
-    lower = name.lower()
-    for suffix in suffixes:
-        stem = name[: -len(suffix)]
-        if lower.endswith(suffix) and stem and not stem.endswith("/"):
-            return stem
-    return name
+def suffix(suffixes: tuple[str, ...], end: str = "$") -> str:
+    """One expression (for RE2) for a known suffix at the end, after at least one character of a name.
+
+    Spelt out in both cases, and Python is given its own ``end``: the two engines do not fold the same letters beyond
+    ASCII, and Python's ``$`` lets a newline follow.
+    """
+
+    def both(text: str) -> str:
+        return "".join(f"[{char}{char.upper()}]" if char.isalpha() else re.escape(char) for char in text)
+
+    return r"(?s)([^/])(?:" + "|".join(both(each) for each in suffixes) + r")" + end
+
+
+_COMPRESSION = re.compile(suffix(COMPRESSIONS, r"\Z"))
+_FORMAT = re.compile(suffix(FORMATS, r"\Z"))
 
 
 def hive_columns(name: str) -> dict[str, str | None]:
@@ -127,7 +149,13 @@ def key_path(key: str) -> str:
 
 def _segment(part: str) -> str:
     raw = part.encode("utf-8", "surrogatepass")
-    if not part or part.startswith((".", "~", " ")) or part.endswith((" ", ".")) or len(raw) > _MAX_SEGMENT or _UNSAFE.search(part):
+    if (
+        not part
+        or part.startswith((".", "~", " "))
+        or part.endswith((" ", "."))
+        or len(raw) > _MAX_SEGMENT
+        or _UNSAFE.search(part)
+    ):
         return "~" + hashlib.sha256(raw).hexdigest()
     return part
 

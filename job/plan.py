@@ -72,7 +72,7 @@ class Plan:
     @property
     def planned(self) -> int:
         """Number of keys."""
-        return self.keys.num_rows
+        return int(self.keys.num_rows)
 
     def count(self, action: str) -> int:
         """Number of keys with one action."""
@@ -137,9 +137,7 @@ def make(
         ),
         *[pa.scalar(each) for each in ("new", "failed", "data", "recipe", "environment", "skipped", "unchanged")],
     )
-    action = pc.if_else(
-        pc.equal(why, "unchanged"), UNCHANGED, pc.if_else(pc.equal(why, "skipped"), SKIP, TRAIN)
-    )
+    action = pc.if_else(pc.equal(why, "unchanged"), UNCHANGED, pc.if_else(pc.equal(why, "skipped"), SKIP, TRAIN))
     if finished.num_rows:
         taken = _finished(runs.keys, data, finished, fingerprints)
         adopt = pc.and_(pc.equal(action, TRAIN), taken)
@@ -148,7 +146,9 @@ def make(
     # The bytes' digest only helps where the recipe and the environment are as they were: else the fit is due anyway.
     reusable = pc.and_(pc.and_(same_recipe, same_environment), live)
     content = pc.if_else(reusable, known["content"], pa.scalar(None, pa.string()))
-    cost = np.maximum(BASE_COST + COST_PER_BYTE * total, pc.fill_null(known["seconds"], 0.0).to_numpy(zero_copy_only=False))
+    cost = np.maximum(
+        BASE_COST + COST_PER_BYTE * total, pc.fill_null(known["seconds"], 0.0).to_numpy(zero_copy_only=False)
+    )
     keys = pa.table(
         {
             "key": runs.keys,

@@ -149,7 +149,11 @@ def reasons(settled: pa.Table, status: str) -> dict[str, int]:
 def lines(report: RunReport) -> list[str]:
     """The summary that a person reads at the end."""
     count = report.totals
-    rate = f", {count.trained / report.phases['train']:,.0f} models/s" if report.phases.get("train") and count.trained else ""
+    rate = (
+        f", {count.trained / report.phases['train']:,.0f} models/s"
+        if report.phases.get("train") and count.trained
+        else ""
+    )
     out = [
         f"{count.planned:,} planned = {count.trained:,} trained + {count.unchanged:,} unchanged + "
         f"{count.skipped:,} skipped + {count.failed:,} failed   ({report.seconds:.1f} s{rate})"
@@ -175,7 +179,13 @@ def lines(report: RunReport) -> list[str]:
     if report.published:
         out.append(f"published as version {report.version} of {report.output}")
     elif report.exit_code:
-        out.append(f"nothing was published; version {report.version} stays" if report.version else "nothing was published")
+        out.append(
+            f"nothing was published; version {report.version} stays" if report.version else "nothing was published"
+        )
     else:
-        out.append(f"nothing changed; version {report.version} of {report.output} stays" if report.version else "nothing to publish")
+        out.append(
+            f"nothing changed; version {report.version} of {report.output} stays"
+            if report.version
+            else "nothing to publish"
+        )
     return out

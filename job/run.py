@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from job import admission, barrier, changes, fingerprint, report, segment
 from job import engine as engines
@@ -26,6 +27,7 @@ from job.engine import Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.index import FAILED, STALE, Release
 from job.outcome import SCHEMA
+from job.page import page
 from job.partition import key_path
 from job.plan import TRAIN, Plan, number_of_tasks, pack
 from job.progress import Tracker
@@ -234,7 +236,8 @@ def _write_tasks(
         offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
         objects = pa.ListArray.from_arrays(offsets, pairs)
         table = pa.table(
-            [*(rows[name].combine_chunks() for name in ("key", "data", "content", "bytes")), objects], schema=TASK_SCHEMA
+            [*(rows[name].combine_chunks() for name in ("key", "data", "content", "bytes")), objects],
+            schema=TASK_SCHEMA,
         )
         assembly.output.ensure(task_name(started.id, started.plan, task), segment.encode(table))
 
@@ -246,7 +249,8 @@ def _within(count: np.ndarray) -> np.ndarray:
     """0, 1, … count-1 for each count, one after the other."""
     total = int(count.sum())
     starts = np.repeat(np.cumsum(count) - count, count)
-    return np.arange(total) - starts
+    within: np.ndarray = np.arange(total) - starts
+    return within
 
 
 def _publish(
@@ -319,13 +323,12 @@ def _write_result(assembly: Assembly, started: Started, settled: pa.Table, resul
     with storage("output", "the result could not be written (the models are published)"):
         if settled.num_rows:
             sink = pa.BufferOutputStream()
-            import pyarrow.parquet as pq
-
             pq.write_table(settled, sink, compression="zstd")
             output.put(f"{folder}/outcomes.parquet", sink.getvalue().to_pybytes())
         failed = settled.filter(pc.equal(settled["status"], "failed"))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda row: _write_failure(assembly, started, row), failed.to_pylist()))
+        output.put(f"{folder}/report.html", page(result, settled).encode("utf-8", "replace"))
         output.create(f"{folder}/result.json", result.to_json().encode())
 
 

@@ -103,9 +103,13 @@ def _advice(found: dict[str, Any]) -> list[str]:
     memory = largest * _UNPACKED * _MODEL_MEMORY
     said = [f"about {clock(seconds)} of core time, if fits are as fast as before or linear"]
     if memory > 200e6:
-        said.append(f"the largest partition may need {size(memory)} of worker memory: size executors by it, or set run.memory")
+        said.append(
+            f"the largest partition may need {size(memory)} of worker memory: size executors by it, or set run.memory"
+        )
     useful = max(1, round(seconds / 60))
-    said.append(f"up to {min(useful, found['train']):,} cores would be busy for a minute; more would mostly wait")
+    said.append(
+        f"{min(useful, found['train']):,} core{'s' if min(useful, found['train']) > 1 else ''} would be busy for about a minute"
+    )
     if found["train"] > 10 and largest > 10 * max(found["median"], 1):
         said.append(
             f"skewed: the largest ({found['largest_key']}, {size(largest)}) is {largest / max(found['median'], 1):,.0f} times the median; "
@@ -128,11 +132,17 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
         + (f", {found['adopt']:,} to take over" if found["adopt"] else "")
     )
     if found["train"]:
-        console.print(f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} ({_plain(str(found['largest_key']))})")
+        console.print(
+            f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} ({_plain(str(found['largest_key']))})"
+        )
     if found["gone"]:
-        console.print(f"{found['gone']:,} published keys are no longer in the input (input.on_gone: {assembly.settings.input.on_gone})")
+        console.print(
+            f"{found['gone']:,} published keys are no longer in the input (input.on_gone: {assembly.settings.input.on_gone})"
+        )
     if found["ignored"] or found["unmatched"]:
-        console.print(f"passed over: {found['ignored']:,} hidden or marker objects, {found['unmatched']:,} not matched by input.match")
+        console.print(
+            f"passed over: {found['ignored']:,} hidden or marker objects, {found['unmatched']:,} not matched by input.match"
+        )
     for line in found["advice"]:
         console.print(f"  {_plain(line)}")
     if keys:
@@ -281,5 +291,3 @@ def gc(done: Any, *, dry_run: bool) -> None:
         if isinstance(value, int) and not isinstance(value, bool):
             console.print(f"{name.replace('_', ' ')}: {size(value) if 'bytes' in name else format(value, ',')}")
     console.print(f"({verb}; --delete really deletes)" if dry_run else f"({verb})")
-
-

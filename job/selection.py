@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, InputError
 from job.glob import pattern
-from job.partition import COMPRESSIONS, FORMATS, hive_columns, hive_key
+from job.partition import COMPRESSIONS, FORMATS, hive_columns, hive_key, suffix
 from job.settings import InputSettings
 
 # The same rule as partition.is_hidden, for a column of a million names; a test compares the two.
@@ -75,15 +75,11 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
 
 def _keys(names: pa.ChunkedArray, settings: InputSettings) -> pa.Array:
     if settings.layout == "objects" and settings.key is None:
-        stem = pc.replace_substring_regex(names, _suffix(COMPRESSIONS), r"\1")
-        return pc.replace_substring_regex(stem, _suffix(FORMATS), r"\1").combine_chunks()
+        stem = pc.replace_substring_regex(names, suffix(COMPRESSIONS), r"\1")
+        return pc.replace_substring_regex(stem, suffix(FORMATS), r"\1").combine_chunks()
     if settings.layout == "objects":
         return pa.array(_expression_keys(names, str(settings.key)), pa.string())
     return pa.array(_hive_keys(names, settings.keys), pa.string())
-
-
-def _suffix(suffixes: tuple[str, ...]) -> str:
-    return r"(?is)([^/])(?:" + "|".join(re.escape(each) for each in suffixes) + r")$"
 
 
 def _expression_keys(names: pa.ChunkedArray, expression: str) -> list[str]:
@@ -183,7 +179,9 @@ def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | Non
         keys = keys.filter(pc.invert(pc.match_substring_regex(keys, "^" + pattern(settings.exclude) + "$")))
     if settings.sample:
         size = round(settings.sample * len(keys)) if settings.sample < 1 else int(settings.sample)
-        ranked = sorted(keys.to_pylist(), key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "replace")).digest())
+        ranked = sorted(
+            keys.to_pylist(), key=lambda key: hashlib.sha256(f"{seed}\0{key}".encode("utf-8", "replace")).digest()
+        )
         keys = pa.array(sorted(ranked[: max(size, 1)]), pa.string())
     if settings.limit:
         keys = keys[: settings.limit]

@@ -75,7 +75,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict | list | tuple):
         if len(value) > _MOST:
             return f"{type(value).__name__} of {len(value)}"
-        return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, dict) else [_plain(each) for each in value]
+        return (
+            {str(k): _plain(v) for k, v in value.items()}
+            if isinstance(value, dict)
+            else [_plain(each) for each in value]
+        )
     return " ".join(repr(value).split())[:200]
 
 
@@ -87,7 +91,22 @@ def text(found: dict[str, Any]) -> None:
         if found.get(name):
             console.print(name)
             _nested(console, found[name], 1)
-    rest = ("reason", "message", "warnings", "rows", "seconds", "size", "digest", "path", "source", "run", "trained_at", "listed_at", "gone_since", "versions")
+    rest = (
+        "reason",
+        "message",
+        "warnings",
+        "rows",
+        "seconds",
+        "size",
+        "digest",
+        "path",
+        "source",
+        "run",
+        "trained_at",
+        "listed_at",
+        "gone_since",
+        "versions",
+    )
     for name in rest:
         if found.get(name) is not None:
             value = found[name]
@@ -101,4 +120,8 @@ def _nested(console: Console, value: dict[str, Any], depth: int) -> None:
             console.print("  " * depth + name)
             _nested(console, each, depth + 1)
         else:
-            console.print("  " * depth + f"{name:<24} {each:.6g}" if isinstance(each, float) else "  " * depth + f"{name:<24} {each}")
+            console.print(
+                "  " * depth + f"{name:<24} {each:.6g}"
+                if isinstance(each, float)
+                else "  " * depth + f"{name:<24} {each}"
+            )

@@ -253,7 +253,8 @@ class _Task:
 
     def _upload(self, item: _Item, result: Result, content: str | None, room: threading.Semaphore) -> None:
         try:
-            assert result.digest is not None and result.data is not None
+            assert result.digest is not None
+            assert result.data is not None
             try:
                 self.work.output.ensure(model_name(item.key, result.digest), result.data)
             except PartitionError as error:
@@ -308,7 +309,9 @@ class _Task:
 
     def _marks(self) -> set[str]:
         prefix = f"runs/{self.work.run}/marks/{self.work.plan}/"
-        return {prefix_of(prefix + name.rpartition("/")[2]) for name in self.work.output.list(prefix)["name"].to_pylist()}
+        return {
+            prefix_of(prefix + name.rpartition("/")[2]) for name in self.work.output.list(prefix)["name"].to_pylist()
+        }
 
 
 def prefix_of(mark: str) -> str:

@@ -48,13 +48,14 @@ def warm() -> None:
     """Import what every task needs. obstore is imported, but no store may be opened before the fork."""
     import gc
 
-    import job.worker  # noqa: F401
-    import numpy  # noqa: F401, ICN001
-    import pandas  # noqa: F401, ICN001
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
     import pyspark.worker  # noqa: F401
     import sklearn.linear_model
     import sklearn.pipeline  # noqa: F401
     import threadpoolctl
+
+    import job.worker  # noqa: F401
 
     # Finding the BLAS libraries means walking all loaded ones; done once here, every worker inherits the warm caches.
     threadpoolctl.threadpool_info()
@@ -73,7 +74,7 @@ def main() -> None:
     from pyspark import daemon
 
     warm()
-    daemon.manager()
+    daemon.manager()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import uuid
 import warnings
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from typing import Any
 
 from job import errors
 from job.engine import EngineReport
+from job.engine.chatter import quiet_start
 from job.errors import ManyfitError, SetupError
 from job.settings import JobSettings
 from job.worker import Work
@@ -37,7 +38,6 @@ _OURS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.shuffle.partitions": "8",
     "spark.rpc.message.maxSize": "256",
-    "spark.log.level": "ERROR",
 }
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",
@@ -45,7 +45,9 @@ _LOCAL = {
     "spark.driver.memory": "1g",
 }
 # The driver does nothing but hand out task numbers: the first tier of the compiler and one collector thread start fastest.
-_LOCAL_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
+_LOCAL_JAVA = (
+    f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
+)
 
 
 def check_java(environ: dict[str, str]) -> None:
@@ -109,7 +111,9 @@ class SparkEngine:
 
     def cores(self) -> int:
         """Tasks that can run at once, by the settings."""
-        return local_cores(self._master) or cluster_cores(lambda name, default: str(self._context.getConf().get(name, default)))
+        return local_cores(self._master) or cluster_cores(
+            lambda name, default: str(self._context.getConf().get(name, default))
+        )
 
     def local(self) -> bool:
         """Whether the executors are threads of the local JVM."""
@@ -210,6 +214,8 @@ def _session(settings: JobSettings) -> Any:
         if local_cores(master):
             conf |= _LOCAL
             conf["spark.driver.extraJavaOptions"] = _LOCAL_JAVA
+            # Spark would warn about host names that resolve to a loopback address, which is where it shall listen.
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     elif settings.spark.master:
         builder = builder.master(settings.spark.master)
     if submitted:
@@ -219,11 +225,14 @@ def _session(settings: JobSettings) -> Any:
     for name, value in conf.items():
         builder = builder.config(name, value)
     try:
-        session = builder.getOrCreate()
+        with contextlib.nullcontext() if submitted else quiet_start():
+            session = builder.getOrCreate()
+            session.sparkContext.setLogLevel(conf.get("spark.log.level", "ERROR"))
     except Exception as error:  # whatever a JVM may say while it starts
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SetupError(f"Spark did not start: {line}", hint="Look at spark.master and spark.conf, and at the lines above.") from error
-    session.sparkContext.setLogLevel(conf.get("spark.log.level", "ERROR"))
+        raise SetupError(
+            f"Spark did not start: {line}", hint="Look at spark.master and spark.conf, and at the lines above."
+        ) from error
     return session
 
 

@@ -1,0 +1,132 @@
+"""The plan: what is trained and why, and who trains it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from job.fingerprint import data_fingerprint
+from job.plan import INDEX_COLUMNS, Fingerprints, Plan, make, number_of_tasks, pack
+from job.selection import select
+from job.settings import InputSettings
+from tests.unit.test_selection import listing
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+TYPES = {"seconds": pa.float64(), "gone_since": pa.timestamp("us", "UTC")}
+
+
+def index(**rows: dict[str, Any]) -> pa.Table:
+    columns = (*INDEX_COLUMNS, "gone_since")
+    defaults = {"state": "live", "recipe": "r", "environment": "e", "content": "c", "digest": "d", "seconds": 1.0}
+    full = [{**defaults, "key": key, **row} for key, row in rows.items()]
+    schema = pa.schema([(name, TYPES.get(name, pa.string())) for name in columns])
+    return pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in full], schema=schema)
+
+
+def finished(*rows: dict[str, str]) -> pa.Table:
+    names = ("key", "data", "recipe", "environment", "digest")
+    return pa.Table.from_pylist(list(rows), schema=pa.schema([(name, pa.string()) for name in names]))
+
+
+def made(names: list[str], published: pa.Table, done: pa.Table | None = None, **settings: Any) -> Plan:
+    selected = select(listing(*names), InputSettings(uri="memory://x", **settings), seed=0)
+    fingerprints = Fingerprints(recipe="r", environment="e")
+    return make(selected, published, finished() if done is None else done, fingerprints, listed_at=NOW)
+
+
+def data(name: str, at: int) -> str:
+    return data_fingerprint([(name, 10 + at, f"e{at}")])
+
+
+def why(plan: Plan) -> dict[str, tuple[str, str]]:
+    return {row["key"]: (row["action"], row["why"]) for row in plan.keys.to_pylist()}
+
+
+def test_each_key_has_the_reason_for_which_it_is_trained() -> None:
+    names = [f"{key}.csv" for key in "abcdefgh"]
+    published = index(
+        a={"data": data("a.csv", 0)},
+        b={"data": "older"},
+        c={"data": data("c.csv", 2), "recipe": "other"},
+        d={"data": data("d.csv", 3), "environment": "other"},
+        e={"data": "", "state": "failed"},
+        f={"data": data("f.csv", 5), "state": "stale"},
+        g={"data": data("g.csv", 6), "state": "skipped"},
+    )
+
+    assert why(made(names, published)) == {
+        "a": ("unchanged", "unchanged"),
+        "b": ("train", "data"),
+        "c": ("train", "recipe"),
+        "d": ("train", "environment"),
+        "e": ("train", "failed"),
+        "f": ("train", "failed"),
+        "g": ("skip", "skipped"),
+        "h": ("train", "new"),
+    }
+
+
+def test_a_skipped_key_whose_data_changed_is_tried_again() -> None:
+    assert why(made(["a.csv"], index(a={"data": "older", "state": "skipped"})))["a"] == ("train", "data")
+
+
+def test_work_that_an_unfinished_run_finished_is_taken_over_if_everything_agrees() -> None:
+    row = {"key": "a", "data": data("a.csv", 0), "recipe": "r", "environment": "e", "digest": "d"}
+
+    assert why(made(["a.csv"], index(), finished(row)))["a"] == ("adopt", "finished")
+    for changed in ("data", "recipe", "environment"):
+        assert why(made(["a.csv"], index(), finished({**row, changed: "other"})))["a"] == ("train", "new")
+
+
+def test_keys_that_a_complete_listing_no_longer_has_are_gone_and_a_filter_makes_none_gone() -> None:
+    published = index(a={"data": "x"}, z={"data": "x"})
+
+    assert made(["a.csv"], published).gone.to_pylist() == ["z"]
+    assert made(["a.csv", "b.csv"], published, limit=1).gone.to_pylist() == []
+
+
+def test_a_key_that_was_gone_and_is_here_again_is_returned() -> None:
+    plan = made(["a.csv"], index(a={"data": data("a.csv", 0), "gone_since": NOW}))
+
+    assert plan.returned.to_pylist() == ["a"]
+    assert plan.count("unchanged") == 1
+
+
+def test_the_content_digest_is_only_used_where_the_recipe_and_environment_are_the_same() -> None:
+    plan = made(["a.csv", "b.csv"], index(a={"data": "older"}, b={"data": "older", "recipe": "other"}))
+
+    assert plan.keys["content"].to_pylist() == ["c", None]
+
+
+def test_the_objects_of_a_hive_key_are_fingerprinted_together() -> None:
+    plan = made(["s=1/a.csv", "s=1/b.csv", "s=2/a.csv"], index(), layout="hive")
+
+    rows = plan.keys.to_pylist()
+    assert [(row["key"], row["count"], row["bytes"]) for row in rows] == [("s=1", 2, 21), ("s=2", 1, 12)]
+    assert rows[0]["data"] == data_fingerprint([("s=1/a.csv", 10, "e0"), ("s=1/b.csv", 11, "e1")])
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=60), st.integers(1, 8))
+def test_packing_stays_within_grahams_bound_of_the_best_possible(costs: list[float], tasks: int) -> None:
+    tasks = min(tasks, len(costs))
+    assigned = pack(costs, tasks)
+
+    loads = np.bincount(assigned, weights=costs, minlength=tasks)
+    # no schedule can beat the average load, nor the largest item
+    assert loads.max() <= max(sum(costs) / tasks + max(costs) * (1 - 1 / tasks), max(costs)) * (1 + 1e-9)
+    assert set(assigned.tolist()) <= set(range(tasks))
+    assert assigned[int(np.argmax(costs))] == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "keys", "cores", "local", "tasks"),
+    [(2.0, 400, 2, True, 2), (2.0, 400, 2, False, 4), (2.0, 1, 8, False, 1), (1200.0, 400, 2, True, 20), (100.0, 400, 2, True, 8)],
+)
+def test_tasks_are_few_and_long_but_never_fewer_than_cores_can_use(seconds: float, keys: int, cores: int, local: bool, tasks: int) -> None:
+    assert number_of_tasks([seconds / keys] * keys, cores, local=local) == tasks

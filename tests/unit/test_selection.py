@@ -1,0 +1,147 @@
+"""From a listing to keys, and the choice among them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from job.errors import ConfigurationError, InputError
+from job.glob import pattern
+from job.partition import is_hidden, object_key
+from job.selection import Selected, select
+from job.settings import InputSettings
+
+PATHS = st.lists(
+    st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=12),
+    min_size=1,
+    max_size=3,
+).map("/".join)
+
+
+def listing(*names: str) -> pa.Table:
+    return pa.table(
+        {
+            "name": pa.array(names, pa.string()),
+            "size": pa.array(range(10, 10 + len(names)), pa.int64()),
+            "etag": pa.array([f"e{n}" for n in range(len(names))]),
+            "modified": pa.array([0] * len(names), pa.timestamp("us", "UTC")),
+        }
+    )
+
+
+def chosen(names: list[str], **settings: Any) -> Selected:
+    return select(listing(*names), InputSettings(uri="memory://x", **settings), seed=0)
+
+
+def keys(selected: Selected) -> list[str]:
+    return sorted(set(selected.objects["key"].to_pylist()))
+
+
+@settings(deadline=None)
+@given(PATHS)
+def test_the_column_rule_for_keys_and_hidden_names_is_the_rule_for_one_name(name: str) -> None:
+    if is_hidden(name):
+        with pytest.raises(InputError):
+            chosen([name])
+    else:
+        assert keys(chosen([name])) == [object_key(name)]
+
+
+def test_markers_are_ignored_and_counted() -> None:
+    selected = chosen(["a.csv", "_SUCCESS", "b/", ".x"])
+
+    assert keys(selected) == ["a"]
+    assert selected.ignored == 3
+    assert selected.complete
+
+
+def test_two_objects_with_one_key_are_an_input_error_that_names_both() -> None:
+    with pytest.raises(InputError, match=r"'a'.*'a\.csv'.*'a\.csv\.gz'"):
+        chosen(["a.csv", "a.csv.gz"])
+
+
+def test_a_match_glob_leaves_objects_out_and_makes_the_listing_incomplete() -> None:
+    selected = chosen(["a.csv", "a.txt", "d/b.csv"], match="*.csv")
+
+    assert keys(selected) == ["a"]
+    assert selected.unmatched == 2
+    assert not selected.complete
+
+
+def test_nothing_that_matches_is_an_input_error_that_tells_the_counts() -> None:
+    with pytest.raises(InputError, match=r"2 listed, 1 of them hidden or markers, 1 not matched"):
+        chosen(["a.csv", "_SUCCESS"], match="*.parquet")
+
+
+def test_the_key_expression_takes_its_group() -> None:
+    assert keys(chosen(["2026/shop-7/x.csv", "2026/shop-9/x.csv"], key=r"shop-(\d+)")) == ["7", "9"]
+    assert keys(chosen(["2026/shop-7/x.csv"], key=r"(\d+)/(?P<key>[^/]+)")) == ["shop-7"]
+
+
+def test_a_path_that_the_key_expression_does_not_match_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="other.csv"):
+        chosen(["shop-7.csv", "other.csv"], key=r"shop-(\d+)")
+
+
+def test_hive_levels_form_the_key_and_deeper_levels_belong_to_it() -> None:
+    names = ["s=1/i=1/p0.csv", "s=1/i=2/p0.csv", "s=2/i=1/d=3/p0.csv"]
+
+    assert keys(chosen(names[:2], layout="hive")) == ["s=1/i=1", "s=1/i=2"]
+    assert keys(chosen(names, layout="hive", keys=["s"])) == ["s=1", "s=2"]
+
+
+def test_a_path_without_the_named_hive_level_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"item="):
+        chosen(["s=1/p.csv"], layout="hive", keys=["s", "item"])
+
+
+def test_include_exclude_only_limit_choose_among_keys() -> None:
+    names = ["a/x.csv", "a/y.csv", "b/x.csv"]
+
+    assert keys(chosen(names, include=["a/*"])) == ["a/x", "a/y"]
+    assert keys(chosen(names, include=["a/**"], exclude=["**/y"])) == ["a/x"]
+    assert keys(chosen(names, only=["b/x"])) == ["b/x"]
+    assert keys(chosen(names, limit=2)) == ["a/x", "a/y"]
+    assert not chosen(names, limit=2).complete
+
+
+def test_only_names_a_key_that_does_not_exist_with_the_nearest_that_does() -> None:
+    with pytest.raises(InputError, match="'Rwonda'") as caught:
+        chosen(["Rwanda.csv", "Oman.csv"], only=["Rwonda"])
+
+    assert "Rwanda" in caught.value.hint
+
+
+def test_a_sample_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    names = [f"k{n:03d}.csv" for n in range(200)]
+    wanted = InputSettings(uri="memory://x", sample=0.1)
+
+    first = select(listing(*names), wanted, seed=1).objects["key"].to_pylist()
+    assert len(first) == 20
+    assert first == select(listing(*reversed(names)), wanted, seed=1).objects["key"].to_pylist()
+    assert first != select(listing(*names), wanted, seed=2).objects["key"].to_pylist()
+    assert len(keys(chosen(names, sample=7))) == 7
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        ("*.csv", "a.csv", True),
+        ("*.csv", "d/a.csv", False),
+        ("**/*.csv", "a.csv", True),
+        ("**/*.csv", "d/e/a.csv", True),
+        ("d/**", "d/e/a.csv", True),
+        ("a?.csv", "ab.csv", True),
+        ("a?.csv", "a/.csv", False),
+        ("[ab].csv", "b.csv", True),
+        ("[!ab].csv", "b.csv", False),
+        ("a+b(1).csv", "a+b(1).csv", True),
+    ],
+)
+def test_only_two_stars_cross_a_slash(glob: str, path: str, matches: bool) -> None:
+    assert bool(re.fullmatch(pattern([glob]), path)) is matches
