@@ -25,8 +25,8 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from job.errors import DamageError, PartitionError
-from job.function import SHIPPED, is_shipped
 from job.settings import ArtifactSettings
+from job.shipped import SHIPPED, is_shipped
 
 _PROTOCOL = 5
 _EXACT = ("python", "scikit-learn", "numpy")

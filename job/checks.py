@@ -19,7 +19,8 @@ from job import frame
 from job.errors import PartitionError
 from job.reader import KEY_FIELD
 from job.reader.schema import delimiter_hint
-from job.recipe import Plan, Recipe, as_tuple
+from job.recipe import Recipe
+from job.traits import Traits, as_tuple
 
 
 def columns(table: pa.Table, recipe: Recipe) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ def _is_key(field: pa.Field) -> bool:
 def _missing_columns(missing: Sequence[str], present: Sequence[str]) -> PartitionError:
     hint = delimiter_hint(present)
     if not hint:
-        close = [difflib.get_close_matches(each, present, 1, 0.6) for each in missing]
+        close = [_close(each, present) for each in missing]
         meant = sorted({repr(each[0]) for each in close if each})
         shown = ", ".join(map(repr, present[:12])) + (" ..." if len(present) > 12 else "")
         hint = f"Is {', '.join(meant)} meant?" if meant else f"There are {shown}."
@@ -57,7 +58,12 @@ def _missing_columns(missing: Sequence[str], present: Sequence[str]) -> Partitio
     return PartitionError("missing_column", f"{word} {', '.join(map(repr, missing))} not there", hint=hint)
 
 
-def numeric(table: pa.Table, names: Sequence[str], what: str) -> None:
+def _close(name: str, present: Sequence[str]) -> list[str]:
+    same = [each for each in present if each.strip().casefold() == name.strip().casefold()]
+    return same or difflib.get_close_matches(name, present, 1, 0.6)
+
+
+def numeric(table: pa.Table, names: Sequence[str], what: str, *, categories: bool = False) -> None:
     """Raise ``non_numeric`` unless all columns are numbers.
 
     Parameters
@@ -68,10 +74,12 @@ def numeric(table: pa.Table, names: Sequence[str], what: str) -> None:
         The columns.
     what
         ``feature`` or ``target``, for the message.
+    categories
+        Columns of a categorical type will do, too.
     """
     for name in names:
         column = table.column(name)
-        if frame.is_number(column.type):
+        if frame.is_number(column.type) or (categories and pt.is_dictionary(column.type)):
             continue
         if frame.is_time(column.type):
             message = f"{what} {name!r} is a {_kind(column.type)}, not a number"
@@ -155,9 +163,9 @@ def no_infinite(table: pa.Table, names: Sequence[str], what: str) -> None:
                 )
 
 
-def rows_kept(table: pa.Table, names: Sequence[str], plan: Plan, recipe: Recipe, warnings: list[str]) -> pa.Table:
+def rows_kept(table: pa.Table, names: Sequence[str], traits: Traits, recipe: Recipe, warnings: list[str]) -> pa.Table:
     """The rows that are trained on: the recipe's policies for missing features and targets are applied."""
-    policy = recipe.missing if recipe.missing != "auto" else ("allow" if plan.missing else "fail")
+    policy = recipe.missing if recipe.missing != "auto" else ("allow" if traits.missing else "fail")
     mask = missing_rows(table, names) if policy != "allow" else None
     if mask is not None:
         if policy == "fail":

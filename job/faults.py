@@ -1,8 +1,11 @@
-"""What a fit raised, as a message for a person that holds none of the user's data."""
+"""What a fit raised or warned of, as texts for a person; an error's text holds none of the user's data."""
 
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +13,7 @@ import pyarrow.compute as pc
 
 from job import frame
 from job.errors import PartitionError
+from job.fitted import MAX_WARNINGS
 
 _QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _LENGTH = 300
@@ -45,3 +49,21 @@ def _in_data(token: str, table: pa.Table) -> bool:
             if pc.any(pc.match_substring(texts, token)).as_py():
                 return True
     return False
+
+
+@contextmanager
+def caught(texts: list[str]) -> Iterator[None]:
+    """Warnings of scikit-learn and of the user's code go to ``texts``, each once, not to the log."""
+
+    def keep(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning):
+            return
+        lines = str(message).strip().splitlines()
+        text = f"{category.__name__}: {lines[0][:200] if lines else ''}"
+        if text not in texts and len(texts) < MAX_WARNINGS:
+            texts.append(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        yield

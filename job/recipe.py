@@ -1,12 +1,11 @@
 """A recipe: what is fitted on each partition, as plain data that travels to executors.
 
 ``Recipe.from_settings`` finds every mistake before anything runs; ``build`` makes a new unfitted estimator, seeded and
-single-threaded; ``plan`` holds what can be known about it beforehand, so that a fit does not find it out again.
+single-threaded; ``traits`` holds what can be known about it beforehand, so that a fit does not find it out again.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import sys
 from dataclasses import dataclass, field
@@ -14,61 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sklearn.metrics import get_scorer_names
-
-from job import function, targets, traits
+from job import function, recipe_mistakes, targets
 from job.errors import ConfigurationError
 from job.function import UserFunction
 from job.settings import RecipeSettings, ValidationSettings
+from job.shipped import SHIPPED
+from job.traits import Traits, as_tuple
 
 _STRIDE = 0x9E3779B1
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas", "joblib": "joblib"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is known about an estimator before it meets data."""
-
-    kind: type
-    """its class"""
-    seeds: tuple[str, ...]
-    """parameters that get a seed"""
-    splitters: tuple[str, ...]
-    """parameters that hold a splitter that gets a seed"""
-    parallel: tuple[str, ...]
-    """parameters set to 1"""
-    text: bool
-    """wants one column of texts"""
-    table: bool
-    """a single column must be a table nevertheless"""
-    raw: bool
-    """takes columns that are not numbers"""
-    missing: bool
-    """imputes, or is made for missing values"""
-    metrics: tuple[str, ...]
-    """scorers by default"""
-    weight: str | None
-    """how ``fit`` calls row weights"""
-    classifier: bool
-    """predicts classes"""
-
-    @classmethod
-    def of(cls, estimator: Any) -> Plan:
-        """The plan for an estimator as it was built."""
-        metrics = traits.default_metrics(estimator)
-        return cls(
-            kind=type(estimator),
-            seeds=traits.open_seeds(estimator),
-            splitters=traits.open_splitters(estimator),
-            parallel=traits.parallel(estimator),
-            text=traits.is_text(estimator),
-            table=traits.wants_table(estimator),
-            raw=traits.takes_raw(estimator),
-            missing=traits.allows_missing(estimator),
-            metrics=metrics,
-            weight=traits.weight_argument(estimator),
-            classifier=metrics == ("accuracy",),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +83,9 @@ class Recipe:
         elif settings.code:
             problems.append("recipe.code: belongs to recipe.function, and there is none")
         if settings.estimator is not None:
-            problems += _estimator_problems(settings.estimator, "recipe.estimator", settings.allow)
+            problems += recipe_mistakes.of_estimator(settings.estimator, "recipe.estimator", settings.allow)
         if settings.fallback is not None:
-            problems += _estimator_problems(settings.fallback, "recipe.fallback", settings.allow)
+            problems += recipe_mistakes.of_estimator(settings.fallback, "recipe.fallback", settings.allow)
         recipe = cls(
             features=settings.features if isinstance(settings.features, str) else _tuple(settings.features),
             target=_one_or_many(settings.target),
@@ -149,10 +102,10 @@ class Recipe:
             constant_target=settings.constant_target,
             allow=frozenset(settings.allow),
         )
-        problems += _column_problems(recipe)
-        problems += _metric_problems(recipe)
+        problems += recipe_mistakes.of_columns(recipe)
+        problems += recipe_mistakes.of_metrics(recipe)
         if not problems:
-            problems += _fit_problems(recipe)
+            problems += recipe_mistakes.of_fit(recipe)
         if problems:
             raise ConfigurationError("the recipe cannot be used:\n  " + "\n  ".join(problems), problems=tuple(problems))
         return recipe
@@ -161,26 +114,26 @@ class Recipe:
         return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__}
 
     @cached_property
-    def plan(self) -> Plan | None:
+    def traits(self) -> Traits | None:
         """What is known about the estimator; None for a function."""
-        return None if self.estimator is None else Plan.of(targets.build(self.estimator, self.allow))
+        return None if self.estimator is None else Traits.of(targets.build(self.estimator, self.allow))
 
     @cached_property
-    def fallback_plan(self) -> Plan | None:
+    def fallback_traits(self) -> Traits | None:
         """The same for the fallback."""
-        return None if self.fallback is None else Plan.of(targets.build(self.fallback, self.allow))
+        return None if self.fallback is None else Traits.of(targets.build(self.fallback, self.allow))
 
     def build(self, seed: int) -> Any:
         """A new unfitted estimator: every open ``random_state`` from ``seed``, every ``n_jobs`` 1."""
         assert self.estimator is not None
-        assert self.plan is not None
-        return _seeded(targets.build(self.estimator, self.allow), self.plan, seed)
+        assert self.traits is not None
+        return _seeded(targets.build(self.estimator, self.allow), self.traits, seed)
 
     def build_fallback(self, seed: int) -> Any:
         """The same for the fallback."""
         assert self.fallback is not None
-        assert self.fallback_plan is not None
-        return _seeded(targets.build(self.fallback, self.allow), self.fallback_plan, seed)
+        assert self.fallback_traits is not None
+        return _seeded(targets.build(self.fallback, self.allow), self.fallback_traits, seed)
 
     def columns(self) -> tuple[str, ...] | None:
         """The columns that are read, or None for all."""
@@ -204,7 +157,7 @@ class Recipe:
         code = None
         if self.function is not None:
             code = {"name": self.function.name, "digest": self.function.digest}
-            if not self.function.module.startswith(function.SHIPPED):
+            if not self.function.module.startswith(SHIPPED):
                 code["module"] = self.function.module
         return {
             "estimator": self.estimator,
@@ -233,7 +186,7 @@ class Recipe:
         roots = {name.split(".")[0] for node in (self.estimator, self.fallback) for name in targets.names(node)}
         if self.function is not None:
             roots |= set(self.function.imports)
-            if not self.function.module.startswith(function.SHIPPED):
+            if not self.function.module.startswith(SHIPPED):
                 roots.add(self.function.module.split(".")[0])
         return roots - {"job"}
 
@@ -242,11 +195,6 @@ class Recipe:
         named = {name.split(".")[0] for node in (self.estimator, self.fallback) for name in targets.names(node)}
         owners = _owners(named)
         return sorted(root for root in named if root not in owners)
-
-
-def as_tuple(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Column names as a tuple, however they were given."""
-    return () if value is None else (value,) if isinstance(value, str) else value
 
 
 def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
@@ -259,14 +207,14 @@ def _one_or_many(value: str | list[str] | None) -> str | tuple[str, ...] | None:
     return value
 
 
-def _seeded(estimator: Any, plan: Plan, seed: int) -> Any:
-    if plan.seeds or plan.parallel:
+def _seeded(estimator: Any, traits: Traits, seed: int) -> Any:
+    if traits.seeds or traits.parallel:
         # Each gets its own: members of a vote that are alike must not be the same.
-        given = {name: (seed + number * _STRIDE) % 2**32 for number, name in enumerate(plan.seeds)}
-        estimator.set_params(**given, **dict.fromkeys(plan.parallel, 1))
-    if plan.splitters:
+        given = {name: (seed + number * _STRIDE) % 2**32 for number, name in enumerate(traits.seeds)}
+        estimator.set_params(**given, **dict.fromkeys(traits.parallel, 1))
+    if traits.splitters:
         found = estimator.get_params(deep=True)
-        for name in plan.splitters:
+        for name in traits.splitters:
             found[name].random_state = seed
     return estimator
 
@@ -277,68 +225,3 @@ def _owners(roots: set[str]) -> dict[str, list[str]]:
         found = importlib.metadata.packages_distributions()
         known |= {root: sorted(set(found[root])) for root in roots if root not in known and root in found}
     return known
-
-
-def _estimator_problems(node: dict[str, Any], path: str, allow: list[str]) -> list[str]:
-    if "_target_" not in node:
-        return [
-            f"{path}: needs _target_, the dotted name of a class, for example sklearn.linear_model.LinearRegression"
-        ]
-    problems = targets.check(node, path, allow)
-    if not problems:
-        built = targets.build(node, frozenset(allow))
-        if isinstance(built, type) or not hasattr(built, "fit"):
-            problems.append(f"{path}: {node['_target_']} is not an estimator: it has no fit")
-    return problems
-
-
-def _column_problems(recipe: Recipe) -> list[str]:
-    problems = []
-    features, target = as_tuple(recipe.features), as_tuple(recipe.target)
-    if isinstance(recipe.features, tuple) and not features:
-        problems.append("recipe.features: is empty; leave it out for all columns but the target")
-    for name, values in (("features", features), ("target", target)):
-        twice = sorted({each for each in values if values.count(each) > 1})
-        if twice:
-            problems.append(f"recipe.{name}: {', '.join(map(repr, twice))} is there twice")
-    both = [repr(each) for each in features if each in target]
-    if both:
-        problems.append(f"recipe.target: {', '.join(both)} is a feature, too")
-    if recipe.sample_weight is not None and recipe.sample_weight in target:
-        problems.append(f"recipe.sample_weight: {recipe.sample_weight!r} is the target")
-    return problems
-
-
-def _metric_problems(recipe: Recipe) -> list[str]:
-    problems = []
-    known = get_scorer_names()
-    for name in recipe.metrics or ():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1, 0.5)
-            meant = f"; is {close[0]!r} meant?" if close else "; see scikit-learn's scorer names"
-            problems.append(f"recipe.metrics: there is no scorer {name!r}{meant}")
-    if recipe.metrics and recipe.target is None:
-        problems.append("recipe.metrics: scorers need recipe.target")
-    if recipe.validation.method != "none" and recipe.target is None:
-        problems.append(f"recipe.validation: {recipe.validation.method!r} needs recipe.target to score against")
-    return problems
-
-
-def _fit_problems(recipe: Recipe) -> list[str]:
-    """What only the estimator as a whole can tell."""
-    plan = recipe.plan
-    if plan is None:
-        if recipe.validation.method != "none" and not recipe.metrics:
-            return ["recipe.metrics: name the scorers that validate recipe.function"]
-        return ["recipe.sample_weight: a function takes the weights from its frame"] if recipe.sample_weight else []
-    problems = []
-    if recipe.sample_weight is not None and plan.weight is None:
-        problems.append(f"recipe.sample_weight: {plan.kind.__name__} takes no row weights")
-    if plan.metrics and recipe.target is None and not _needs_no_target(recipe):
-        problems.append(f"recipe.target: {plan.kind.__name__} needs the column to predict")
-    return problems
-
-
-def _needs_no_target(recipe: Recipe) -> bool:
-    tags = getattr(recipe.build(0), "__sklearn_tags__", None)
-    return tags is None or not tags().target_tags.required

@@ -76,7 +76,7 @@ def resolve(name: str, allow: frozenset[str]) -> Any:
         raise TargetError(f"{name!r}: there is no package {parts[0]!r} here; is it installed in the image?")
     for number, part in enumerate(parts[depth:], start=depth):
         try:
-            found = getattr(found, part)
+            found = _attribute(found, part)
         except AttributeError:
             where = ".".join(parts[:number])
             raise TargetError(f"{name!r}: {where} has no {part!r}{_nearest(found, where, part)}") from None
@@ -88,6 +88,17 @@ def resolve(name: str, allow: frozenset[str]) -> Any:
     if isinstance(home, str) and not _allowed(home, allow):  # such as sklearn.utils.os.system
         raise TargetError(f"{name!r} comes from {home!r}, which is not allowed here; add it to recipe.allow")
     return found
+
+
+def _attribute(found: Any, part: str) -> Any:
+    try:
+        return getattr(found, part)
+    except ImportError as error:  # scikit-learn's experimental estimators ask for an import that enables them
+        enable = re.search(r"from sklearn\.experimental import (enable_\w+)", str(error))
+        if enable is None:
+            raise AttributeError(part) from error
+        importlib.import_module(f"sklearn.experimental.{enable[1]}")
+        return getattr(found, part)
 
 
 def _allowed(name: str, allow: frozenset[str]) -> bool:
@@ -249,7 +260,7 @@ def _owner(estimator: Any, name: str) -> tuple[Any, str]:
 def _validate(value: Any) -> None:
     """scikit-learn's own check of parameter values, which it otherwise does in each fit."""
     validate = getattr(value, "_validate_params", None)
-    if callable(validate) and not isinstance(value, type):
+    if callable(validate) and hasattr(value, "_parameter_constraints") and not isinstance(value, type):
         validate()
     inner = getattr(value, "estimator", None)
     for attribute in ("param_grid", "param_distributions"):

@@ -7,6 +7,7 @@ member of a vote.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
@@ -31,6 +32,60 @@ _RAW = _TEXT | {
     "DummyRegressor",
 }
 _HIST = frozenset({"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What is known about an estimator before it meets data."""
+
+    kind: type
+    """its class"""
+    seeds: tuple[str, ...]
+    """parameters that get a seed"""
+    splitters: tuple[str, ...]
+    """parameters that hold a splitter that gets a seed"""
+    parallel: tuple[str, ...]
+    """parameters set to 1"""
+    text: bool
+    """wants one column of texts"""
+    table: bool
+    """a single column must be a table nevertheless"""
+    raw: bool
+    """takes columns that are not numbers"""
+    categories: bool
+    """takes columns of a categorical type"""
+    missing: bool
+    """imputes, or is made for missing values"""
+    metrics: tuple[str, ...]
+    """scorers by default"""
+    weight: str | None
+    """how ``fit`` calls row weights"""
+    classifier: bool
+    """predicts classes"""
+
+    @classmethod
+    def of(cls, estimator: Any) -> Traits:
+        """The traits for an estimator as it was built."""
+        metrics = default_metrics(estimator)
+        return cls(
+            kind=type(estimator),
+            seeds=open_seeds(estimator),
+            splitters=open_splitters(estimator),
+            parallel=parallel(estimator),
+            text=is_text(estimator),
+            table=wants_table(estimator),
+            raw=takes_raw(estimator),
+            categories=takes_categories(estimator),
+            missing=allows_missing(estimator),
+            metrics=metrics,
+            weight=weight_argument(estimator),
+            classifier=metrics == ("accuracy",),
+        )
+
+
+def as_tuple(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Column names as a tuple, however they were given."""
+    return () if value is None else (value,) if isinstance(value, str) else value
 
 
 def _is_sklearn(estimator: Any) -> bool:
@@ -88,8 +143,16 @@ def _takes_raw(estimator: Any) -> bool:
     if not _is_sklearn(estimator) or type(estimator).__name__ in _RAW:
         return True
     if type(estimator).__name__ in _HIST:
-        return estimator.categorical_features is not None
+        return not (estimator.categorical_features is None or isinstance(estimator.categorical_features, str))
     return False
+
+
+def takes_categories(estimator: Any) -> bool:
+    """Whether columns of a categorical type may reach it: boosting that finds them by their type."""
+    return all(
+        _takes_raw(each) or (type(each).__name__ in _HIST and isinstance(each.categorical_features, str))
+        for each in fronts(estimator)
+    )
 
 
 def allows_missing(estimator: Any) -> bool:

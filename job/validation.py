@@ -13,10 +13,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv, train_test_split
 
+from job import checks, frame
 from job.errors import PartitionError
+from job.faults import fit_error
+from job.recipe import Recipe
 from job.settings import ValidationSettings
 
 Rows = np.ndarray[Any, Any]
@@ -76,8 +80,8 @@ def _can_stratify(y: Any, held: int, count: int) -> bool:
     return bool(sizes.min() >= 2 and held >= len(sizes) and count - held >= len(sizes))
 
 
-def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...]) -> dict[str, float]:
-    """What the scorers of these names say; without those that are undefined here."""
+def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], table: pa.Table) -> dict[str, float]:
+    """What the scorers of these names say; raises ``metric_error``, whose message holds nothing of ``table``."""
     found = {}
     for name in names:
         try:
@@ -85,7 +89,7 @@ def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...]) -> dict[str, f
         except MemoryError:
             raise
         except Exception as error:
-            raise PartitionError("metric_error", f"metric {name!r}: {type(error).__name__}") from error
+            raise fit_error(error, table, reason="metric_error", what=f"metric {name!r}") from error
         found[name] = value
     return found
 
@@ -95,9 +99,28 @@ def _scorer(name: str) -> Any:
     return get_scorer(name)
 
 
-def mean(scores: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the folds."""
-    return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
+def held_out(recipe: Recipe, table: pa.Table, y: Any, *, classifier: bool, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    """`splits` as the recipe wants them; raises ``missing_values`` where the column that orders the rows has gaps."""
+    order = None
+    name = recipe.validation.column
+    if recipe.validation.method == "time" and name is not None:
+        if checks.missing_rows(table, [name]) is not None:
+            raise PartitionError("missing_values", f"column {name!r}, which orders the rows, is missing in some")
+        order = frame.array(table.column(name))
+    return splits(recipe.validation, y, order, classifier=classifier, seed=seed)
+
+
+def cross(
+    pairs: Iterator[tuple[Rows, Rows]],
+    fit: Callable[[Rows], Any],
+    X: Any,
+    y: Any,
+    names: tuple[str, ...],
+    table: pa.Table,
+) -> dict[str, float]:
+    """The mean of each score over fits on the first rows of each pair, scored on the second."""
+    scores = [score(fit(train), X.iloc[test], y.iloc[test], names, table) for train, test in pairs]
+    return {name: float(np.mean([each[name] for each in scores])) for name in names}
 
 
 def r2(y: Rows, predicted: Rows) -> float:
@@ -108,6 +131,3 @@ def r2(y: Rows, predicted: Rows) -> float:
     if numerator == 0:
         return 1.0
     return float(1 - numerator / denominator) if denominator != 0 else 0.0
-
-
-Fit = Callable[[Rows], Any]

@@ -18,7 +18,7 @@ _TYPES = {
     "int": pa.int64(),
     "str": pa.string(),
     "text": pa.string(),
-    "category": pa.string(),
+    "category": pa.dictionary(pa.int32(), pa.string()),
 }
 
 

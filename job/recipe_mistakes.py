@@ -1,0 +1,94 @@
+"""Mistakes in a recipe that can be seen without data: each a line that starts with the setting's path."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from sklearn.metrics import get_scorer_names
+
+from job import targets
+from job.traits import as_tuple
+
+if TYPE_CHECKING:
+    from job.recipe import Recipe
+
+_SCORERS = {
+    "rmse": "neg_root_mean_squared_error",
+    "mse": "neg_mean_squared_error",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "auc": "roc_auc",
+    "logloss": "neg_log_loss",
+    "log_loss": "neg_log_loss",
+}
+
+
+def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]:
+    """What is wrong with a ``_target_`` document, each with its path."""
+    if "_target_" not in node:
+        return [
+            f"{path}: needs _target_, the dotted name of a class, for example sklearn.linear_model.LinearRegression"
+        ]
+    problems = targets.check(node, path, allow)
+    if not problems:
+        built = targets.build(node, frozenset(allow))
+        if isinstance(built, type) or not hasattr(built, "fit"):
+            problems.append(f"{path}: {node['_target_']} is not an estimator: it has no fit")
+    return problems
+
+
+def of_columns(recipe: Recipe) -> list[str]:
+    """What is wrong with the names of the columns."""
+    problems = []
+    features, target = as_tuple(recipe.features), as_tuple(recipe.target)
+    if isinstance(recipe.features, tuple) and not features:
+        problems.append("recipe.features: is empty; leave it out for all columns but the target")
+    for name, values in (("features", features), ("target", target)):
+        twice = sorted({each for each in values if values.count(each) > 1})
+        if twice:
+            problems.append(f"recipe.{name}: {', '.join(map(repr, twice))} is there twice")
+    both = [repr(each) for each in features if each in target]
+    if both:
+        problems.append(f"recipe.target: {', '.join(both)} is a feature, too")
+    if recipe.sample_weight is not None and recipe.sample_weight in target:
+        problems.append(f"recipe.sample_weight: {recipe.sample_weight!r} is the target")
+    return problems
+
+
+def of_metrics(recipe: Recipe) -> list[str]:
+    """What is wrong with the scorers\' names."""
+    problems = []
+    known = get_scorer_names()
+    for name in recipe.metrics or ():
+        if name not in known:
+            close = (
+                [_SCORERS[name.lower()]] if name.lower() in _SCORERS else difflib.get_close_matches(name, known, 1, 0.5)
+            )
+            meant = f"; is {close[0]!r} meant?" if close else "; see scikit-learn's scorer names"
+            problems.append(f"recipe.metrics: there is no scorer {name!r}{meant}")
+    if recipe.metrics and recipe.target is None:
+        problems.append("recipe.metrics: scorers need recipe.target")
+    if recipe.validation.method != "none" and recipe.target is None:
+        problems.append(f"recipe.validation: {recipe.validation.method!r} needs recipe.target to score against")
+    return problems
+
+
+def of_fit(recipe: Recipe) -> list[str]:
+    """What only the estimator as a whole can tell."""
+    traits = recipe.traits
+    if traits is None:
+        if recipe.validation.method != "none" and not recipe.metrics:
+            return ["recipe.metrics: name the scorers that validate recipe.function"]
+        return ["recipe.sample_weight: a function takes the weights from its frame"] if recipe.sample_weight else []
+    problems = []
+    if recipe.sample_weight is not None and traits.weight is None:
+        problems.append(f"recipe.sample_weight: {traits.kind.__name__} takes no row weights")
+    if traits.metrics and recipe.target is None and not _needs_no_target(recipe):
+        problems.append(f"recipe.target: {traits.kind.__name__} needs the column to predict")
+    return problems
+
+
+def _needs_no_target(recipe: Recipe) -> bool:
+    tags = getattr(recipe.build(0), "__sklearn_tags__", None)
+    return tags is None or not tags().target_tags.required
