@@ -1,7 +1,7 @@
 """values.schema.json, made from the three things that know: values.yaml, the job's settings, Kubernetes' own types.
 
 A default in values.yaml tells the type of a value, its ``# --`` comment the description. What a default cannot tell
-(an empty list of what?) is in `TYPES`; a value that is in neither, or a type for a value that is not there, is an error.
+(an empty list of what?) is in `TYPES`; a value that neither tells, or a type for a value that is gone, is an error.
 Every object is closed: a mistyped name is refused by ``helm install`` before anything happens.
 """
 
@@ -84,7 +84,10 @@ TYPES: dict[str, Schema] = {
     "image.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "image.pullSecrets": many(NAME),
     "sparkVersion": {"type": "string", "pattern": r"^4\.[0-9]+\.[0-9]+$"},
-    "schedule.cron": {"type": "string", "pattern": r"^$|^@(yearly|monthly|weekly|daily|hourly|every [0-9a-z]+)$|^(\S+\s+){4}\S+$"},
+    "schedule.cron": {
+        "type": "string",
+        "pattern": r"^$|^@(yearly|monthly|weekly|daily|hourly|every [0-9a-z]+)$|^(\S+\s+){4}\S+$",
+    },
     "schedule.successfulRunHistoryLimit": POSITIVE,
     "schedule.failedRunHistoryLimit": POSITIVE,
     "retries.onFailure": NATURAL,
@@ -105,8 +108,8 @@ TYPES: dict[str, Schema] = {
     "dynamicAllocation.idleTimeout": {"type": "string", "pattern": "^[1-9][0-9]*(s|m|min|h)$"},
     "sparkConf": {
         "type": "object",
-        "propertyNames": {"pattern": r"^spark\.\S+$"},
-        "additionalProperties": {"type": ["string", "number", "boolean"]},
+        "patternProperties": {r"^spark\.\S+$": {"type": ["string", "number", "boolean"]}},
+        "additionalProperties": False,
     },
     "credentials.secretName": NAME,
     "credentials.env": many(CREDENTIAL),
@@ -139,8 +142,8 @@ TYPES: dict[str, Schema] = {
     "scratch.local": QUANTITY,
     "code.files": {
         "type": "object",
-        "propertyNames": {"pattern": r"^[A-Za-z_][A-Za-z0-9_]*\.py$"},
-        "additionalProperties": {"type": "string"},
+        "patternProperties": {r"^[A-Za-z_][A-Za-z0-9_]*\.py$": {"type": "string"}},
+        "additionalProperties": False,
     },
     "code.configMapName": NAME,
     "eventLog.dir": {"type": "string", "pattern": r"^$|^[a-z0-9]+:/\S+$"},
@@ -157,6 +160,9 @@ TYPES: dict[str, Schema] = {
 for _role in ("driver", "executor"):
     TYPES |= {f"{_role}.{name}": schema for name, schema in PROCESS.items()}
 TYPES |= {f"pods.{name}": schema for name, schema in POD.items()}
+
+#: Names of columns. Helm's YAML reads the column `y` as true, the job's own does not; the templates say so in words.
+COLUMNS = ("recipe.target", "recipe.features", "recipe.sample_weight", "input.key", "input.keys")
 
 COMMENT = re.compile(r"^( *)# -- (.*)$")
 KEY = re.compile(r"^( *)([A-Za-z]\w*):")
@@ -188,6 +194,7 @@ def values_schema() -> Schema:
     schema = _typed(yaml.safe_load(text), "", told, used)
     if unused := TYPES.keys() - used:
         raise SystemExit(f"TYPES names values that values.yaml does not have: {sorted(unused)}")
+    schema["required"].remove("job")
     schema["properties"]["job"] = _job() | {"description": told["job"]}
     # what Helm itself hands to a chart that is part of another
     schema["properties"]["global"] = {"type": "object"}
@@ -204,7 +211,9 @@ def _typed(value: Any, path: str, told: dict[str, str], used: set[str]) -> Schem
         return {"description": told[path], **({"allOf": [made]} if "$ref" in made else made)}
     if isinstance(value, dict) and (value or path == "job"):
         inner = {name: _typed(each, f"{path}.{name}".lstrip("."), told, used) for name, each in value.items()}
-        return {"type": "object", "additionalProperties": False, "properties": inner}
+        # `driver: null` takes the default away, and would be an obscure error of a template
+        needed = [name for name, each in inner.items() if "null" not in each.get("type", "")]
+        return {"type": "object", "additionalProperties": False, "required": needed, "properties": inner}
     kinds = {bool: "boolean", int: "integer", str: "string"}
     if type(value) not in kinds:
         raise SystemExit(f"values.yaml: {path} is {value!r}: say in TYPES what it may be")
@@ -214,11 +223,21 @@ def _typed(value: Any, path: str, told: dict[str, str], used: set[str]) -> Schem
 
 
 def _job() -> Schema:
-    """The job document. Its three sections are asked for by the templates, with examples, so that a bare chart still lints."""
+    """The job document. What it must have is asked for by the templates, with examples: a bare chart still lints."""
     schema = _seven(job_schema())
     for name in ("$schema", "required", "title"):
         schema.pop(name, None)
+    for path in COLUMNS:
+        section, _, name = path.partition(".")
+        _or_boolean(schema["properties"][section]["properties"][name])
     return schema
+
+
+def _or_boolean(schema: Schema) -> None:
+    for branch in schema["anyOf"]:
+        if branch.get("type") == "array":
+            branch["items"] = {"type": ["string", "boolean"]}
+    schema["anyOf"].append({"type": "boolean"})
 
 
 def _seven(schema: Any) -> Any:

@@ -85,10 +85,11 @@ annotations:
 
 {{/*
 The job document as one JSON argument. Two settings come from the chart unless the job says otherwise: how much a Python worker
-may hold, and where the certificate authority is mounted. `$` is written \u0024, because the kubelet expands $(NAME) in arguments.
+may hold, and where the certificate authority is mounted. The kubelet expands $(NAME) in arguments,
+so `$` is written \u0024, and ' as \u0027, because single quotes are around it in the YAML.
 */}}
 {{- define "manyfit.document" -}}
-{{- $job := deepCopy .Values.job -}}
+{{- $job := deepCopy (.Values.job | default dict) -}}
 {{- $run := $job.run | default dict -}}
 {{- if not $run.memory -}}
 {{- $worker := include "manyfit.mebibytes" .Values.executor.workerMemory | int64 -}}
@@ -100,7 +101,7 @@ may hold, and where the certificate authority is mounted. `$` is written \u0024,
 {{- if not $storage.ca }}{{ $_ := set $storage "ca" (printf "/etc/manyfit/ca/%s" .Values.caBundle.key) }}{{ end -}}
 {{- $_ := set $job "storage" $storage -}}
 {{- end -}}
-{{- $job | toJson | replace "$" "\\u0024" -}}
+{{- $job | toJson | replace "$" "\\u0024" | replace "'" "\\u0027" -}}
 {{- end }}
 
 {{/* What the driver may do. Executors may do nothing. Rendered into the Role, and compared with reality by `helm test`. */}}

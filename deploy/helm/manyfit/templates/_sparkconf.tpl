@@ -28,7 +28,7 @@ Spark's settings: the chart's, then the user's, which win. Resources, image and 
 {{- if $values.executor.spot -}}
 {{- /* no block migration: a run has no shuffle whose blocks would be worth it, unless the layout is `columns` */ -}}
 {{- $_ := set $conf "spark.decommission.enabled" "true" -}}
-{{- $columns := eq (dig "input" "layout" "" $values.job | toString) "columns" | toString -}}
+{{- $columns := eq (dig "input" "layout" "" ($values.job | default dict) | toString) "columns" | toString -}}
 {{- $_ := set $conf "spark.storage.decommission.enabled" $columns -}}
 {{- $_ := set $conf "spark.storage.decommission.shuffleBlocks.enabled" $columns -}}
 {{- $_ := set $conf "spark.executor.decommission.killInterval" (printf "%ds" (int64 $values.executor.terminationGracePeriodSeconds)) -}}
@@ -69,7 +69,7 @@ spark.sql.redaction.string.regex: (?i)(secret|password|token|access.?key|credent
 
 {{/* Spark's own access to S3, for the event log; the job's is in the job document. */}}
 {{- define "manyfit.s3a" -}}
-{{- $storage := .Values.job.storage | default dict -}}
+{{- $storage := dig "storage" dict (.Values.job | default dict) | default dict -}}
 {{- $side := merge (dict) ($storage.output | default dict) $storage -}}
 {{- with $side.endpoint }}
 spark.hadoop.fs.s3a.endpoint: {{ . | quote }}
@@ -83,5 +83,4 @@ spark.hadoop.fs.s3a.endpoint.region: {{ $side.region | default "us-east-1" | quo
 # not in S3A's default chain
 spark.hadoop.fs.s3a.aws.credentials.provider: software.amazon.awssdk.auth.credentials.WebIdentityTokenFileCredentialsProvider
 {{- end }}
-{}
 {{- end }}

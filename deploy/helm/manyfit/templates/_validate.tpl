@@ -3,7 +3,7 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 */}}
 {{- define "manyfit.validate" -}}
 {{- $values := .Values -}}
-{{- $job := $values.job -}}
+{{- $job := $values.job | default dict -}}
 {{- $name := include "manyfit.name" . -}}
 {{- $problems := list -}}
 
@@ -20,6 +20,23 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- else if and $estimator $function -}}
 {{- $problems = append $problems "job.recipe has both estimator and function: give one of the two" -}}
 {{- end -}}
+{{- range $path, $names := dict
+      "recipe.target" (dig "recipe" "target" nil $job)
+      "recipe.features" (dig "recipe" "features" nil $job)
+      "recipe.sample_weight" (dig "recipe" "sample_weight" nil $job)
+      "input.key" (dig "input" "key" nil $job)
+      "input.keys" (dig "input" "keys" nil $job) -}}
+{{- range kindIs "slice" $names | ternary $names (list $names) -}}
+{{- if kindIs "bool" . -}}
+{{- $problems = append $problems (printf "job.%s has %v for a name: YAML reads y, n, yes, no, on and off as true and false, put the name into quotes" $path .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $column, $_ := dig "input" "schema" nil $job | default dict -}}
+{{- if has $column (list "true" "false") -}}
+{{- $problems = append $problems (printf "job.input.schema has the column %q: YAML reads y, n, yes, no, on and off as true and false, put the name into quotes" $column) -}}
+{{- end -}}
+{{- end -}}
 {{- $layout := dig "input" "layout" "objects" $job -}}
 {{- $key := dig "input" "key" nil $job -}}
 {{- if and (eq (toString $layout) "columns") (not $key) -}}
@@ -34,9 +51,6 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- end -}}
 {{- end -}}
 {{- if dig "spark" "master" "" $job }}{{ $problems = append $problems "job.spark.master is given by the operator: leave it unset" }}{{ end -}}
-{{- if and $values.schedule.cron (dig "run" "id" "" $job) -}}
-{{- $problems = append $problems "job.run.id names one run, a schedule makes a new one at each firing: remove run.id" -}}
-{{- end -}}
 {{- if and $values.code.files (regexMatch "^[^/:]+\\.py:" (toString $function)) -}}
 {{- $problems = append $problems (printf "job.recipe.function is %q: code.files are importable modules, write %q" $function (regexReplaceAll "\\.py:" $function ":")) -}}
 {{- end -}}

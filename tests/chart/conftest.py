@@ -1,0 +1,21 @@
+"""Skips this folder where there is no helm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chart.rendering import find_helm
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = find_helm() is None
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.chart)
+            if missing:
+                reason = "helm is not there: `make tools`, or put it on the path, or name it by HELM=/path/to/helm"
+                item.add_marker(pytest.mark.skip(reason=reason))

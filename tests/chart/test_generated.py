@@ -1,0 +1,171 @@
+"""What is made from something else is fresh, and values, schema, settings, versions and documents agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import job
+from job.schema import job_schema
+from tests.chart.rendering import CASES, CHART, ROOT, cases, find_helm, minimal, render
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = find_helm()
+    assert program
+    return subprocess.run([program, *arguments], capture_output=True, text=True)
+
+
+def test_schema_readme_and_manifests_are_fresh() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deploy/helm/generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HELM": find_helm() or ""},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("values", [[], *([str(CASES / f"{name}.yaml")] for name in cases())], ids=str)
+def test_helm_lint_is_clean(values: list[str]) -> None:
+    done = helm("lint", str(CHART), "--strict", *(word for each in values for word in ("--values", each)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not re.search(r"\[(ERROR|WARNING)\]", done.stdout)
+
+
+def objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema of a mapping, wherever it stands."""
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield path, schema
+        for name, each in schema.items():
+            yield from objects(each, f"{path}/{name}")
+    elif isinstance(schema, list):
+        for number, each in enumerate(schema):
+            yield from objects(each, f"{path}/{number}")
+
+
+def test_unknown_names_are_refused_at_every_level() -> None:
+    found = list(objects(SCHEMA))
+    assert len(found) > 100
+    assert [path for path, each in found if each.get("additionalProperties") is not False] == []
+
+
+def test_every_value_is_in_the_schema_and_the_reverse() -> None:
+    def names(values: Any, schema: Any, path: str) -> Iterator[str]:
+        inner = schema.get("properties")
+        if not isinstance(values, dict) or inner is None or path == ".job":
+            return
+        yield from (f"{path}.{name}" for name in values.keys() ^ inner.keys())
+        for name in values.keys() & inner.keys():
+            yield from names(values[name], inner[name], f"{path}.{name}")
+
+    assert set(names(VALUES, SCHEMA, "")) == {".global"}
+
+
+def test_every_setting_of_the_job_is_in_the_schema_and_the_reverse() -> None:
+    def paths(schema: Any) -> set[str]:
+        return {f"{path}/{name}" for path, each in objects(schema) for name in each["properties"]}
+
+    assert paths(SCHEMA["properties"]["job"]) == paths(job_schema())
+
+
+def test_every_value_is_explained() -> None:
+    readme = (CHART / "README.md").read_text()
+
+    def leaves(values: dict[str, Any], above: str = "") -> Iterator[str]:
+        for name, value in values.items():
+            if isinstance(value, dict) and value and f"| `{above}{name}` |" not in readme:
+                yield from leaves(value, f"{above}{name}.")
+            else:
+                yield above + name
+
+    assert [each for each in leaves(VALUES) if f"| `{each}` |" not in readme] == []
+
+
+def test_every_value_is_used_by_a_template() -> None:
+    text = "".join(path.read_text() for path in sorted((CHART / "templates").rglob("*")) if path.is_file())
+    for name in SCHEMA["properties"]:
+        assert name == "global" or re.search(rf"[vV]alues\.{name}\b|index \$root\.Values", text), name
+    for role in ("driver", "executor", "pods"):
+        for name in VALUES[role]:
+            assert re.search(rf"\.{name}\b", text), f"{role}.{name}"
+
+
+def test_chart_package_and_image_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == job.__version__
+
+
+def test_the_operator_is_told_the_spark_version_that_is_locked() -> None:
+    locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    [version] = [each["version"] for each in locked if each["name"] == "pyspark"]
+    assert VALUES["sparkVersion"] == version
+
+
+def test_the_operators_schema_is_the_version_that_the_chart_names() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    tested = chart["annotations"]["manyfit/spark-operator"]
+    assert f"/v2@v{tested}" in (ROOT / "deploy/helm/schemas/refresh.py").read_text()
+
+
+def test_paths_in_the_chart_are_those_of_the_image() -> None:
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    spec = render(minimal({})).application["spec"]
+    assert spec["mainApplicationFile"] == "local:///opt/manyfit/main.py"
+    assert "docker/main.py" in dockerfile
+    assert "WORKDIR /opt/spark/work-dir" in dockerfile
+    assert f"USER {VALUES['security']['runAsUser']}" in dockerfile
+    assert "/opt/decom.sh" in dockerfile or re.search(r"COPY docker/entrypoint\.sh docker/decom\.sh /opt/", dockerfile)
+
+
+def test_the_job_has_the_arguments_that_the_chart_passes() -> None:
+    arguments = render(minimal({})).application["spec"]["arguments"]
+    for words in ([arguments[0]], ["check"]):
+        done = subprocess.run([sys.executable, "-m", "job.cli", *words, "--help"], capture_output=True, text=True)
+        assert "--document" in done.stdout, done.stderr
+        assert "--log-format" in done.stdout
+
+
+def test_every_example_in_the_documents_is_accepted() -> None:
+    # what people copy: the yaml blocks that are values of the chart
+    tried = 0
+    for path in (CHART / "README.md", ROOT / "docs/kubernetes.md"):
+        for block in re.findall(r"```yaml\n# values[^\n]*\n(.*?)```", path.read_text(), re.DOTALL):
+            values = yaml.safe_load(block)
+            render(values if "job" in values else minimal(values))
+            tried += 1
+    assert tried >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("minimal", "get sparkapplication nightly"), ("scheduled", "get scheduledsparkapplication nightly")],
+)
+def test_notes_say_what_to_type_next(name: str, expected: str, tmp_path: Path) -> None:
+    # `helm template` leaves the notes out, and a dry run of an installation asks a cluster: so, in a ConfigMap
+    shutil.copytree(CHART, chart := tmp_path / "manyfit")
+    notes = (chart / "templates/NOTES.txt").read_text()
+    wrapped = 'kind: ConfigMap\nmetadata: {name: notes}\ndata: {notes: {{ include "notes" . | toJson }}}\n'
+    (chart / "templates/notes.yaml").write_text(wrapped + '{{ define "notes" }}' + notes + "{{ end }}")
+
+    text = render(CASES / f"{name}.yaml", chart=chart).one("ConfigMap", "notes")["data"]["notes"]
+
+    assert expected in text
+    assert "helm -n jobs test nightly" in text
+    assert "manyfit status s3://models/" in text
+    assert "<no value>" not in text
