@@ -32,7 +32,7 @@ from job.partition import key_path
 from job.plan import TRAIN, Plan, number_of_tasks, pack
 from job.progress import Tracker
 from job.report import RunReport
-from job.worker import TASK_SCHEMA, Work, task_name
+from job.work import TASK_SCHEMA, Work, task_name
 
 log = logging.getLogger(__name__)
 
@@ -226,15 +226,16 @@ def _write_tasks(
     """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow."""
     order = np.lexsort((-due["cost"].to_numpy(), assigned))
     bounds = np.searchsorted(assigned[order], np.arange(tasks + 1))
-    names, etags = plan.objects["name"].combine_chunks(), plan.objects["etag"].combine_chunks()
+    described = ("name", "etag", "size", "modified")
+    columns = [plan.objects[name].combine_chunks() for name in described]
 
     def write(task: int) -> None:
         rows = due.take(pa.array(order[bounds[task] : bounds[task + 1]]))
         count = rows["count"].to_numpy()
         at = np.repeat(rows["first"].to_numpy(), count) + _within(count)
-        pairs = pa.StructArray.from_arrays([names.take(pa.array(at)), etags.take(pa.array(at))], names=["name", "etag"])
+        structs = pa.StructArray.from_arrays([column.take(pa.array(at)) for column in columns], names=described)
         offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
-        objects = pa.ListArray.from_arrays(offsets, pairs)
+        objects = pa.ListArray.from_arrays(offsets, structs)
         table = pa.table(
             [*(rows[name].combine_chunks() for name in ("key", "data", "content", "bytes")), objects],
             schema=TASK_SCHEMA,

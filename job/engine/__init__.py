@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from job.settings import JobSettings
-    from job.worker import Work
+    from job.work import Work
 
 INLINE = "inline"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from job.engine import EngineReport
-from job.worker import Work, summary_row, work_on
+from job.work import Work, summary_row
+from job.worker import work_on
 
 
 class InlineEngine:

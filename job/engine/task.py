@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from job.worker import Work, summary_row, work_on
+from job.work import Work, summary_row
+from job.worker import work_on
 
 SUMMARY = (
     "task int, trained long, unchanged long, skipped long, failed long, adopted long, worker string, seconds double, "

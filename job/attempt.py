@@ -1,0 +1,258 @@
+"""One attempt at a task: fit what its source hands over, upload behind, and write down what became of each key.
+
+The same for every reader. A partition's failure becomes an outcome; only storage that stays unreachable raises, so that
+Spark tries the task again, and the next attempt takes over what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import threadpool_limits
+
+from job import segment
+from job.errors import PartitionError, StoreError
+from job.fit import Result, failed, of_error
+from job.guard import Child, container_limit
+from job.outcome import FAILED, SKIPPED, TRAINED, UNCHANGED, Outcome
+from job.partition import model_name
+from job.segment import SegmentWriter
+from job.watchdog import Watchdog
+from job.work import Item, Payload, Source, Summary, Work
+
+UPLOADS = 32
+_DIED = (
+    "the worker process and its container died while fitting this partition. "
+    "Likely cause: out of memory. Raise the executor's memory, or set run.memory below it."
+)
+
+
+class Attempt:
+    """One attempt at one task.
+
+    Parameters
+    ----------
+    work
+        What all tasks share.
+    task
+        Number of the task.
+    attempt
+        0 for the first; later ones take over what earlier ones finished, and fit in a guarded child.
+    expendable
+        The process may be ended when a fit takes too long (a Spark worker; not the process of the ``inline`` engine).
+    """
+
+    def __init__(self, work: Work, task: int, attempt: int, *, expendable: bool) -> None:
+        self.work, self.task, self.attempt = work, task, attempt
+        self._expendable = expendable
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._counts = {TRAINED: 0, UNCHANGED: 0, SKIPPED: 0, FAILED: 0}
+        self._fit_seconds = 0.0
+        self._error: StoreError | None = None
+        self._writer = SegmentWriter(work.output, run=work.run, plan=work.plan, task=task, attempt=attempt)
+
+    def train(self, source: Source) -> Summary:
+        """Train what the source hands over, but for what an earlier attempt has finished.
+
+        Raises
+        ------
+        StoreError
+            The store stayed unreachable, or refuses to take models.
+        """
+        begin = time.perf_counter()
+        done = self._finished_keys() if self.attempt else set()
+        try:
+            with threadpool_limits(1):
+                if self.attempt:
+                    self._guarded(source, done)
+                else:
+                    self._fast(source)
+            self._writer.close()
+        except BaseException:
+            self._writer.abandon()
+            raise
+        return Summary(
+            task=self.task,
+            trained=self._counts[TRAINED],
+            unchanged=self._counts[UNCHANGED],
+            skipped=self._counts[SKIPPED],
+            failed=self._counts[FAILED],
+            adopted=len(done),
+            worker=self._worker,
+            seconds=time.perf_counter() - begin,
+            fit_seconds=self._fit_seconds,
+            peak=_peak(),
+        )
+
+    # -- the two ways through a task
+
+    def _fast(self, source: Source) -> None:
+        watchdog = None
+        if self._expendable and (self.work.timeout or self.work.memory):
+            watchdog = Watchdog(
+                timeout=self.work.timeout,
+                memory=self.work.memory,
+                record=lambda item, result: self._record(item, result, None),
+                flush=self._writer.flush,
+            )
+        try:
+            with ThreadPoolExecutor(UPLOADS, "put") as uploads:
+                room = threading.Semaphore(UPLOADS)
+                for item, read in source.read(lambda item: True):
+                    self._check()
+                    if watchdog:
+                        watchdog.begin(item)
+                    result, content = self._one(item, read, None)
+                    if watchdog:
+                        watchdog.end()
+                    if result.data is None:
+                        self._record(item, result, content)
+                        continue
+                    room.acquire()
+                    uploads.submit(self._upload, item, result, content, room)
+            self._check()
+        finally:
+            if watchdog:
+                watchdog.stop()
+
+    def _guarded(self, source: Source, done: set[str]) -> None:
+        """Each partition in a child of its own process, after a mark that survives the death of this worker too."""
+        marks = self._marks()
+        suspects: list[Item] = []
+
+        def wanted(item: Item) -> bool:
+            if item.key in done:
+                return False
+            # With Spark's speculation the attempt that made the mark may be alive, and well.
+            if mark_name(self.work, self.task, item.key) in marks and not self.work.speculation:
+                suspects.append(item)
+                return False
+            return True
+
+        limit = container_limit()
+        memory = self.work.memory or (int(limit * 0.8) if limit else None)
+        child = Child(self.work.fitting, timeout=self.work.timeout, memory=memory)
+        room = threading.Semaphore(1)
+        try:
+            for item, read in source.read(wanted):
+                mark = mark_name(self.work, self.task, item.key)
+                self.work.output.ensure(f"{_marks(self.work)}{mark}-a{self.attempt}", b"")
+                result, content = self._one(item, read, child)
+                if result.data is None:
+                    self._record(item, result, content)
+                    continue
+                room.acquire()
+                self._upload(item, result, content, room)
+                self._check()
+        finally:
+            child.close()
+        if not suspects:
+            return
+        # An earlier attempt was marked at these and has not written what became of them: they have killed a whole
+        # worker once, and are not let in again.
+        self._writer.flush()
+        done = self._finished_keys()
+        for item in suspects:
+            if item.key not in done:
+                self._record(item, failed("worker_died", _DIED), None)
+
+    # -- one partition
+
+    def _one(self, item: Item, read: Payload | PartitionError, child: Child | None) -> tuple[Result, str | None]:
+        if isinstance(read, PartitionError):
+            return of_error(self.work.fitting, read), None
+        content = read.content()
+        if item.content is not None and content == item.content:
+            return Result(status=UNCHANGED), content
+        fitting = self.work.fitting
+        result = read.fit(fitting, item.key) if child is None else read.fit_in(child, item.key)
+        self._fit_seconds += result.seconds or 0.0
+        return result, content
+
+    def _upload(self, item: Item, result: Result, content: str | None, room: threading.Semaphore) -> None:
+        try:
+            assert result.digest is not None
+            assert result.data is not None
+            try:
+                self.work.output.ensure(model_name(item.key, result.digest), result.data)
+            except PartitionError as error:
+                self._record(item, failed(error.reason, str(error)), content)
+                return
+            self._record(item, result, content)
+        except StoreError as error:
+            self._error = self._error or error
+        finally:
+            room.release()
+
+    def _record(self, item: Item, result: Result, content: str | None) -> None:
+        self._counts[result.status] += 1
+        self._writer.add(
+            Outcome(
+                key=item.key,
+                status=result.status,
+                reason=result.reason,
+                message=result.message,
+                traceback=result.traceback,
+                digest=result.digest,
+                size=None if result.data is None else len(result.data),
+                rows=result.rows,
+                metrics=result.metrics,
+                warnings=result.warnings,
+                seconds=result.seconds,
+                data=item.data,
+                content=content,
+                recipe=self.work.recipe,
+                environment=self.work.environment,
+                bytes=item.bytes,
+                source=item.source,
+                attempt=self.attempt,
+                task=self.task,
+                worker=self._worker,
+                peak=_peak(),
+                finished_at=time.time(),
+            )
+        )
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # -- what earlier attempts left
+
+    def _finished_keys(self) -> set[str]:
+        """Keys that any attempt of this task has an outcome for; an outcome is only written after its model is."""
+        prefix = segment.folder(self.work.run, self.work.plan)
+        found = segment.read(self.work.output, prefix, columns=["key", "task"])
+        return {row["key"] for row in found.to_pylist() if row["task"] == self.task}
+
+    def _marks(self) -> set[str]:
+        names = self.work.output.list(_marks(self.work))["name"].to_pylist()
+        return {name.rpartition("/")[2].rpartition("-a")[0] for name in names}
+
+
+def _marks(work: Work) -> str:
+    return f"runs/{work.run}/marks/{work.plan}/"
+
+
+def mark_name(work: Work, task: int, key: str) -> str:
+    """A key's mark, without the number of the attempt."""
+    return f"t{task:05d}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def begun_before(work: Work, task: int) -> bool:
+    """Leave a mark that the task has begun; whether there was one.
+
+    Spark counts attempts anew when it repeats a stage whose shuffle files were lost, so behind a shuffle its number 0
+    does not say that this is the first.
+    """
+    return not work.output.create(f"{_marks(work)}t{task:05d}-begun-a0", b"")
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,70 @@
+"""What was read for one key, ready to be compared and fitted: bytes of objects, or rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from job import rows
+from job.fingerprint import content_digest
+from job.fit import Fitting, Result, fit, fit_table
+from job.guard import Child
+
+
+class Blobs:
+    """The bytes of a key's objects.
+
+    Parameters
+    ----------
+    blobs
+        Name and bytes (any buffer) of each, in the order of names.
+    columns
+        Columns that the directories give.
+    """
+
+    __slots__ = ("_blobs", "_columns")
+
+    def __init__(self, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> None:
+        self._blobs = blobs
+        self._columns = columns
+
+    def content(self) -> str:
+        """SHA-256 of the bytes."""
+        return content_digest(blob for _, blob in self._blobs)
+
+    def fit(self, fitting: Fitting, key: str) -> Result:
+        """Train here."""
+        return fit(fitting, key, self._blobs, self._columns)
+
+    def fit_in(self, child: Child, key: str) -> Result:
+        """Train in a guarded child."""
+        return child.fit(key, self._blobs, self._columns)
+
+
+class Rows:
+    """The rows of a key, put into one order whatever order they came in.
+
+    Parameters
+    ----------
+    table
+        All rows of the key.
+    """
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = rows.ordered(table)
+
+    def content(self) -> str:
+        """SHA-256 of the rows, the same for every order of them."""
+        return rows.digest(self._table)
+
+    def fit(self, fitting: Fitting, key: str) -> Result:
+        """Train here."""
+        return fit_table(fitting, key, self._table)
+
+    def fit_in(self, child: Child, key: str) -> Result:
+        """Train in a guarded child."""
+        return child.fit_table(key, self._table)
