@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from job.errors import ConfigurationError, PartitionError, SkipPartition
+from job.errors import PartitionError, SkipPartition
 from job.reader.columnar import read_arrow, read_parquet
 from job.reader.decompress import compression, inflate
 from job.reader.json_lines import read_json
@@ -79,7 +79,7 @@ class ReadSpec:
         Raises
         ------
         ConfigurationError
-            A type of the schema or the encoding does not exist, or delimiter and decimal point are one character.
+            A type of the schema does not exist.
         """
         form = settings.format
         spec = cls(
@@ -95,17 +95,6 @@ class ReadSpec:
             needed=recipe.columns() if recipe is not None else None,
         )
         _declared(spec.schema)
-        if len({spec.delimiter, spec.decimal, spec.quote}) < 3:
-            raise ConfigurationError("input.format: delimiter, decimal and quote must be three different characters")
-        try:
-            "".encode(spec.encoding)
-        except LookupError:
-            raise ConfigurationError(f"input.format.encoding: no encoding is called {spec.encoding!r}") from None
-        if settings.reader == "direct" and spec.type not in ("auto", *FORMATS.values()):
-            raise ConfigurationError(
-                f"input.format.type: {spec.type!r} is not one of csv, tsv, json, parquet, arrow, auto",
-                hint="Other formats can be read by Spark: set input.reader: spark.",
-            )
         return spec
 
 

@@ -92,7 +92,7 @@ def to_utf8(name: str, data: Any, encoding: str) -> Any:
         if nul >= 0:
             line = text.count(b"\n", 0, nul) + 1
             message = f"{name}: line {line} holds a NUL byte, which is no text"
-            raise PartitionError("encoding", message, hint="If it is UTF-16, declare input.format.encoding.")
+            raise PartitionError("encoding", message, hint="If it is UTF-16, declare input.format.encoding: utf-16-le.")
         return text[3:] if text.startswith(_BOM) else text
     try:
         decoded = str(view, encoding)
