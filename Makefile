@@ -1,0 +1,99 @@
+# Everything there is to do here, one line each: `make help`. Needs Python 3.11 or later, Java 17 or later, and make; the
+# rest is installed below this folder (.tools, .venv, .venv-wheel, build).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The first Python that is new enough; another one: make PYTHON=/path/to/python test
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.14; do \
+	found=$$($$each -c 'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null); \
+	[ -n "$$found" ] && echo "$$found" && break; done)
+UV ?= $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/uv/bin/uv)
+SOURCES := pyproject.toml uv.lock README.md LICENSE $(shell find job -name '*.py' 2>/dev/null)
+WHEEL := $(CURDIR)/.venv-wheel/bin
+ARGS ?=
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  ARGS="-k name" is handed to pytest by test, chart, e2e and chaos'
+
+# -- set-up
+
+.PHONY: setup
+setup: .venv/.ready ## the environment for development in .venv, the package editable
+
+.PHONY: python java
+python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "manyfit needs Python 3.11 or later, and found $$(python3 --version 2>&1 || echo none); install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 3; fi
+
+java:
+	@java="$${JAVA_HOME:+$$JAVA_HOME/bin/}java"; \
+	version=$$("$$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -1 || true); \
+	if [ "$${version:-0}" -lt 17 ]; then \
+		echo "manyfit needs Java 17 or later for Spark, and found $${version:-none} ($$java); install a JRE (on Debian: openjdk-17-jre-headless), or set JAVA_HOME" >&2; \
+		exit 3; fi
+
+# uv, if the user has none: into a folder of its own, so that nothing of the user's is changed.
+$(CURDIR)/.tools/uv/bin/uv: | python
+	@echo "installing uv into .tools/uv"
+	@"$(PYTHON)" -m venv .tools/uv >/dev/null 2>&1 \
+		|| { rm -rf .tools/uv; "$(PYTHON)" -m pip --version >/dev/null 2>&1 && "$(PYTHON)" -m pip install --quiet --target .tools/uv uv; } \
+		|| { echo "Python has neither venv nor pip: install them (on Debian: python3-venv), or uv (https://docs.astral.sh/uv)" >&2; exit 3; }
+	@if [ -x .tools/uv/bin/python ]; then .tools/uv/bin/python -m pip install --quiet uv; fi
+
+.venv/.ready: pyproject.toml uv.lock | python $(UV)
+	$(UV) sync --frozen --quiet --python "$(PYTHON)"
+	@touch $@
+
+.venv-wheel/.ready: $(SOURCES) | python $(UV)
+	@rm -rf dist
+	$(UV) build --quiet --wheel --python "$(PYTHON)" --out-dir dist
+	UV_PROJECT_ENVIRONMENT=.venv-wheel $(UV) sync --frozen --quiet --no-install-project --python "$(PYTHON)"
+	$(UV) pip install --quiet --python .venv-wheel --no-deps --reinstall dist/manyfit-*.whl
+	@touch $@
+
+# -- the job
+
+.PHONY: demo
+demo: java .venv/.ready ## the main job, end to end, on this machine: two data sets, two models
+	@.venv/bin/manyfit demo
+
+# -- checks
+
+# From a folder without our sources, so that `job` is the installed wheel: in the tests and in Spark's workers alike.
+PYTEST = mkdir -p build/cwd && cd build/cwd && env -u PYTHONPATH -u SPARK_HOME TESTED_WHEEL=1 \
+	$(WHEEL)/python -P -m pytest -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR)
+
+.PHONY: test
+test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
+	@$(PYTEST) $(CURDIR)/tests -m "not chaos and not chart and not e2e" $(ARGS)
+
+.PHONY: lint
+lint: .venv/.ready ## ruff: rules and format
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+.PHONY: format
+format: .venv/.ready ## ruff: apply the format and the safe fixes
+	@.venv/bin/ruff check --fix --quiet . || true
+	@.venv/bin/ruff format --quiet .
+
+.PHONY: types
+types: .venv/.ready ## mypy --strict on the package
+	@.venv/bin/mypy
+
+.PHONY: docs
+docs: .venv/.ready ## what is generated from the settings: docs/settings.md
+	@.venv/bin/python -m job.schema --markdown > build-settings.md && mv build-settings.md docs/settings.md
+
+.PHONY: clean
+clean: ## remove what was built, the environments too
+	rm -rf build dist .venv-wheel .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse derby.log metastore_db

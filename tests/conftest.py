@@ -1,0 +1,146 @@
+"""What tests share: fixed seeds, a clean environment, one S3 server and one Spark session per process."""
+
+from __future__ import annotations
+
+import os
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test-secret-value",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "NO_PROXY": "127.0.0.1,localhost",
+}
+# pytest names the running test; pyspark hands its port and secret to the JVM by the environment.
+_MAY_CHANGE = ("PYTEST_", "SPARK_", "PYSPARK_", "HYPOTHESIS_", "KMP_")
+
+# A run under load is slow, not wrong; a failure prints what replays it.
+settings.register_profile("manyfit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("manyfit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without the machine's own credentials and settings: what a test needs it sets."""
+    for name in [
+        name for name in os.environ if name.startswith(("AWS_", "MANYFIT_")) and not name.endswith("_CA_BUNDLE")
+    ]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+@pytest.fixture(autouse=True)
+def same_seeds() -> None:
+    """Every test starts from the same random numbers, alone or among others."""
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """No test leaves the environment or the working directory changed: the next one would run under it."""
+    before, folder = _environment(), Path.cwd()
+    yield
+    after = _environment()
+    os.environ.update({name: before[name] for name in before.keys() - after.keys()})
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    for name in changed:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
+    left, here = Path.cwd(), folder
+    os.chdir(folder)
+    assert not changed, f"the test changed the environment and left it so: {', '.join(changed)}"
+    assert left == here, f"the test left the working directory at {left}"
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_MAY_CHANGE)}
+
+
+@dataclass(frozen=True)
+class S3:
+    """A real, small S3 server of this process."""
+
+    endpoint: str
+    """its address on the loopback"""
+
+    def bucket(self, name: str | None = None) -> str:
+        """A new, empty bucket."""
+        name = name or f"test-{uuid.uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def client(self) -> Any:
+        """boto3, for what a test does behind our back."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    @property
+    def storage(self) -> dict[str, Any]:
+        """The ``storage`` section that reaches it."""
+        return {"endpoint": self.endpoint, "region": "us-east-1", "path_style": True}
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of moto's S3 server: create-only puts, If-Match and ETags as on S3."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The S3 server, with its credentials in the environment."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return S3(s3_server)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """One session for all tests: two cores, four attempts a task, no web interface."""
+    from job.engine.spark import SparkEngine
+    from job.settings import JobSettings
+
+    job = JobSettings.model_validate(
+        {
+            "input": {"uri": "memory://in"},
+            "recipe": {"function": "m:f"},
+            "output": {"uri": "memory://out"},
+            "spark": {"master": "local[2,4]"},
+        }
+    )
+    # Spark's workers inherit the environment that the JVM starts in.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        engine = SparkEngine(job)
+    yield engine.session
+    engine.stop()
