@@ -88,10 +88,12 @@ class Table:
         columns: Sequence[str],
         keys: Sequence[str] | None = None,
         encoded: Sequence[str] = (),
+        at: int | None = None,
     ) -> pa.Table:
         """Columns of one version, all rows or those of some keys, in no particular order.
 
-        ``encoded`` names columns to come dictionary-encoded: texts that repeat then cost next to nothing.
+        ``encoded`` names columns to come dictionary-encoded: texts that repeat then cost next to nothing. ``at`` is the
+        version that was asked for, if one was: its files may have been removed.
         """
         wanted = list(dict.fromkeys([*columns, "key"]) if keys is not None else columns)
         plain, given = fields(self._schema, wanted), fields(self._schema, wanted, encoded)
@@ -113,6 +115,8 @@ class Table:
                     rows = rows.filter(pc.is_in(rows.column("key"), value_set=few))
                 batches.append(rows.cast(given) if encoded else rows)
         except _FAILURES as error:
+            if at is not None and "not found" in str(error):
+                raise self._no_version(at) from error
             raise self._broken(error) from error
         return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 

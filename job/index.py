@@ -134,7 +134,7 @@ class Index:
         table = self._table.open(at)
         if table is None:
             return fields(ROW, names, encoded).empty_table()
-        return self._table.query(table, names, keys, encoded)
+        return self._table.query(table, names, keys, encoded, at)
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits, newest first."""
