@@ -129,7 +129,7 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
         )
     for record in shown[columns].to_dict("records"):
         table.add_row(*(_text(str(name), value) for name, value in record.items()))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
     console.print(table)
     if len(shown) < total:
         console.print(f"… {total - len(shown):,} more: --limit {total}, or --csv")
