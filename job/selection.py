@@ -44,18 +44,7 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
     ConfigurationError
         A hive level or a key expression that a path does not have.
     """
-    hidden = pc.match_substring_regex(listing["name"], _HIDDEN)
-    visible = listing.filter(pc.invert(hidden))
-    matched = visible
-    if settings.match != ["**"]:
-        matched = visible.filter(pc.match_substring_regex(visible["name"], "^" + pattern(settings.match) + "$"))
-    ignored, unmatched = listing.num_rows - visible.num_rows, visible.num_rows - matched.num_rows
-    if not matched.num_rows:
-        raise InputError(
-            f"no object to train on in {settings.uri}: {listing.num_rows} listed, {ignored} of them hidden or markers, "
-            f"{unmatched} not matched by input.match {settings.match}",
-            hint="Check input.uri and input.match; globs match the path below input.uri, and only ** crosses '/'.",
-        )
+    matched, ignored, unmatched = matching(listing, settings)
     keyed = matched.append_column("key", _keys(matched["name"], settings))
     keyed = keyed.take(pc.sort_indices(keyed, sort_keys=[("key", "ascending"), ("name", "ascending")]))
     keyed = keyed.select(["key", "name", "size", "etag", "modified"]).combine_chunks()
@@ -71,6 +60,35 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
                 hint=f"There were {len(starts(matched['name']).keys)} objects before; loosen the filters.",
             )
     return Selected(objects=keyed, ignored=ignored, unmatched=unmatched, complete=complete)
+
+
+def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False) -> tuple[pa.Table, int, int]:
+    """The objects that ``input.match`` leaves, and how many are ignored (markers, hidden files) and not matched.
+
+    Parameters
+    ----------
+    hidden
+        Hidden files count too.
+
+    Raises
+    ------
+    InputError
+        No object is left.
+    """
+    visible = listing
+    if not hidden:
+        visible = listing.filter(pc.invert(pc.match_substring_regex(listing["name"], _HIDDEN)))
+    matched = visible
+    if settings.match != ["**"]:
+        matched = visible.filter(pc.match_substring_regex(visible["name"], "^" + pattern(settings.match) + "$"))
+    ignored, unmatched = listing.num_rows - visible.num_rows, visible.num_rows - matched.num_rows
+    if not matched.num_rows:
+        raise InputError(
+            f"no object to train on in {settings.uri}: {listing.num_rows} listed, {ignored} of them hidden or markers, "
+            f"{unmatched} not matched by input.match {settings.match}",
+            hint="Check input.uri and input.match; globs match the path below input.uri, and only ** crosses '/'.",
+        )
+    return matched, ignored, unmatched
 
 
 def _keys(names: pa.ChunkedArray, settings: InputSettings) -> pa.Array:

@@ -1,0 +1,286 @@
+"""What Spark reads, seen from the driver: where it lies, in which format, and for `columns` which keys it holds.
+
+The keys of a table are counted by Spark once for each state of the table and kept below ``keys/``; a state is the
+digest of the listing and of what decides how it is read. Nothing here imports Spark.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import segment
+from job.errors import ConfigurationError, InputError, NotFoundError
+from job.fingerprint import data_fingerprint, digest
+from job.partition import COMPRESSIONS, hive_columns
+from job.reader import FORMATS, ReadSpec
+from job.selection import Selected, choose, matching
+from job.settings import DIRECT_FORMATS, InputSettings, JobSettings
+from job.store import Store
+from job.work import BINARY, TableRead
+
+COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
+"""Rows for each key, sorted by key."""
+
+_UNPACKED = (".gz", ".gzip", ".bz2")
+"""Compressions that Spark reads without native libraries."""
+
+
+def reading(settings: JobSettings, store: Store) -> TableRead | None:
+    """How Spark reads `objects` and `hive`; None where it does not.
+
+    Raises
+    ------
+    ConfigurationError
+        Spark cannot reach this kind of store.
+    """
+    chosen = settings.input
+    if chosen.layout == "columns" or chosen.reader == "direct":
+        return None
+    ours = chosen.format.type in DIRECT_FORMATS or chosen.format.type == "tsv"
+    return TableRead(
+        layout=chosen.layout,
+        root=hadoop_root(store.uri, chosen.uri),
+        format=BINARY if ours else chosen.format.type,
+        options={} if ours else dict(chosen.format.options),
+    )
+
+
+def hadoop_root(uri: str, written: str) -> str:
+    """A store's URI as Hadoop spells it.
+
+    >>> hadoop_root("s3://bucket/data", "s3://bucket/data/")
+    's3a://bucket/data'
+
+    Parameters
+    ----------
+    uri
+        Of the store.
+    written
+        The same as the user wrote it: only that names the account of an Azure container.
+    """
+    if uri.startswith("/"):
+        return f"file:{uri}"
+    scheme, _, rest = uri.partition("://")
+    if scheme == "s3":
+        return f"s3a://{rest}"
+    if scheme == "gs":
+        return uri
+    if written.startswith(("abfs://", "abfss://")) and "@" in written:
+        return written.rstrip("/")
+    hint = "Use input.reader: direct."
+    if scheme == "az":
+        hint = "Write abfss://container@account.dfs.core.windows.net/path, or use input.reader: direct."
+    raise ConfigurationError(f"input.uri {written!r} cannot be read by Spark", hint=hint)
+
+
+def table_read(settings: JobSettings, store: Store, names: Sequence[str], *, some: bool, spec: ReadSpec) -> TableRead:
+    """How Spark reads a table.
+
+    Parameters
+    ----------
+    names
+        The table's files.
+    some
+        ``input.match`` leaves other files out.
+    spec
+        What the recipe needs.
+
+    Raises
+    ------
+    ConfigurationError
+        A format that Spark cannot read as this job says.
+    """
+    chosen = settings.input
+    assert chosen.key is not None
+    key = (chosen.key,) if isinstance(chosen.key, str) else tuple(chosen.key)
+    root = hadoop_root(store.uri, chosen.uri)
+    kind = _kind(names) if chosen.format.type == "auto" else chosen.format.type
+    needed = None if spec.needed is None else tuple(dict.fromkeys((*spec.needed, *key)))
+    read = TableRead(layout="columns", root=root, format=kind, key=key, needed=needed, schema=spec.schema)
+    if kind == "arrow":
+        raise ConfigurationError(
+            "input.format.type: Spark does not read arrow files, and layout 'columns' goes through Spark",
+            hint="Write the table as parquet.",
+        )
+    if kind not in DIRECT_FORMATS and kind != "tsv":
+        return replace(read, options=dict(chosen.format.options))
+    _check_compressions(names, kind)
+    levels = [hive_columns(name) for name in (names[0], names[-1])]
+    return replace(
+        read,
+        format="csv" if kind == "tsv" else kind,
+        options={**_options(chosen, kind, nested=not any(levels)), **chosen.format.options},
+        paths=tuple(f"{root}/{name}" for name in names) if some else (),
+        partitioned=tuple(levels[0]),
+    )
+
+
+def _kind(names: Sequence[str]) -> str:
+    kinds = set()
+    for name in names:
+        stem = name.lower()
+        for suffix in COMPRESSIONS:
+            stem = stem.removesuffix(suffix)
+        dot = stem.rfind(".")
+        kinds.add(FORMATS.get(stem[dot:] if dot >= 0 else "", stem[dot:] if dot >= 0 else "none"))
+    if len(kinds) != 1 or not kinds <= {"csv", "tsv", "json", "parquet", "arrow", "orc", "avro"}:
+        found = ", ".join(sorted(kinds)[:5])
+        raise ConfigurationError(
+            f"input.format: the format of the table cannot be told from its files' names (found: {found})",
+            hint="Name it: input.format.type: csv, json, parquet, or any format that Spark knows; or narrow input.match.",
+        )
+    return str(kinds.pop())
+
+
+def _check_compressions(names: Sequence[str], kind: str) -> None:
+    unread = tuple(suffix for suffix in COMPRESSIONS if suffix not in _UNPACKED)
+    odd = next((name for name in names if name.lower().endswith(unread)), None)
+    if odd is not None and kind != "parquet":
+        raise ConfigurationError(
+            f"Spark cannot unpack {odd!r}: of compressed text it reads .gz and .bz2",
+            hint="Layout 'columns' goes through Spark: write the table as parquet, or compress it with gzip.",
+        )
+
+
+def _options(chosen: InputSettings, kind: str, *, nested: bool) -> dict[str, str]:
+    form = chosen.format
+    options = {"mode": "FAILFAST"}
+    if nested:
+        options["recursiveFileLookup"] = "true"
+    if kind == "parquet":
+        # Without it Spark takes the columns of one file and leaves out, in silence, what only others have.
+        return {**options, "mergeSchema": "true"}
+    if kind == "json":
+        return {**options, "encoding": form.encoding}
+    if len(form.null_values) != 1:
+        raise ConfigurationError(
+            f"input.format.null_values has {len(form.null_values)} texts, and Spark knows exactly one for 'missing'",
+            hint="Layout 'columns' goes through Spark: write missing values in one way, or use parquet.",
+        )
+    if form.decimal != ".":
+        raise ConfigurationError(
+            f"input.format.decimal is {form.decimal!r}, and Spark reads numbers with a decimal point only",
+            hint="Layout 'columns' goes through Spark: write the table as parquet, or with decimal points.",
+        )
+    delimiter = "\t" if kind == "tsv" and form.delimiter == "," else form.delimiter
+    return {
+        **options,
+        "header": "true",
+        "inferSchema": "false" if chosen.schema_ else "true",
+        "enforceSchema": "false",
+        "sep": delimiter,
+        "quote": form.quote,
+        "escape": form.quote,
+        "encoding": form.encoding,
+        "nullValue": form.null_values[0],
+    }
+
+
+def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, int]:
+    """The table's files, sorted by name, with the numbers of ignored and of unmatched objects.
+
+    A format with a log of its own (Delta) keeps it in hidden files: there nothing is ignored.
+
+    Raises
+    ------
+    InputError
+        No file.
+    """
+    foreign = settings.format.type not in (*DIRECT_FORMATS, "tsv")
+    matched, ignored, unmatched = matching(listing, settings, hidden=foreign)
+    return matched.take(pc.sort_indices(matched, sort_keys=[("name", "ascending")])), ignored, unmatched
+
+
+def state(found: pa.Table, settings: InputSettings) -> str:
+    """Digest of a table's files and of what decides its keys."""
+    rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)
+    read = settings.model_dump(mode="json", include={"key", "format", "schema_"})
+    return digest({"files": data_fingerprint(rows), "read": read})
+
+
+def select(
+    found: pa.Table,
+    settings: JobSettings,
+    output: Store,
+    *,
+    ignored: int,
+    unmatched: int,
+    count: Callable[[], pa.Table],
+    still: Callable[[], str] | None,
+) -> Selected:
+    """The keys of a table and their rows, as if each key were one object whose ETag is the table's state.
+
+    Parameters
+    ----------
+    found
+        The table's files (`files`).
+    ignored, unmatched
+        Objects that are none of them.
+    output
+        Where counted keys are kept.
+    count
+        Counts the rows for each key (`COUNTS`), through Spark; called only if no run has counted this state.
+    still
+        The table's state now; given by a run, which keeps what was counted if the state is still the same.
+
+    Raises
+    ------
+    InputError
+        No row, or no key that the filters leave.
+    """
+    now = state(found, settings.input)
+    name = f"keys/{now}.arrow"
+    try:
+        counts = segment.decode(output.get(name))
+    except NotFoundError:
+        counts = count()
+        if not counts.num_rows:
+            raise InputError(f"the table {settings.input.uri} has no row", hint="Check input.uri and input.match.") from None
+        if still is not None and still() == now:
+            output.ensure(name, segment.encode(counts))
+    keys = counts["key"].combine_chunks()
+    wanted = choose(keys, settings.input, settings.run.seed)
+    total, size = int(pc.sum(counts["rows"]).as_py()), int(pc.sum(found["size"]).as_py())
+    chosen = counts if wanted is None else counts.filter(pc.is_in(counts["key"], value_set=wanted))
+    if not chosen.num_rows:
+        raise InputError(
+            "no key is left after input.include, exclude, only, sample and limit",
+            hint=f"There were {len(keys)} keys before; loosen the filters.",
+        )
+    rows = chosen["rows"].to_numpy()
+    objects = pa.table(
+        {
+            "key": chosen["key"],
+            "name": chosen["key"],
+            "size": pa.array((rows * (size / total)).astype(np.int64)),
+            "etag": pc.binary_join_element_wise(now, pc.cast(chosen["rows"], pa.string()), ":"),
+            "modified": pa.repeat(pc.max(found["modified"]), chosen.num_rows),
+        }
+    )
+    complete = wanted is None and not unmatched
+    return Selected(objects=objects.combine_chunks(), ignored=ignored, unmatched=unmatched, complete=complete)
+
+
+def rows_of(etag: str) -> int:
+    """How many rows a key had when the table was counted (the end of its ETag)."""
+    return int(etag.rpartition(":")[2])
+
+
+def replaced(before: pa.Table, now: pa.Table) -> list[str]:
+    """Files that were changed or removed since; new ones do not matter, because Spark has not read them."""
+    at = pc.index_in(before["name"], value_set=now["name"].combine_chunks())
+    later = now.take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)
+    same = pc.and_kleene(pc.equal(before["size"], later["size"]), pc.equal(before["etag"], later["etag"]))
+    return [str(name) for name in before.filter(pc.invert(pc.fill_null(same, False)))["name"].to_pylist()]
+
+
+def nearest(name: str, columns: Sequence[str]) -> str:
+    """A sentence about the columns there are."""
+    near = difflib.get_close_matches(name, columns, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(columns[:20])}."
