@@ -40,6 +40,8 @@ _QUIET = {
 }
 """Libraries that would talk over the job, and what they may still say."""
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+_BREAKS = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+_COLOURS = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -57,31 +59,51 @@ class JsonFormatter(logging.Formatter):
         line |= {name: _clean(name, item) for name, item in extras(record).items() if name not in line}
         if record.exc_info:
             line["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        text = json.dumps(line, ensure_ascii=False, default=str)
+        return _BREAKS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class TextFormatter(logging.Formatter):
-    """A record for a person; control characters, which a terminal would obey, are shown as escapes."""
+    """A record for a person: time, level, text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The text, credentials masked."""
-        text = record.getMessage()
-        if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        text = _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), redact(text))
-        return f"{self.prefix(record)}{text}"
-
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Time and level, where the handler does not show them."""
-        moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        return f"{moment} {record.levelname:<7} "
+        """One line, or several where the text or a traceback has them."""
+        return f"{_clock(record)} {record.levelname:<7} {said(record)}"
 
 
-class _TerminalFormatter(TextFormatter):
-    """The same for a handler that shows time and level itself."""
+def said(record: logging.LogRecord) -> str:
+    """The text of a record: credentials masked, control characters, which a terminal would obey, as escapes."""
+    text = record.getMessage()
+    if record.exc_info:
+        text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), redact(text))
 
-    def prefix(self, record: logging.LogRecord) -> str:
-        return ""
+
+def _clock(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+
+
+class TerminalHandler(logging.Handler):
+    """Records for a person who watches: the time dim, the level in colour where it is not information."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        from rich.console import Console
+
+        # By name, not by object: a progress bar puts itself in the place of sys.stderr, and records go above it.
+        self.console = Console(stderr=True) if out is sys.stderr else Console(file=out)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record, unwrapped, so that paths and commands can be copied."""
+        from rich.text import Text
+
+        try:
+            line = Text.assemble((f"{_clock(record)} ", "dim"))
+            if record.levelno != logging.INFO:
+                line.append(f"{record.levelname.lower()}: ", style=_COLOURS.get(record.levelname, "dim"))
+            self.console.print(line.append(said(record)), soft_wrap=True, highlight=False)
+        except OSError:
+            self.handleError(record)
 
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
@@ -124,22 +146,7 @@ def _handler(out: TextIO, as_json: bool) -> logging.Handler:
         handler: logging.Handler = logging.StreamHandler(out)
         handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
         return handler
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    # By name, not by object: a progress bar puts itself in the place of sys.stderr, and records go above it.
-    console = Console(stderr=True, soft_wrap=True) if out is sys.stderr else Console(file=out, soft_wrap=True)
-    handler = RichHandler(
-        console=console,
-        show_path=False,
-        log_time_format="%H:%M:%S",
-        omit_repeated_times=False,
-        markup=False,
-        highlighter=None,
-        rich_tracebacks=False,
-    )
-    handler.setFormatter(_TerminalFormatter())
-    return handler
+    return TerminalHandler(out)
 
 
 def _clean(name: str, item: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -260,7 +261,8 @@ class RunSettings(Section):
     def allowed_failures(self, planned: int) -> int:
         """The number of failed partitions, out of ``planned``, that still counts as success."""
         if isinstance(self.max_failed, str):
-            return int(planned * float(self.max_failed.strip().rstrip("%")) / 100)
+            # Exactly: 29 % of 100 is 29, not 28.999...
+            return int(planned * Fraction(self.max_failed.strip().rstrip("%").strip()) / 100)
         return self.max_failed
 
 
