@@ -16,6 +16,12 @@ from pathlib import Path
 ARM = platform.machine() in ("aarch64", "arm64")
 # how the names of jars and of the libraries inside them spell a platform
 FOREIGN_JAR = re.compile(r"-(?:osx|windows|linux)-(?!%s)[a-z0-9_]+\.jar$|-(?:osx|windows)-[a-z0-9_]+\.jar$" % ("aarch_64" if ARM else "x86_64"))
+UNUSED_JAR = re.compile(
+    # Spark's own machine learning and graphs (models here are scikit-learn's) and the numerics under them
+    r"(?:spark-(?:mllib|graphx)|breeze|spire|cats-kernel|algebra|JTransforms|JLargeArrays|arpack|blas|lapack|pmml-model)"
+    # servers and shells that no application starts: Connect, Thrift, beeline, spark-shell
+    r"|(?:spark-(?:connect|hive-thriftserver|repl|ganglia-lgpl)|hive-(?:beeline|cli|service-rpc)|scala-compiler)"
+)
 NATIVE = re.compile(r"\.(?:so|dll|jnilib|dylib|a)$|\.so\.\d")
 OURS = re.compile(r"linux/aarch64/|Linux/aarch64/|linux-aarch64(?!-musl)" if ARM else r"linux/amd64/|Linux/x86_64/|linux64(?!-musl)|linux-x86_64|linux/x86_64/")
 
@@ -58,6 +64,9 @@ def cuts(packages: Path) -> dict[str, Callable[[], int]]:
     jars = spark / "jars"
     return {
         "jars of other platforms": lambda: remove(p for p in jars.glob("*.jar") if FOREIGN_JAR.search(p.name)),
+        "Spark's machine learning, servers and shells": lambda: remove(
+            p for p in jars.glob("*.jar") if re.match(UNUSED_JAR.pattern + r"(?:[_-][\w.-]*)?\.jar$", p.name)
+        ),
         "native libraries of other platforms inside jars": lambda: sum(repack(p) for p in jars.glob("*.jar")),
         "pyspark's examples, data and second copy of itself": lambda: remove(
             [spark / "examples", spark / "data", *(spark / "python" / "lib").glob("*.zip")]
@@ -82,7 +91,6 @@ def main(venv: Path, report: Path) -> None:
     packages = next((venv / "lib").glob("python3*")) / "site-packages"
     before = size(packages)
     rows = {name: cut() for name, cut in cuts(packages).items()}
-    # a part whose whole folder was under a removed one leaves nothing to list twice: sizes are read last
     left = {p.name: size(p) for p in packages.iterdir()}
     for name, freed in rows.items():
         print(f"{freed / 1e6:8.1f} MB  {name}")

@@ -27,12 +27,15 @@ from shell import Failed, guarded, run
 FILES = CACHE / "images" / "files"
 KEYS = CACHE / "images" / "keys.json"
 STORAGE = ("--root", str(CACHE / "images" / "storage"), "--runroot", str(CACHE / "images" / "run"))
-BASE, BUILD, UV, JRE = (f"localhost/manyfit-{name}:e2e" for name in ("base", "build", "uv", "jre"))
+BASE, BUILD = "localhost/manyfit-base:e2e", "localhost/manyfit-build:e2e"
+STAGES = ("uv", "java", "dependencies", "jre")
+"""Stages of the Dockerfile that get a name, so that clearing away what has none leaves the cache whole."""
+UV, JRE = "localhost/manyfit-uv:e2e", "localhost/manyfit-jre:e2e"
 OPERATOR_SPARK = "4.0.4"
 """What the operator's release names as SPARK_IMAGE in its Dockerfile."""
 BINARIES = {"coredns": "coredns", "versitygw": "versitygw", "pause": "pause", "minio": "minio"}
 PROJECT = ("docker", "job", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
-DEPENDENCIES = ("docker/Dockerfile", "docker/trim.py", "pyproject.toml", "uv.lock")
+PINS = ("docker/Dockerfile", "docker/trim.py", "pyproject.toml", "uv.lock")
 
 
 def buildah(*arguments: str | Path) -> str:
@@ -95,7 +98,7 @@ def build_base() -> None:
 def build(context: Path, dockerfile: Path, tag: str, target: str = "", **arguments: str) -> None:
     words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     buildah(
-        "build", "--quiet", "--layers", "--network", "host", "--timestamp", "0", "--ignorefile", "/dev/null" if context != REPOSITORY
+        "build", "--quiet", "--layers", "--force-rm", "--network", "host", "--timestamp", "0", "--ignorefile", "/dev/null" if context != REPOSITORY
         else REPOSITORY / "docker/Dockerfile.dockerignore", *authority(), *words, *(("--target", target) if target else ()),
         "-f", dockerfile, "-t", tag, context,
     )  # fmt: skip
@@ -120,17 +123,16 @@ def build_binary(tag: str, program: Path, dockerfile: str, **arguments: str) -> 
 
 def recipes(images: tuple[str, ...]) -> dict[str, tuple[str, Callable[[], None]]]:
     """What each image depends on, in the order of building."""
-    repository = [REPOSITORY / name for name in PROJECT]
-    dependencies = [REPOSITORY / name for name in DEPENDENCIES]
-    base = digest("bookworm")
+    base, dockerfile = digest("bookworm"), REPOSITORY / "docker/Dockerfile"
+    pins = digest(base, *(REPOSITORY / name for name in PINS))
+    project = digest(pins, *(REPOSITORY / name for name in PROJECT))
     everything: dict[str, tuple[str, Callable[[], None]]] = {
         BASE: (base, build_base),
-        UV: (digest(base, REPOSITORY / "docker/Dockerfile"), lambda: build_project(UV, "uv")),
-        JRE: (digest(base, REPOSITORY / "docker/Dockerfile"), lambda: build_project(JRE, "jre")),
-        IMAGE: (digest(base, *dependencies, *repository), lambda: build_project(IMAGE, "manyfit")),
-        IMAGE_S3A: (digest(base, *dependencies, *repository), lambda: build_project(IMAGE_S3A, "s3a")),
+        **{f"localhost/manyfit-{stage}:e2e": (pins, lambda s=stage: build_project(f"localhost/manyfit-{s}:e2e", s)) for stage in STAGES},
+        IMAGE: (project, lambda: build_project(IMAGE, "manyfit")),
+        IMAGE_S3A: (project, lambda: build_project(IMAGE_S3A, "s3a")),
         OPERATOR_IMAGE: (
-            digest(base, tools.path("spark-operator"), HERE / "images/operator.Dockerfile", REPOSITORY / "docker/Dockerfile"),
+            digest(base, tools.path("spark-operator"), HERE / "images/operator.Dockerfile", dockerfile),
             lambda: build_binary(
                 OPERATOR_IMAGE, tools.path("spark-operator"), "operator.Dockerfile",
                 UV_IMAGE=UV, JRE_IMAGE=JRE, SPARK_VERSION=OPERATOR_SPARK,
@@ -142,7 +144,8 @@ def recipes(images: tuple[str, ...]) -> dict[str, tuple[str, Callable[[], None]]
         if tag in images:
             program = tools.path(tool)
             everything[tag] = (digest(program, HERE / "images/binary.Dockerfile"), lambda t=tag, p=program: build_binary(t, p, "binary.Dockerfile"))
-    needed = {*images, BASE, *((UV, JRE) if OPERATOR_IMAGE in images else ())}
+    stages = {f"localhost/manyfit-{stage}:e2e" for stage in STAGES} if {OPERATOR_IMAGE, IMAGE, IMAGE_S3A} & {*images} else set()
+    needed = {*images, BASE, *stages}
     return {tag: everything[tag] for tag in everything if tag in needed}
 
 
@@ -164,6 +167,8 @@ def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
         keys[tag] = key
         KEYS.write_text(json.dumps(keys, indent=1))
         changed.append(tag)
+    if changed:
+        buildah("rmi", "--prune")  # each change of the code leaves the image before it without a name
     return changed
 
 

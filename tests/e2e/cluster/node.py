@@ -48,7 +48,7 @@ def groups() -> list[Path]:
     """Our control group in every hierarchy."""
     if (GROUPS / "cgroup.controllers").exists():
         raise Failed("this machine has control groups v2 only, which this cluster was never tried on; use kind there")
-    return [path / CGROUP for path in GROUPS.iterdir() if path.is_dir() and not path.is_symlink() and path.name != "unified"]
+    return [path / CGROUP for path in GROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
 def make_groups(shares: int) -> None:
@@ -127,6 +127,9 @@ def stop() -> None:
         saved.unlink()
     for path in (PROCESSES, STATE / "net-ready", place.CLUSTER):
         path.unlink(missing_ok=True)
+    lock = Path("/etc/cni/net.d/cni.lock")  # buildah makes it
+    if lock.exists() and lock.stat().st_size == 0:
+        lock.unlink()
     for folder in ("/etc/cni/net.d", "/etc/cni", "/var/lib/cni", "/var/lib/kubelet"):  # only our empty mount points
         try:
             os.rmdir(folder)
