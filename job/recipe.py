@@ -191,10 +191,10 @@ class Recipe:
         return roots - {"job"}
 
     def _local_roots(self) -> list[str]:
-        """Packages that ``_target_`` names and that no installed distribution has a version for."""
-        named = {name.split(".")[0] for node in (self.estimator, self.fallback) for name in targets.names(node)}
-        owners = _owners(named)
-        return sorted(root for root in named if root not in owners)
+        """Packages that the recipe imports and that no installed distribution has a version for."""
+        roots = self._roots()
+        owners = _owners(roots)
+        return sorted(root for root in roots if root not in owners)
 
 
 def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
