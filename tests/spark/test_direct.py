@@ -1,0 +1,196 @@
+"""The ``direct`` reader on real Spark: right models, no shuffle, and every way a worker or a driver can die."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from job.assembly import assemble
+from job.engine.spark import SparkEngine
+from job.models import ModelSet
+from job.report import RunReport
+from job.run import run
+from job.settings import JobSettings
+from job.verify import verify
+from tests.conftest import S3
+
+pytestmark = pytest.mark.spark
+
+
+class SharedEngine(SparkEngine):
+    """The session of the whole test process: it outlives a run."""
+
+    def stop(self) -> None:
+        """Left to the fixture."""
+
+
+def body(slope: float, rows: int = 40) -> bytes:
+    x = np.linspace(0, 5, rows)
+    return gzip.compress(("x,y\n" + "".join(f"{a:.5f},{slope * a:.5f}\n" for a in x)).encode())
+
+
+def settings(document: dict[str, Any], **more: Any) -> JobSettings:
+    linear = {"_target_": "sklearn.linear_model.LinearRegression"}
+    base = {
+        "recipe": {"features": ["x"], "target": "y", "estimator": linear},
+        "spark": {"master": "local[2,4]"},
+    }
+    return JobSettings.model_validate({**base, **document, **more})
+
+
+def trained(job: JobSettings, base: Path | None = None) -> RunReport:
+    document = job.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    return run(assemble(job, base), document, make_engine=lambda made: SharedEngine(made.settings))
+
+
+def test_four_hundred_small_objects_give_four_hundred_right_models_without_a_shuffle(spark: Any, s3: S3) -> None:
+    bucket, client = s3.bucket(), s3.client()
+    for number in range(400):
+        client.put_object(Bucket=bucket, Key=f"in/k{number:03d}.csv.gz", Body=body(number + 1.0))
+    job = settings({"input": {"uri": f"s3://{bucket}/in"}, "output": {"uri": f"s3://{bucket}/out"}, "storage": s3.storage})
+
+    report = trained(job)
+
+    assert (report.exit_code, report.totals.planned, report.totals.trained) == (0, 400, 400)
+    assert report.spark["shuffle_read_bytes"] == report.spark["shuffle_write_bytes"] == 0
+    assert report.workers == 2
+    models = ModelSet.open(f"s3://{bucket}/out", storage=job.storage.side("output"))
+    for number in range(0, 400, 37):
+        assert models[f"k{number:03d}"].coef_[0] == pytest.approx(number + 1.0, rel=1e-4)
+    checked = verify(assemble(job).output)
+    assert (checked.checked, list(checked.damaged)) == (400, [])
+
+
+POISON = """
+import os, time
+from sklearn.linear_model import LinearRegression
+
+def fit(frame, key):
+    if key == "exits":
+        os._exit(3)
+    if key == "crashes":
+        import ctypes
+        ctypes.string_at(0)
+    if key == "hangs":
+        time.sleep(600)
+    if key == "eats":
+        held = []
+        while True:
+            held.append(bytearray(50_000_000))
+            time.sleep(0.02)
+    if key == "raises":
+        raise RuntimeError("no")
+    return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
+
+
+def test_a_partition_that_kills_hangs_or_eats_its_worker_is_a_named_row_and_all_others_are_trained(
+    spark: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.py").write_text(POISON)
+    (tmp_path / "in").mkdir()
+    poisons = ("exits", "crashes", "hangs", "eats", "raises")
+    for name in (*poisons, *(f"k{n:02d}" for n in range(20))):
+        (tmp_path / "in" / f"{name}.csv.gz").write_bytes(body(2.0))
+    job = settings(
+        {"input": {"uri": str(tmp_path / "in")}, "output": {"uri": str(tmp_path / "out")}},
+        recipe={"function": "recipe.py:fit"},
+        run={"timeout": "4s", "memory": "1GB", "max_failed": 5},
+    )
+
+    report = trained(job, tmp_path)
+
+    assert report.totals.trained == 20
+    assert report.exit_code == 0
+    assert {each["key"]: each["reason"] for each in report.examples} == {
+        "exits": "worker_died",
+        "crashes": "worker_died",
+        "hangs": "timeout",
+        "eats": "memory_limit",
+        "raises": "fit_error",
+    }
+    messages = {each["key"]: each["message"] for each in report.examples}
+    assert "exit code 3" in messages["exits"]
+    assert "SIGSEGV" in messages["crashes"]
+    assert (tmp_path / f"out/runs/{report.run}/failures/raises.txt").read_text().count("RuntimeError") >= 1
+
+
+SLOW = """
+import time
+from sklearn.linear_model import LinearRegression
+
+def fit(frame, key):
+    time.sleep(0.4)
+    return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
+
+
+def manyfit(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "job.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.fixture
+def slow_job(tmp_path: Path) -> Path:
+    (tmp_path / "recipe.py").write_text(SLOW)
+    (tmp_path / "in").mkdir()
+    for number in range(40):
+        (tmp_path / "in" / f"k{number:02d}.csv.gz").write_bytes(body(number + 1.0))
+    (tmp_path / "job.yaml").write_text(
+        f"input: {{uri: {tmp_path}/in}}\nrecipe: {{function: 'recipe.py:fit'}}\noutput: {{uri: {tmp_path}/out}}\n"
+        "spark: {master: 'local[2,4]'}\n"
+    )
+    return tmp_path
+
+
+def segments(folder: Path) -> int:
+    return len(list(folder.glob("out/runs/*/segments/*/*.arrow")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(slow_job: Path, number: signal.Signals) -> None:
+    process = manyfit("run", "-c", str(slow_job / "job.yaml"), "--log-format", "text")
+    deadline = time.monotonic() + 120
+    while segments(slow_job) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    os.kill(process.pid, number)
+    _, said = process.communicate(timeout=60)
+
+    if number is signal.SIGKILL:
+        assert process.returncode == -9
+    else:
+        assert process.returncode == 128 + number
+        assert "finished and kept" in said
+        assert "same command again" in said
+        assert "Traceback" not in said
+    assert not (slow_job / "out" / "index" / "_delta_log" / "00000000000000000001.json").exists()
+
+    again = manyfit("run", "-c", str(slow_job / "job.yaml"), "--spark.master", "inline", "--json")
+    out, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    report = RunReport.from_json(out)
+    assert report.totals.trained == 40
+    assert 0 < report.totals.adopted < 40
+    assert ModelSet.open(str(slow_job / "out"))["k07"].coef_[0] == pytest.approx(8.0, abs=1e-4)
+
+
+def test_the_demo_shows_every_step_of_the_article() -> None:
+    process = manyfit("demo")
+    out, said = process.communicate(timeout=150)
+
+    assert process.returncode == 0, said
+    for text in ("df1.csv.gz", "df2.csv.gz", "2 trained", "shuffle read 0 B, shuffle write 0 B", "2 worker processes", "0 damaged"):
+        assert text in out
+    slopes = [float(line.split()[2]) for line in out.splitlines() if line.strip().startswith("df")]
+    assert slopes == pytest.approx([2.5, 3.0], abs=0.05)
+    assert "Traceback" not in said
