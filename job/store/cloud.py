@@ -236,7 +236,6 @@ class CloudStore(Store):
         return delta_uri(self.address), self._link.delta_options()
 
 
-
 def _not_supported(error: BaseException) -> bool:
     return (
         isinstance(error, NotSupportedError) or status_of(error) in (405, 501) or "NotImplemented" in str(error)[:1500]

@@ -22,8 +22,10 @@ _REGION = re.compile(r"expecting '([a-z0-9-]+)'|<Region>([a-z0-9-]+)</Region>")
 _CAUSES = {
     "dns error": "the host name is not known",
     "failed to lookup address": "the host name is not known",
+    "NameResolutionError": "the host name is not known",
     "Connection refused": "connection refused",
     "ConnectionRefused": "connection refused",
+    "CERTIFICATE": "its TLS certificate is not trusted",
     "certificate": "its TLS certificate is not trusted",
     "UnknownIssuer": "its TLS certificate is not trusted",
     "InvalidContentType": "it does not speak TLS",
@@ -205,10 +207,7 @@ def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception
         return place.other(action, name, f"{code} {details.get('Message', '')}".strip())
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
         return place.no_credentials(_first_line(str(error)))
-    text = str(error)
+    # botocore keeps the cause apart from its text.
+    text = f"{error} {getattr(error, 'kwargs', {}).get('error', '')}"
     found = next((cause for sign, cause in _CAUSES.items() if sign in text), None)
-    if "Name or service not known" in text or "name resolution" in text or "nodename nor servname" in text:
-        found = "the host name is not known"
-    if "CERTIFICATE" in text:
-        found = "its TLS certificate is not trusted"
     return place.unreachable(found or f"{kind}: {_first_line(text)}")
