@@ -116,6 +116,25 @@ def test_the_secret_between_driver_and_executors_is_in_its_secret_and_nowhere_el
         assert mount == {"name": "rpc-secret", "mountPath": "/etc/manyfit/rpc", "readOnly": True}
 
 
+def test_an_executor_knows_that_it_may_read_the_secrets_file() -> None:
+    # seen on a cluster: without it every executor ends with "A secret key must be specified"
+    for name in cases():
+        env = case(name).application["spec"]["executor"]["template"]["spec"]["containers"][0]["env"]
+        options = {each["name"]: each.get("value", "") for each in env}.get("JDK_JAVA_OPTIONS", "")
+        assert ("-Dspark.master=k8s" in options) is (name != "bare")
+
+
+def test_a_mounted_secret_can_be_read_by_the_process_and_by_no_more_than_needed() -> None:
+    def modes(name: str) -> set[int]:
+        volumes = case(name).application["spec"]["driver"]["template"]["spec"]["volumes"]
+        return {each["secret"].get("defaultMode") for each in volumes if each["name"] == "rpc-secret"}
+
+    assert modes("minimal") == {0o440}
+    nobody = render({"job": case("minimal").document, "security": {"fsGroup": None}})
+    volumes = nobody.application["spec"]["driver"]["template"]["spec"]["volumes"]
+    assert {each["secret"]["defaultMode"] for each in volumes if "secret" in each} == {0o444}
+
+
 def test_a_secret_that_exists_is_used_and_none_is_made() -> None:
     rendered = case("everything")
     assert rendered.kind("Secret") == []
@@ -150,6 +169,7 @@ def test_helm_test_pods_are_hooks_that_clean_up_and_use_the_drivers_account() ->
     rendered = render({"job": case("minimal").document})
     for pod in rendered.kind("Pod"):
         assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+        # Helm leaves hooks behind when it uninstalls
         assert "hook-succeeded" in pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
         assert pod["spec"]["serviceAccountName"] == rendered.application["spec"]["driver"]["serviceAccount"]
         assert pod["spec"]["containers"][0]["image"] == rendered.application["spec"]["image"]

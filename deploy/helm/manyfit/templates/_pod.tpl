@@ -155,6 +155,11 @@ env:
   - {name: PYTHONDONTWRITEBYTECODE, value: "1"}
   - {name: PYTHONUNBUFFERED, value: "1"}
   {{- if eq $role "executor" }}
+  {{- if $values.security.rpc.enabled }}
+  # Spark reads the secret's file only where spark.master says Kubernetes, and tells an executor its master only over the
+  # connection that needs the secret; any k8s address will do until then
+  - {name: JDK_JAVA_OPTIONS, value: "-Dspark.master=k8s://unknown"}
+  {{- end }}
   {{- if $values.executor.spot }}
   - {name: MANYFIT_DECOMMISSION_SECONDS, value: {{ sub $values.executor.terminationGracePeriodSeconds 5 | max 5 | quote }}}
   {{- end }}
@@ -243,7 +248,7 @@ volumeMounts:
 - name: rpc-secret
   secret:
     secretName: {{ include "manyfit.rpcSecret" $root }}
-    defaultMode: 0440
+    defaultMode: {{ include "manyfit.secretMode" $root }}
     items: [{key: secret, path: secret}]
 {{- end }}
 {{- end }}
@@ -260,7 +265,7 @@ volumeMounts:
 {{- end }}
 {{- with $values.credentials.files.secretName }}
 - name: credentials
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . }}, defaultMode: {{ include "manyfit.secretMode" $root }}}
 {{- end }}
 {{- if and (eq $role "driver") $values.eventLog.enabled $values.eventLog.claimName }}
 - name: event-log
@@ -269,4 +274,9 @@ volumeMounts:
 {{- with concat $values.pods.volumes $own.volumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* Files of Secrets belong to root and to fsGroup; without one, only a mode for all lets our user read them. */}}
+{{- define "manyfit.secretMode" -}}
+{{- kindIs "invalid" .Values.security.fsGroup | ternary "0444" "0440" -}}
 {{- end }}
