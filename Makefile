@@ -72,9 +72,25 @@ demo: java .venv/.ready ## the main job, end to end, on this machine: two data s
 PYTEST = mkdir -p build/cwd && cd build/cwd && env -u PYTHONPATH -u SPARK_HOME TESTED_WHEEL=1 \
 	$(WHEEL)/python -P -m pytest -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR)
 
+# The same on the package as it is being developed.
+DEVELOPED = .venv/bin/python -m pytest
+
 .PHONY: test
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
 	@$(PYTEST) $(CURDIR)/tests -m "not chaos and not chart and not e2e" $(ARGS)
+
+.PHONY: tools
+tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (MANYFIT_CACHE)
+	@command -v go >/dev/null || { echo "building helm needs Go; or install helm, or name it: HELM=/path/to/helm" >&2; exit 3; }
+	@.venv/bin/python tests/e2e/cluster/tools.py helm
+
+.PHONY: chart
+chart: .venv/.ready ## the chart: rendered objects, schema, security (needs helm, see tools)
+	@$(DEVELOPED) $(CURDIR)/tests/chart $(ARGS)
+
+.PHONY: bench
+bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
+	@.venv/bin/python -m benchmarks.table $(ARGS)
 
 .PHONY: lint
 lint: .venv/.ready ## ruff: rules and format

@@ -130,6 +130,15 @@ def markdown() -> str:
     return text.rstrip() + "\n"
 
 
+def summary() -> str:
+    """The settings in one small table, names only, for the README."""
+    lines = ["| section | settings |", "|---|---|"]
+    for name, child in job_schema()["properties"].items():
+        inner = [path.partition(".")[2] for path, _ in settings(child, f"{name}.") if not path.startswith(_SIDES)]
+        lines.append(f"| `{name}` | {', '.join(f'`{each}`' for each in inner) or child.get('description', '')} |")
+    return "\n".join(lines) + "\n"
+
+
 def _row(path: str, schema: dict[str, Any], root: dict[str, Any]) -> str:
     above, _, name = path.rpartition(".")
     parent = section(find(above) or root) if above else root
@@ -144,9 +153,12 @@ def _row(path: str, schema: dict[str, Any], root: dict[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the schema, or the reference with ``--markdown``."""
-    if arguments not in ([], ["--markdown"]):
-        print("usage: python -m job.schema [--markdown]", file=sys.stderr)
+    if arguments not in ([], ["--markdown"], ["--summary"]):
+        print("usage: python -m job.schema [--markdown | --summary]", file=sys.stderr)
         return 2
+    if arguments == ["--summary"]:
+        print(summary(), end="")
+        return 0
     print(
         markdown() if arguments else json.dumps(job_schema(), indent=2, ensure_ascii=False),
         end="" if arguments else "\n",

@@ -27,6 +27,8 @@ CREDENTIALS = {
 # pytest names the running test; pyspark hands its port and secret to the JVM by the environment.
 _MAY_CHANGE = ("PYTEST_", "SPARK_", "PYSPARK_", "HYPOTHESIS_", "KMP_")
 
+_MAY_BE_GIVEN = ("AWS_CA_BUNDLE", "MANYFIT_CACHE")
+
 # A run under load is slow, not wrong; a failure prints what replays it.
 settings.register_profile("manyfit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("manyfit")
@@ -34,9 +36,7 @@ settings.load_profile("manyfit")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Without the machine's own credentials and settings: what a test needs it sets."""
-    for name in [
-        name for name in os.environ if name.startswith(("AWS_", "MANYFIT_")) and not name.endswith("_CA_BUNDLE")
-    ]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "MANYFIT_")) and name not in _MAY_BE_GIVEN]:
         del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
