@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import artifact, fingerprint, plan, segment, selection
+from job import artifact, fingerprint, plan, segment, selection, table
+from job import engine as engines
+from job.engine import Borrowed
 from job.errors import DeniedError, InputError, NotFoundError, OtherJobError, OutputError, StoreError
 from job.fit import Fitting
 from job.index import Index
@@ -23,6 +25,7 @@ from job.reader import ReadSpec
 from job.recipe import Recipe
 from job.settings import JobSettings
 from job.store import Store
+from job.work import TableRead
 
 FORMAT = 1
 """Version of what lies in the output."""
@@ -162,8 +165,17 @@ def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
     return every.filter(pc.equal(every["status"], "trained"))
 
 
-def make_plan(assembly: Assembly, finished: pa.Table) -> Plan:
+def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = None) -> Plan:
     """List, select and compare.
+
+    Parameters
+    ----------
+    assembly
+        The job.
+    finished
+        Trained outcomes of runs that did not finish.
+    engine
+        Counts the keys of a table, and the counts are kept: given by a run. Without it, one is started for that alone.
 
     Raises
     ------
@@ -172,7 +184,46 @@ def make_plan(assembly: Assembly, finished: pa.Table) -> Plan:
     """
     listing, listed_at = list_input(assembly)
     settings = assembly.settings
-    selected = selection.select(listing, settings.input, settings.run.seed)
+    files = None
+    if settings.input.layout == "columns":
+        selected, read, files = _select_rows(assembly, listing, engine)
+    else:
+        selected = selection.select(listing, settings.input, settings.run.seed)
+        read = table.reading(settings, assembly.input)
     with storage("output", "the published table cannot be read"):
         index = assembly.index.read(columns=_INDEX_COLUMNS)
-    return plan.make(selected, index, finished, assembly.fingerprints, listed_at=listed_at)
+    made = plan.make(selected, index, finished, assembly.fingerprints, listed_at=listed_at)
+    return replace(made, read=read, files=files)
+
+
+def _select_rows(
+    assembly: Assembly, listing: pa.Table, engine: Borrowed | None
+) -> tuple[selection.Selected, TableRead, pa.Table]:
+    settings, output = assembly.settings, assembly.output
+    files, ignored, unmatched = table.files(listing, settings.input)
+    read = table.table_read(
+        settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.fitting.spec
+    )
+
+    def count() -> pa.Table:
+        if engine is not None:
+            return engine.get().count(read)
+        own = Borrowed(lambda: engines.make(settings))
+        try:
+            return own.get().count(read)
+        finally:
+            own.stop()
+
+    def still() -> str:
+        return table.state(list_table(assembly), settings.input)
+
+    with storage("output", "the keys of the table could not be kept"):
+        selected = table.select(
+            files, settings, output, ignored=ignored, unmatched=unmatched, count=count, still=still if engine else None
+        )
+    return selected, read, files
+
+
+def list_table(assembly: Assembly) -> pa.Table:
+    """The files of a table as they are now."""
+    return table.files(list_input(assembly)[0], assembly.settings.input)[0]

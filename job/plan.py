@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,9 @@ import pyarrow.compute as pc
 
 from job.fingerprint import data_fingerprint
 from job.selection import Selected, starts
+
+if TYPE_CHECKING:
+    from job.work import TableRead
 
 TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
 
@@ -68,6 +72,10 @@ class Plan:
     """objects that input.match leaves out"""
     listed_at: datetime
     """the store's clock at the listing"""
+    read: TableRead | None = None
+    """how ``spark.read`` reads it; None where the tasks read by themselves"""
+    files: pa.Table | None = None
+    """``columns``: the table's files as they were listed"""
 
     @property
     def planned(self) -> int:

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from job import admission, barrier, changes, fingerprint, report, segment
 from job import engine as engines
-from job.assembly import Assembly, check_identity, finished_outcomes, make_plan, storage
-from job.engine import Engine, EngineReport
+from job.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan, storage
+from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.index import FAILED, STALE, Release
 from job.outcome import SCHEMA
@@ -32,6 +32,7 @@ from job.partition import key_path
 from job.plan import TRAIN, Plan, number_of_tasks, pack
 from job.progress import Tracker
 from job.report import RunReport
+from job.table import replaced
 from job.work import TASK_SCHEMA, Work, task_name
 
 log = logging.getLogger(__name__)
@@ -109,14 +110,19 @@ def run(
         )
     check_identity(assembly, create=True)
     phases: dict[str, float] = {"prepare": time.monotonic() - begin}
+    engine = Borrowed(lambda: make_engine(assembly))
     with _phase(phases, "plan"):
         finished = finished_outcomes(assembly, now)
-        plan = make_plan(assembly, finished)
-        _refuse_large_retirement(assembly, plan)
+        try:
+            plan = make_plan(assembly, finished, engine)
+            _refuse_large_retirement(assembly, plan)
+        except BaseException:
+            engine.stop()
+            raise
     on_plan(plan, started.id)
     _write_run(assembly, started, document)
     with _phase(phases, "train"):
-        outcome, done = _train(assembly, started, plan, make_engine)
+        outcome, done = _train(assembly, started, plan, engine)
     with _phase(phases, "settle"):
         settled = barrier.settle(plan, done, finished, assembly.fingerprints)
         count = report.totals(plan, settled)
@@ -163,29 +169,27 @@ def _write_run(assembly: Assembly, started: Started, document: dict[str, object]
         assembly.output.put("runs/latest.json", json.dumps({"run": started.id}).encode())
 
 
-def _train(
-    assembly: Assembly, started: Started, plan: Plan, make_engine: Callable[[Assembly], Engine]
-) -> tuple[EngineReport, pa.Table]:
+def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed) -> tuple[EngineReport, pa.Table]:
     due = plan.with_action(TRAIN)
     output, run = assembly.output, started.id
     if not due.num_rows:
+        borrowed.stop()
         return EngineReport(), SCHEMA.empty_table()
     tracker = Tracker(output, run=run, plan=started.plan, planned=plan.planned, to_train=due.num_rows)
-    engine = None
     try:
-        engine = make_engine(assembly)
+        engine = borrowed.get()
         tasks = number_of_tasks(due["cost"].to_numpy(), engine.cores(), local=engine.local())
         with storage("output", "the plan could not be written"):
             _write_tasks(assembly, started, plan, due, pack(due["cost"].to_numpy(), tasks), tasks)
             tracker.write("training")
         with storage("output", "training could not go on"):
-            outcome = engine.run(_work(assembly, started), tasks, tracker.tick)
+            outcome = engine.run(_work(assembly, started, plan), tasks, tracker.tick)
     except (KeyboardInterrupt, InterruptedRun) as error:
         raise _interrupted(assembly, started, due.num_rows, error) from None
     finally:
         tracker.close()
-        if engine is not None:
-            engine.stop()
+        borrowed.stop()
+    _refuse_replaced_files(assembly, plan)
     with storage("output", "the outcomes could not be read"):
         done = segment.read(output, segment.folder(run))
         tracker.write("publishing")
@@ -203,7 +207,20 @@ def _interrupted(assembly: Assembly, started: Started, due: int, error: BaseExce
     )
 
 
-def _work(assembly: Assembly, started: Started) -> Work:
+def _refuse_replaced_files(assembly: Assembly, plan: Plan) -> None:
+    """A table has no ETag that Spark could insist on: what was replaced while it was read may be a mixture."""
+    if plan.files is None:
+        return
+    names = replaced(plan.files, list_table(assembly))
+    if names:
+        raise InputError(
+            f"{len(names):,} files of the table were replaced or removed while it was read, first {names[0]!r}: "
+            "nothing was published",
+            hint="Run again when the table is at rest.",
+        )
+
+
+def _work(assembly: Assembly, started: Started, plan: Plan) -> Work:
     settings = assembly.settings
     return Work(
         run=started.id,
@@ -216,6 +233,7 @@ def _work(assembly: Assembly, started: Started) -> Work:
         hive=settings.input.layout == "hive",
         timeout=settings.run.timeout,
         memory=settings.run.memory,
+        table=plan.read,
         speculation=str(settings.spark.conf.get("spark.speculation", "false")).lower() == "true",
     )
 

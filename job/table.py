@@ -133,7 +133,7 @@ def _kind(names: Sequence[str]) -> str:
         found = ", ".join(sorted(kinds)[:5])
         raise ConfigurationError(
             f"input.format: the format of the table cannot be told from its files' names (found: {found})",
-            hint="Name it: input.format.type: csv, json, parquet, or any format that Spark knows; or narrow input.match.",
+            hint="Name it: input.format.type: csv, json, parquet or any that Spark knows; or narrow input.match.",
         )
     return str(kinds.pop())
 
@@ -241,7 +241,9 @@ def select(
     except NotFoundError:
         counts = count()
         if not counts.num_rows:
-            raise InputError(f"the table {settings.input.uri} has no row", hint="Check input.uri and input.match.") from None
+            raise InputError(
+                f"the table {settings.input.uri} has no row", hint="Check input.uri and input.match."
+            ) from None
         if still is not None and still() == now:
             output.ensure(name, segment.encode(counts))
     keys = counts["key"].combine_chunks()

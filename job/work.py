@@ -67,6 +67,11 @@ class TableRead:
         return self.layout != "objects"
 
     @property
+    def local(self) -> bool:
+        """It lies in a folder."""
+        return self.root.startswith("file:")
+
+    @property
     def whole(self) -> bool:
         """A row is a whole object."""
         return self.format == BINARY

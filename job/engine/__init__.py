@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from job.errors import ConfigurationError
+
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from job.settings import JobSettings
-    from job.work import Work
+    from job.work import TableRead, Work
 
 INLINE = "inline"
 
@@ -32,6 +36,9 @@ class Engine(Protocol):
     def local(self) -> bool:
         """All tasks run on this machine."""
 
+    def count(self, read: TableRead) -> pa.Table:
+        """The rows for each key of a table (`job.table.COUNTS`)."""
+
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         """Run all tasks to their end; ``tick`` is called about twice a second meanwhile."""
 
@@ -39,15 +46,48 @@ class Engine(Protocol):
         """Let go of processes and memory."""
 
 
+class Borrowed:
+    """An engine that is started when it is first needed, and stopped once.
+
+    Parameters
+    ----------
+    start
+        Makes the engine.
+    """
+
+    def __init__(self, start: Callable[[], Engine]) -> None:
+        self._start = start
+        self._engine: Engine | None = None
+
+    def get(self) -> Engine:
+        """The engine, started."""
+        if self._engine is None:
+            self._engine = self._start()
+        return self._engine
+
+    def stop(self) -> None:
+        """Stop it, if it was started."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            engine.stop()
+
+
 def make(settings: JobSettings) -> Engine:
     """The engine that ``spark.master`` asks for.
 
     Raises
     ------
+    ConfigurationError
+        ``inline`` for what only Spark can read.
     SetupError
         Java or Spark cannot be started.
     """
     if settings.spark.master == INLINE:
+        if settings.input.layout == "columns" or settings.input.reader == "spark":
+            raise ConfigurationError(
+                "spark.master: inline has no Spark, and layout 'columns' and reader 'spark' need it",
+                hint="Leave spark.master out, or set local[1].",
+            )
         from job.engine.inline import InlineEngine
 
         return InlineEngine()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pyarrow as pa
+
 from job.engine import EngineReport
-from job.work import Work, summary_row
+from job.work import TableRead, Work, summary_row
 from job.worker import work_on
 
 
@@ -19,6 +21,10 @@ class InlineEngine:
     def local(self) -> bool:
         """True."""
         return True
+
+    def count(self, read: TableRead) -> pa.Table:
+        """Never called: `job.engine.make` refuses tables."""
+        raise NotImplementedError
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         """Run all tasks; an error of the store ends the run."""

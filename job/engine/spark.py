@@ -12,14 +12,19 @@ import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from job import errors
 from job.engine import EngineReport
 from job.engine.chatter import quiet_start
 from job.errors import ManyfitError, SetupError
 from job.settings import JobSettings
-from job.worker import Work
+from job.work import TableRead, Work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from job.engine.table import TableEngine
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ _OURS = {
     "spark.executorEnv.MKL_NUM_THREADS": "1",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.adaptive.enabled": "false",
+    "spark.sql.session.timeZone": "UTC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.shuffle.partitions": "8",
@@ -108,6 +114,9 @@ class SparkEngine:
         self.session = _session(settings)
         self._context = self.session.sparkContext
         self._master: str = self._context.master
+        self.given = frozenset(settings.spark.conf)
+        """names of ``spark.conf`` that the user has set"""
+        self._tables: TableEngine | None = None
 
     def cores(self) -> int:
         """Tasks that can run at once, by the settings."""
@@ -123,10 +132,23 @@ class SparkEngine:
         """One action over ``tasks`` task numbers; the rows that come back are hints."""
         from job.engine.task import SUMMARY, TaskRunner
 
+        if work.table is not None:
+            return self._table_engine().run(work, tasks, tick)
         # A range, one number per Spark partition: Spark would repack the rows of a DataFrame and lose our packing.
         numbers = self.session.range(0, tasks, 1, tasks)
         rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY).collect(), tick)
         return EngineReport(summaries=tuple(row.asDict() for row in rows), metrics=metrics)
+
+    def count(self, read: TableRead) -> pa.Table:
+        """The rows for each key of a table."""
+        return self._table_engine().count(read)
+
+    def _table_engine(self) -> TableEngine:
+        from job.engine.table import TableEngine
+
+        if self._tables is None:
+            self._tables = TableEngine(self)
+        return self._tables
 
     def action(self, action: Callable[[], Any], tick: Callable[[], None]) -> tuple[Any, dict[str, int]]:
         """Run one Spark action in a thread of its own, so that progress and signals are served meanwhile."""

@@ -1,0 +1,147 @@
+"""Layout ``columns``: the rows of a table by key columns, counted first, placed where the plan says, fitted once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from job.errors import ConfigurationError, InputError
+from tests.spark.conftest import Job, Kept
+
+pytestmark = pytest.mark.spark
+
+
+def sales(keys: int = 30, rows: int = 12) -> pd.DataFrame:
+    """Interleaved rows of many keys; one key is null."""
+    number = np.tile(np.arange(keys), rows)
+    x = np.repeat(np.arange(rows), keys).astype(float)
+    names = [None if each == 0 else f"shop {each:02d}/é=%" for each in number]
+    return pd.DataFrame({"shop": names, "item": number % 3, "x": x, "y": x * (number + 1), "note": "n"})
+
+
+def key(number: int) -> str:
+    shop = "__HIVE_DEFAULT_PARTITION__" if number == 0 else f"shop {number:02d}%2Fé%3D%25"
+    return f"shop={shop}/item={number % 3}"
+
+
+@pytest.fixture
+def table(job: Job) -> Job:
+    job.sections["input"] = {"layout": "columns", "key": ["shop", "item"], "reader": "direct"}
+    frame = sales()
+    for part in range(3):
+        pq.write_table(
+            pa.Table.from_pandas(frame.iloc[part::3], preserve_index=False), job.put(f"p{part}.parquet", b"")
+        )
+    return job
+
+
+def test_every_key_null_too_is_fitted_on_all_its_rows_with_one_sized_shuffle(table: Job) -> None:
+    report = table.run()
+    assert (report.totals.planned, report.totals.trained) == (30, 30)
+    assert table.slopes() == {key(number): number + 1 for number in range(30)}
+    assert {row["rows"] for row in table.rows().values()} == {12}
+    assert report.spark["shuffle_write_bytes"] > 0
+    # Nothing changed: nothing is read, and Spark is not started.
+    again = table.run()
+    assert (again.totals.unchanged, again.totals.trained, table.engines) == (30, 0, 1)
+
+
+def test_a_new_file_trains_only_the_keys_whose_rows_changed(table: Job) -> None:
+    table.run()
+    new = pd.DataFrame(
+        {"shop": ["shop 05/é=%", "new"], "item": [2, 1], "x": [100.0, 1.0], "y": [0.0, 2.0], "note": "n"}
+    )
+    more = pd.concat([new, new.iloc[1:].assign(x=2.0, y=4.0), new.iloc[1:].assign(x=3.0, y=6.0)])
+    pq.write_table(pa.Table.from_pandas(more, preserve_index=False), table.put("p9.parquet", b""))
+    report = table.run()
+    assert (report.totals.trained, report.totals.unchanged, report.totals.touched) == (2, 29, 29)
+    assert table.rows()[key(5)]["rows"] == 13
+    assert table.slopes()["shop=new/item=1"] == 2
+
+
+def test_the_same_rows_in_another_order_and_other_files_are_unchanged(table: Job) -> None:
+    table.run()
+    for path in table.data.iterdir():
+        path.unlink()
+    frame = sales().sample(frac=1.0, random_state=3)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), table.put("all.parquet", b""))
+    report = table.run()
+    assert (report.totals.trained, report.totals.unchanged) == (0, 30)
+
+
+def test_filters_apply_to_keys_and_a_key_that_is_gone_is_kept_and_said(table: Job) -> None:
+    report = table.run(input={"limit": 7})
+    assert (report.totals.planned, report.totals.trained) == (7, 7)
+    # The listing is the same; the keys that were never trained are known, and due.
+    assert (table.run().totals.trained, table.engines) == (23, 2)
+    for path in table.data.iterdir():
+        kept = pq.read_table(path).to_pandas()
+        pq.write_table(pa.Table.from_pandas(kept[kept["shop"] != "shop 03/é=%"], preserve_index=False), path)
+    report = table.run()
+    assert (report.totals.gone, report.totals.planned, report.totals.touched) == (1, 29, 29)
+    assert table.rows()[key(3)]["gone_since"] is not None
+
+
+def test_csv_in_hive_directories_keeps_their_names_as_exact_text_and_key_columns_can_be_features(job: Job) -> None:
+    job.sections["input"] = {"layout": "columns", "key": ["store", "day"], "reader": "direct"}
+    for store in ("01", "1"):
+        for part in range(2):
+            rows = "".join(f"{day},{x},{x * (day + int(store) * part)}\n" for day in (1, 2) for x in range(4))
+            job.put(f"store={store}/p{part}.csv", "day,x,y\n" + rows)
+    report = job.run(recipe={"features": ["x", "store", "day"]})
+    assert report.totals.trained == 4, report
+    assert sorted(job.rows()) == ["store=01/day=1", "store=01/day=2", "store=1/day=1", "store=1/day=2"]
+    assert list(job.models["store=01/day=1"].feature_names_in_) == ["x", "store", "day"]
+
+
+def test_a_damaged_row_a_wrong_key_and_a_missing_column_end_before_anything_is_published(job: Job) -> None:
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    job.put("a.csv", "k,x,y\n1,2,3\n1,2,3,secret-value\n")
+    with pytest.raises(InputError, match="damaged or has another number of fields") as caught:
+        job.run(recipe={"features": None})
+    assert "secret-value" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="no column 'kk'"):
+        job.run(input={"key": "kk"})
+    with pytest.raises(ConfigurationError, match="no column 'xx'") as told:
+        job.run(recipe={"features": ["xx"]})
+    assert "Did you mean 'x'" in str(told.value)
+    assert job.rows() == {}
+
+
+def test_a_file_replaced_while_the_table_is_read_publishes_nothing(table: Job) -> None:
+    class Meanwhile(Kept):
+        def run(self, *arguments: Any) -> Any:
+            report = super().run(*arguments)
+            path = table.data / "p1.parquet"
+            pq.write_table(pq.read_table(path).slice(1), path)
+            return report
+
+    with pytest.raises(InputError, match=r"1 files of the table were replaced .* 'p1.parquet'"):
+        table.run(Meanwhile)
+    assert table.rows() == {}
+    assert table.run().totals.planned == 30
+
+
+def test_an_estimator_that_kills_its_process_is_a_named_row_and_the_others_are_trained(table: Job) -> None:
+    (table.data.parent / "recipe.py").write_text(
+        "import os\n"
+        "from sklearn.linear_model import LinearRegression\n"
+        "def fit(frame, key):\n"
+        "    if key.startswith('shop=shop 07'):\n"
+        "        os._exit(9)\n"
+        "    return LinearRegression().fit(frame[['x']], frame['y'])\n"
+    )
+    function = {
+        "function": f"{table.data.parent / 'recipe.py'}:fit",
+        "estimator": None,
+        "features": None,
+        "target": None,
+    }
+    report = table.run(recipe=function)
+    assert (report.totals.trained, report.totals.failed) == (29, 1)
+    assert table.rows()[key(7)]["reason"] == "worker_died"
