@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+import sklearn
 
 from job import checks, frame, validation
 from job.call import train_function
@@ -106,7 +107,8 @@ def _train_frame(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[s
         return estimator.fit(part, y if rows is None else y.iloc[rows], **options)
 
     texts: list[str] = []
-    with caught(texts):
+    # Parameters that were validated before the run need not be validated in each fit.
+    with caught(texts), sklearn.config_context(skip_parameter_validation=traits.checked):
         try:
             scores = {}
             if method != "none":

@@ -62,6 +62,8 @@ class Traits:
     """how ``fit`` calls row weights"""
     classifier: bool
     """predicts classes"""
+    checked: bool
+    """scikit-learn's alone, and no search: all parameters were validated before the run"""
 
     @classmethod
     def of(cls, estimator: Any) -> Traits:
@@ -80,6 +82,7 @@ class Traits:
             metrics=metrics,
             weight=weight_argument(estimator),
             classifier=metrics == ("accuracy",),
+            checked=all(_is_sklearn(each) and not _is_search(each) for each in everything(estimator)),
         )
 
 
@@ -90,6 +93,10 @@ def as_tuple(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 def _is_sklearn(estimator: Any) -> bool:
     return type(estimator).__module__.split(".")[0] == "sklearn"
+
+
+def _is_search(estimator: Any) -> bool:
+    return type(estimator).__name__.endswith("SearchCV")
 
 
 def _is_estimator(value: Any) -> bool:
@@ -185,7 +192,7 @@ def weight_argument(estimator: Any) -> str | None:
         name, step = estimator.steps[-1]
         inner = weight_argument(step) if _is_estimator(step) else None
         return f"{name}__{inner}" if inner else None
-    if hasattr(estimator, "best_estimator_") or type(estimator).__name__.endswith("SearchCV"):
+    if _is_search(estimator):
         return weight_argument(estimator.estimator)
     if type(estimator).__name__ == "TransformedTargetRegressor":
         return "sample_weight" if estimator.regressor is None else weight_argument(estimator.regressor)

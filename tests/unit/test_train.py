@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.model_selection import cross_validate
 
 from job import validation
@@ -147,6 +147,29 @@ def test_r2_is_scikit_learn_s_to_the_last_bit():
     ones = np.ones(4)
     for y, predicted in ((ones, ones), (ones, ones * 2), (np.arange(4.0), np.arange(4.0))):
         assert validation.r2(y, predicted) == r2_score(y, predicted)
+
+
+def test_default_metrics_are_scikit_learn_s_scorers_to_the_last_bit():
+    forest = "sklearn.ensemble.RandomForest"
+    cases = [("y", RIDGE), ("n", TREE), ("sign", LOGISTIC), ("n", LOGISTIC), ("flag", LOGISTIC)]
+    cases += [("y", {"_target_": f"{forest}Regressor"}), ("color", {"_target_": f"{forest}Classifier"})]
+    for target, estimator in cases:
+        found = fitted(features=["x", "w"], target=target, estimator=pipeline(estimator))
+        ((name, value),) = found.metrics.items()
+        assert value == get_scorer(name)(found.estimator, FRAME[["x", "w"]], FRAME[target])
+
+
+def test_parameters_are_validated_in_the_fit_where_they_were_not_before():
+    search = {
+        "_target_": "sklearn.model_selection.GridSearchCV",
+        "estimator": RIDGE,
+        "param_grid": {"alpha": [-1.0]},
+        "error_score": "raise",
+    }
+    assert recipe(target="y", estimator=pipeline(RIDGE)).traits.checked
+    assert not recipe(target="y", estimator=search).traits.checked
+    reason, message = failure(estimator=search)
+    assert (reason, "'alpha' parameter of Ridge" in message) == ("fit_error", True)
 
 
 # ---- what estimators are given
