@@ -23,13 +23,17 @@ UNUSED_JAR = re.compile(
     r"|(?:spark-(?:connect|hive-thriftserver|repl|ganglia-lgpl)|hive-(?:beeline|cli|service-rpc)|scala-compiler)"
 )
 NATIVE = re.compile(r"\.(?:so|dll|jnilib|dylib|a)$|\.so\.\d")
-OURS = re.compile(r"linux/aarch64/|Linux/aarch64/|linux-aarch64(?!-musl)" if ARM else r"linux/amd64/|Linux/x86_64/|linux64(?!-musl)|linux-x86_64|linux/x86_64/")
+OURS = re.compile(
+    r"linux/aarch64/|Linux/aarch64/|linux-aarch64" if ARM else r"linux/amd64/|linux/x86_64/|Linux/x86_64/|linux64|linux-x86_64"
+)
 
 
 def size(path: Path) -> int:
     if path.is_symlink() or not path.exists():
         return 0
-    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file() and not p.is_symlink())
 
 
 def remove(paths: Iterable[Path]) -> int:
@@ -71,7 +75,6 @@ def cuts(packages: Path) -> dict[str, Callable[[], int]]:
         "pyspark's examples, data and second copy of itself": lambda: remove(
             [spark / "examples", spark / "data", *(spark / "python" / "lib").glob("*.zip")]
         ),
-        "tests of pyspark": lambda: remove(p for p in spark.rglob("tests") if p.is_dir()),
         "tests of numpy, scipy, pandas, scikit-learn, pyarrow, joblib": lambda: remove(
             p
             for name in ("numpy", "scipy", "pandas", "sklearn", "pyarrow", "joblib", "threadpoolctl")

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -69,8 +70,11 @@ def mirror() -> tuple[str, ...]:
 
 def authority() -> tuple[str, ...]:
     """The machine's certificate authorities, for downloads during a build only (behind a proxy they are its own)."""
-    path = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt"
-    return ("--secret", f"id=ca,src={path}") if Path(path).is_file() else ()
+    stores = {
+        "ca": os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt",
+        "java-ca": "/etc/ssl/certs/java/cacerts",
+    }
+    return tuple(word for name, path in stores.items() if Path(path).is_file() for word in ("--secret", f"id={name},src={path}"))
 
 
 def build_base() -> None:
@@ -109,7 +113,9 @@ def build_project(tag: str, target: str) -> None:
         revision = run("git", "-C", REPOSITORY, "describe", "--always", "--dirty").strip()
     except Failed:  # an archive without history, or a repository without a commit
         revision = "unknown"
-    build(REPOSITORY, REPOSITORY / "docker/Dockerfile", tag, target, BASE_IMAGE=BASE, BUILD_IMAGE=BUILD, REVISION=revision)
+    version = re.search(r'__version__ = "(.+)"', (REPOSITORY / "job/__init__.py").read_text())
+    arguments = {"BASE_IMAGE": BASE, "BUILD_IMAGE": BUILD, "REVISION": revision, "VERSION": version[1] if version else "0"}
+    build(REPOSITORY, REPOSITORY / "docker/Dockerfile", tag, target, **arguments)
 
 
 def build_binary(tag: str, program: Path, dockerfile: str, **arguments: str) -> None:
