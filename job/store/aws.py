@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.handlers
 from botocore import UNSIGNED
 from botocore.configprovider import ConfiguredEndpointProvider
 from obstore import store as obstores
@@ -130,7 +131,11 @@ class S3Link(Link):
         client = self.session.client(
             "s3", region_name=self.region, endpoint_url=self.custom_endpoint, config=config, verify=self._bundle
         )
-        client.meta.events.register_first("before-parse.s3.ListObjectsV2", _parse_quickly)
+        client.meta.events.register_first("before-parse.s3.*", _parse_quickly)
+        # botocore parses every answer once more, in case it is an error sent with status 200; ours sees that as well.
+        twice = getattr(botocore.handlers, "_handle_200_error", None)
+        if twice is not None:
+            client.meta.events.unregister("before-parse.s3.*", twice)
         return client
 
     def _open(self, options: dict[str, Any], retry: dict[str, Any], bulk_delete: bool) -> Any:
@@ -212,11 +217,15 @@ class S3Link(Link):
         return options
 
 
-def _parse_quickly(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    if response_dict.get("status_code") == 200:
+def _parse_quickly(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    if operation_model.name == "ListObjectsV2" and response_dict.get("status_code") == 200:
         if response_dict["body"][:200].lstrip().lower().startswith((b"<!doctype html", b"<html")):
             raise ValueError("it sends a web page")
         page = parse_page(response_dict["body"])
-        if page is not None:
+        if page is None:
+            response_dict["status_code"] = 500
+        else:
             customized_response_dict["Page"] = page
             response_dict["body"] = b""

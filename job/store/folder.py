@@ -62,7 +62,7 @@ class FolderStore(Store):
 
     def _walk(self, below: str) -> Iterator[tuple[str, int, str | None, int]]:
         root = self.address.path.rstrip("/") + "/"
-        # With each folder, the targets of the links that led there: a link back to one of them would never end.
+        # With each folder, where the links that led there lie and lead: a link back to those would never end.
         waiting: list[tuple[str, tuple[str, ...]]] = [(below, ())]
         while waiting:
             folder, linked = waiting.pop()
@@ -84,7 +84,7 @@ class FolderStore(Store):
                         target = os.path.realpath(root + name)
                         above = (*linked, os.path.realpath(root + folder))
                         if not any(f"{each}/".startswith(f"{target}/") for each in above):
-                            waiting.append((name + "/", (*linked, target)))
+                            waiting.append((name + "/", (*above, target)))
                         continue
                     try:
                         status = entry.stat()

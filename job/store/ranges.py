@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -31,8 +32,8 @@ _SEQUENTIAL = 3
 _CUTS = 3
 _WORTH = 4
 """pages that must still be expected in a range that is cut: the last page of a range is received for nothing"""
-_FIRST, _LAST = 0x20, 0x7E
 _DIGITS = 5
+"""characters that are guessed at a time"""
 
 
 class _NotInOrder(Exception):
@@ -97,7 +98,7 @@ def list_ranges(fetch: Fetch, prefix: str, *, progress: Progress | None = None, 
     if workers > 1 and names and names == sorted(names):
         first.cuts = _CUTS
         try:
-            return _Listing(fetch, prefix, first, progress).run(workers)
+            return _Listing(fetch, Guess.of(names, prefix), first, progress).run(workers)
         except _NotInOrder:
             pass
     # Such servers exist (S3 Express): one page after the other.
@@ -107,9 +108,9 @@ def list_ranges(fetch: Fetch, prefix: str, *, progress: Progress | None = None, 
 class _Listing:
     """Workers, and the ranges that they share."""
 
-    def __init__(self, fetch: Fetch, prefix: str, first: _Range, progress: Progress | None) -> None:
+    def __init__(self, fetch: Fetch, guess: Guess, first: _Range, progress: Progress | None) -> None:
         self.fetch = fetch
-        self.common = len(prefix)
+        self.guess = guess
         self.progress = progress
         self.changed = threading.Condition()
         self.waiting = [first]
@@ -164,10 +165,10 @@ class _Listing:
             if not part.cuts:
                 continue
             part.cuts -= 1
-            if pages_left(part.opened, part.position, part.end, common=self.common) < _WORTH:
+            if self.guess.pages_left(part.opened, part.position, part.end) < _WORTH:
                 part.cuts = 0
                 continue
-            middle = midpoint(part.position, part.end, common=self.common)
+            middle = self.guess.midpoint(part.position, part.end)
             if middle is not None:
                 rest = _Range(start=middle, end=part.end, position=middle)
                 part.end = middle
@@ -201,56 +202,55 @@ class _Listing:
         return more
 
 
-def midpoint(low: str, high: str | None, *, common: int = 0) -> str | None:
-    """A text between two others, about half way; None if there is no room.
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """Where keys may lie, judged by the characters that they were seen to use. A wrong guess costs a request."""
 
-    Only printable ASCII is added, so that it can be sent. ``high`` None means no limit among the texts that agree with
-    ``low`` in their first ``common`` characters.
-    """
-    common = _shared(low, high, common)
-    start, end = _number(low[common:]), _limit(high, common)
-    text = low[:common] + _text((start + end) // 2)
-    return text if low < text and (high is None or text < high) else None
+    alphabet: str
+    """characters seen, in order"""
+    common: int = 0
+    """length of what all keys begin with"""
 
+    @classmethod
+    def of(cls, names: Sequence[str], prefix: str) -> Guess:
+        """From the first keys; control characters cannot be sent in a request."""
+        seen = {each for name in names for each in name[len(prefix) :] if each >= " " and each != "\x7f"}
+        return cls(alphabet="".join(sorted(seen)) or " ", common=len(prefix))
 
-def pages_left(first: str, last: str, high: str | None, *, common: int = 0) -> float:
-    """How many pages there may be between ``last`` and ``high``, if they go on as from ``first`` to ``last``.
+    def midpoint(self, low: str, high: str | None) -> str | None:
+        """A text between two others, about half way; None if there is no room. ``high`` None is no limit."""
+        common = self._shared(low, high)
+        start, end = self._number(low[common:]), self._limit(high, common)
+        text = low[:common] + self._text((start + end) // 2)
+        return text if low < text and (high is None or text < high) else None
 
-    Far too many where the keys do not use all characters; never far too few where they lie evenly.
-    """
-    common = _shared(last, high, common)
-    if first[:common] != last[:common]:
-        return float("inf")
-    width = _number(last[common:]) - _number(first[common:])
-    return (_limit(high, common) - _number(last[common:])) / width if width else float("inf")
+    def pages_left(self, first: str, last: str, high: str | None) -> float:
+        """How many pages there may be up to ``high``, if they go on as the one from ``first`` to ``last``."""
+        common = self._shared(last, high)
+        if first[:common] != last[:common]:
+            return float("inf")
+        width = self._number(last[common:]) - self._number(first[common:])
+        return (self._limit(high, common) - self._number(last[common:])) / width if width > 0 else float("inf")
 
-
-def _shared(low: str, high: str | None, common: int) -> int:
-    if high is not None:
-        while common < len(low) and common < len(high) and low[common] == high[common]:
+    def _shared(self, low: str, high: str | None) -> int:
+        common = self.common
+        while high is not None and common < min(len(low), len(high)) and low[common] == high[common]:
             common += 1
-    return common
+        return common
 
+    def _limit(self, high: str | None, common: int) -> int:
+        return len(self.alphabet) ** _DIGITS if high is None else self._number(high[common:])
 
-def _limit(high: str | None, common: int) -> int:
-    return _base() ** _DIGITS if high is None else _number(high[common:])
+    def _number(self, text: str) -> int:
+        value = 0
+        for position in range(_DIGITS):
+            digit = bisect_right(self.alphabet, text[position]) - 1 if position < len(text) else 0
+            value = value * len(self.alphabet) + max(digit, 0)
+        return value
 
-
-def _base() -> int:
-    return _LAST - _FIRST + 1
-
-
-def _number(text: str) -> int:
-    value = 0
-    for position in range(_DIGITS):
-        digit = min(max(ord(text[position]), _FIRST), _LAST) - _FIRST if position < len(text) else 0
-        value = value * _base() + digit
-    return value
-
-
-def _text(value: int) -> str:
-    digits = []
-    for _ in range(_DIGITS):
-        value, digit = divmod(value, _base())
-        digits.append(chr(_FIRST + digit))
-    return "".join(reversed(digits)).rstrip(chr(_FIRST))
+    def _text(self, value: int) -> str:
+        digits = []
+        for _ in range(_DIGITS):
+            value, digit = divmod(value, len(self.alphabet))
+            digits.append(self.alphabet[digit])
+        return "".join(reversed(digits)).rstrip(self.alphabet[0])

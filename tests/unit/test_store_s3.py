@@ -277,6 +277,12 @@ def test_a_changed_object_is_never_mixed(double: S3Double) -> None:
         store.get("there", if_match=info.etag)
 
 
+def test_an_error_sent_with_status_200_is_an_error_and_repeated(double: S3Double) -> None:
+    double.script = ["200 InternalError"]
+
+    assert opened(double).list()["name"].to_pylist() == ["there"]
+
+
 def test_a_listing_that_breaks_off_is_asked_for_again(double: S3Double) -> None:
     store = opened(double)
     store.check()

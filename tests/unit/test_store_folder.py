@@ -1,0 +1,211 @@
+"""A folder as an object store: what files, links, clocks and file systems do to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from job.errors import ChangedError, ConfigurationError, DeniedError, NotFoundError, PartitionError, StoreError
+from job.settings import StorageSide
+from job.store import Store
+from job.store.folder import FolderStore
+
+
+def folder(path: Path, **settings: object) -> FolderStore:
+    store = Store.open(str(path), StorageSide.model_validate(settings), what="input")
+    assert isinstance(store, FolderStore)
+    return store
+
+
+def names(store: Store) -> list[str]:
+    return store.list()["name"].to_pylist()
+
+
+def test_a_missing_folder_is_not_found_by_name(tmp_path: Path) -> None:
+    for operation in (FolderStore.list, FolderStore.prefixes, FolderStore.check):
+        with pytest.raises(NotFoundError, match=f"the input folder '{tmp_path}/nowhere' does not exist"):
+            operation(folder(tmp_path / "nowhere"))
+
+
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(NotFoundError, match="is not a folder"):
+        folder(tmp_path / "file").list()
+
+
+def test_the_first_write_makes_the_folder(tmp_path: Path) -> None:
+    store = folder(tmp_path / "new" / "out")
+
+    assert store.head("a/b") is None
+    assert store.create("a/b", b"1") is True
+    assert names(store) == ["a/b"]
+
+
+def test_a_copy_with_its_times_is_unchanged_and_a_touched_file_is_changed(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.csv").write_text("x,y\n")
+    subprocess.run(["cp", "-a", str(tmp_path / "one"), str(tmp_path / "two")], check=True)
+
+    before = folder(tmp_path / "one").list()["etag"].to_pylist()
+    assert folder(tmp_path / "two").list()["etag"].to_pylist() == before
+
+    os.utime(tmp_path / "two" / "a.csv")
+    assert folder(tmp_path / "two").list()["etag"].to_pylist() != before
+
+
+def test_a_file_that_changed_since_it_was_listed_is_changed(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    store.create("a", b"1")
+    etag = store.list()["etag"][0].as_py()
+    (tmp_path / "a").write_bytes(b"22")
+
+    with pytest.raises(ChangedError):
+        store.get("a", if_match=etag)
+
+
+def test_a_write_leaves_one_file_and_nothing_half_written_is_listed(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    store.create("a/b", b"1")
+    store.create("a/b", b"2")
+    store.put("a/b", b"3")
+    (tmp_path / "a" / ".manyfit-123-crashed").write_bytes(b"half")
+
+    assert names(store) == ["a/b"]
+    assert sorted(os.listdir(tmp_path / "a")) == [".manyfit-123-crashed", "b"]
+
+
+def test_a_full_disk_leaves_no_object_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = folder(tmp_path)
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreError, match=r"could not write 'a' in the input folder .*: No space left on device"):
+        store.create("a", b"1")
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_system_without_hard_links_needs_a_declared_single_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StoreError, match="has no hard links") as caught:
+        folder(tmp_path).create("a", b"1")
+    assert "single_writer" in caught.value.hint
+
+    single = folder(tmp_path, single_writer=True)
+    assert single.create("a", b"1") is True
+    assert single.create("a", b"2") is False
+    assert single.get("a") == b"1"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_name_that_is_a_folder_cannot_be_an_object_too(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    store.create("a/b", b"1")
+
+    assert store.head("a") is None
+    with pytest.raises(NotFoundError):
+        store.get("a")
+    with pytest.raises(StoreError, match="a folder has that name"):
+        store.create("a", b"1")
+    with pytest.raises(StoreError, match="could not write"):
+        store.create("a/b/c", b"1")
+
+
+def test_deleting_removes_folders_left_empty_but_not_the_store(tmp_path: Path) -> None:
+    store = folder(tmp_path / "out").child("models")
+    store.create("x/y/z", b"1")
+    store.create("x/k", b"1")
+
+    store.delete(["x/y/z"])
+    assert sorted(os.listdir(tmp_path / "out" / "models" / "x")) == ["k"]
+    store.delete(["x/k"])
+    assert os.listdir(tmp_path / "out" / "models") == []
+
+
+def test_links_are_followed_and_cycles_end(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "f.csv").write_text("x")
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "root" / "b").mkdir()
+    (tmp_path / "root" / "one").symlink_to(tmp_path / "data")
+    (tmp_path / "root" / "two").symlink_to(tmp_path / "data")
+    (tmp_path / "root" / "file.csv").symlink_to(tmp_path / "data" / "f.csv")
+    (tmp_path / "root" / "a" / "up").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "a" / "b").symlink_to(tmp_path / "root" / "b")
+    (tmp_path / "root" / "b" / "a").symlink_to(tmp_path / "root" / "a")
+    (tmp_path / "root" / "b" / "g.csv").write_text("x")
+
+    assert names(folder(tmp_path / "root")) == ["a/b/g.csv", "b/g.csv", "file.csv", "one/f.csv", "two/f.csv"]
+
+
+def test_a_dangling_link_is_listed_and_then_missing(tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nowhere")
+    store = folder(tmp_path)
+
+    assert store.list().select(["name", "size", "etag"]).to_pylist() == [{"name": "gone.csv", "size": 0, "etag": None}]
+    with pytest.raises(NotFoundError):
+        store.get("gone.csv")
+
+
+def test_a_name_that_is_not_utf8_is_listed_and_refused_by_name(tmp_path: Path) -> None:
+    raw = os.fsencode(str(tmp_path)) + b"/caf\xe9.csv"
+    with open(raw, "wb") as file:
+        file.write(b"x")
+    store = folder(tmp_path)
+
+    assert names(store) == ["caf\\xe9.csv"]
+    with pytest.raises(PartitionError, match="is not valid UTF-8") as caught:
+        store.get("caf\\xe9.csv")
+    assert caught.value.reason == "unsupported_key"
+
+
+def test_a_name_that_is_too_long_for_the_file_system_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(PartitionError, match="too long"):
+        folder(tmp_path).create("n" * 256, b"1")
+
+
+def test_a_denied_file_says_so(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    store = folder(tmp_path)
+    store.create("a", b"1")
+    (tmp_path / "a").chmod(0)
+
+    with pytest.raises(DeniedError, match="may not read 'a'"):
+        store.get("a")
+
+
+def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
+    store = folder(tmp_path / "out")
+    store.create("a/b", b"1")
+    shutil.rmtree(tmp_path / "out")
+
+    assert store.create("a/b", b"1") is True
+    store.sync()
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a[b]", "a\\b"])
+def test_a_path_that_deltalake_cannot_open_is_refused_with_the_reason(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no Delta table can lie below"):
+        folder(tmp_path / name).delta()
+
+
+def test_a_relative_folder_and_a_home_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert Store.open("x/../models/").uri == f"{tmp_path}/models"
+    assert Store.open("~/models").uri == f"{tmp_path}/models"
+    assert Store.open("file:///a%20b").uri == "/a b"
