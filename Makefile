@@ -14,6 +14,7 @@ UV ?= $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/uv/bin/uv)
 SOURCES := pyproject.toml uv.lock README.md LICENSE $(shell find job -name '*.py' 2>/dev/null)
 WHEEL := $(CURDIR)/.venv-wheel/bin
 ARGS ?=
+TESTS ?= tests
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
@@ -21,7 +22,7 @@ export UV_NO_PROGRESS := 1
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  ARGS="-k name" is handed to pytest by test, chart, e2e and chaos'
+	@echo '  ARGS="-k name" is handed on to pytest or the benchmark; TESTS=tests/unit/test_plan.py runs these alone'
 
 # -- set-up
 
@@ -77,7 +78,7 @@ DEVELOPED = .venv/bin/python -m pytest
 
 .PHONY: test
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
-	@$(PYTEST) $(CURDIR)/tests -m "not chaos and not chart and not e2e" $(ARGS)
+	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" $(ARGS)
 
 .PHONY: tools
 tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (MANYFIT_CACHE)

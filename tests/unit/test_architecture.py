@@ -26,8 +26,8 @@ LAYERS = {
         "validation call short train artifact fit"
     ),
     "published": "delta row history index signing models verify retention",
-    "plan": "fingerprint selection plan work table",
-    "worker": "watchdog guard payload attempt worker",
+    "plan": "fingerprint selection plan",
+    "worker": "watchdog guard work payload table attempt worker",
     "engine": "engine",
     "run": "report page progress changes barrier assembly run",
     "shell": "screens listing show demo commands cli",
@@ -222,13 +222,15 @@ def test_what_is_public_is_documented() -> None:
     def undocumented(path: Path) -> Iterator[str]:
         if ast.get_docstring(tree(path)) is None:
             yield name_of(path)
-        for owner in [tree(path), *(node for node in tree(path).body if isinstance(node, ast.ClassDef))]:
+        owners: list[ast.Module | ast.ClassDef] = [tree(path)]
+        owners += [node for node in tree(path).body if isinstance(node, ast.ClassDef)]
+        for owner in owners:
             if isinstance(owner, ast.ClassDef) and owner.name.startswith("_"):
                 continue
             for node in owner.body:
-                named = isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
-                overloaded = isinstance(node, ast.FunctionDef) and node.decorator_list
-                if named and ast.get_docstring(node) is None and not overloaded:
+                if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
+                    continue
+                if ast.get_docstring(node) is None and not (isinstance(node, ast.FunctionDef) and node.decorator_list):
                     yield f"{name_of(path)}:{node.lineno} {node.name}"
 
     assert [each for path in sources() for each in undocumented(path)] == []
