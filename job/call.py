@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from job import checks, frame, validation
 from job.errors import PartitionError, SkipPartition
-from job.faults import caught, fit_error
+from job.faults import Words, caught, fit_error
 from job.fitted import MAX_WARNINGS, Fitted, defined
 from job.recipe import Recipe
 from job.traits import as_tuple
@@ -60,16 +60,16 @@ def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int) -> Fitt
                 y: Any = data[recipe.target if isinstance(recipe.target, str) else list(as_tuple(recipe.target))]
             if recipe.validation.method != "none":
                 pairs = validation.held_out(recipe, table, y, classifier=False, seed=seed)
-                scores = validation.cross(pairs, fit, X, y, scorers, table)
+                scores = validation.cross(pairs, fit, X, y, scorers, Words.of(table))
             start = time.perf_counter()
             estimator = fit()
             seconds = time.perf_counter() - start
         except (PartitionError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            raise fit_error(error, table) from error
+            raise fit_error(error, Words.of(table)) from error
         if recipe.validation.method == "none" and scorers:
-            scores = validation.score(estimator, X, y, scorers, table)
+            scores = validation.score(estimator, X, y, scorers, Words.of(table))
     return Fitted(
         estimator=estimator,
         metrics=defined({**scores, **given}, notes),

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,38 +18,53 @@ from job.fitted import MAX_WARNINGS
 
 _QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _LENGTH = 300
+_KINDS = (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()))
+_TEXTUAL = {kind.id for kind in _KINDS}
 
 
-def fit_error(error: BaseException, table: pa.Table, *, reason: str = "fit_error", what: str = "") -> PartitionError:
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The texts of a table, which must not get into a message; the rest of the table may be forgotten."""
+
+    names: frozenset[str]
+    """of all columns: no secret"""
+    texts: tuple[pa.ChunkedArray, ...]
+    """the columns of texts"""
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Words:
+        """The texts of this table."""
+        texts = tuple(table.column(n) for n, kind in enumerate(table.schema.types) if kind.id in _TEXTUAL)
+        return cls(names=frozenset(table.column_names), texts=texts)
+
+    def hold(self, token: str) -> bool:
+        """Whether the data hold a text with this in it."""
+        for column in self.texts:
+            kind = column.type
+            if frame.is_textual(kind):
+                texts = column if pa.types.is_large_string(kind) else column.cast(pa.string())
+                if pc.any(pc.match_substring(texts, token)).as_py():
+                    return True
+        return False
+
+
+def fit_error(error: BaseException, words: Words, *, reason: str = "fit_error", what: str = "") -> PartitionError:
     """A `PartitionError` with the exception's type and first line."""
-    text = describe(error, table)
+    text = describe(error, words)
     return PartitionError(reason, f"{what}: {text}" if what else text)
 
 
-def describe(error: BaseException, table: pa.Table) -> str:
+def describe(error: BaseException, words: Words) -> str:
     """``ValueError: could not convert string to float: '...'``: what is quoted and occurs in the data is left out."""
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else ""
-    masked = _QUOTED.sub(lambda match: _masked(match, table), first)[:_LENGTH]
-    return f"{type(error).__name__}: {masked}" if masked else type(error).__name__
 
+    def masked(match: re.Match[str]) -> str:
+        token = match[1] if match[1] is not None else match[2]
+        return "'...'" if token and token not in words.names and words.hold(token) else match[0]
 
-def _masked(match: re.Match[str], table: pa.Table) -> str:
-    token = match[1] if match[1] is not None else match[2]
-    if token in table.column_names or not _in_data(token, table):
-        return match[0]
-    return "'...'"
-
-
-def _in_data(token: str, table: pa.Table) -> bool:
-    if not token:
-        return False
-    for column in table.columns:
-        if frame.is_textual(column.type):
-            texts: Any = column.cast(pa.string()) if not pa.types.is_large_string(column.type) else column
-            if pc.any(pc.match_substring(texts, token)).as_py():
-                return True
-    return False
+    text = _QUOTED.sub(masked, first)[:_LENGTH]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sklearn
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 
 from job import frame, validation
-from job.faults import caught, fit_error
+from job.faults import Words, caught, fit_error
 from job.fitted import Fitted
 from job.recipe import Recipe
 from job.traits import Traits
@@ -23,29 +23,37 @@ from job.traits import Traits
 SHORT: frozenset[type] = frozenset({LinearRegression, Ridge, Lasso, ElasticNet, LogisticRegression})
 """Classes, not subclasses, that get an array: fitting them takes no longer than scikit-learn's look at a DataFrame."""
 
+Array = np.ndarray[Any, Any]
+
 _LINEAR = frozenset({LinearRegression, Ridge, Lasso, ElasticNet})
 
 
-def train_short(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int) -> Fitted | None:
-    """The fit on an array; None where anything is out of the ordinary, which the long way then deals with."""
+def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Array, Array] | None:
+    """Features and target where nothing is out of the ordinary; None where the long way must deal with it."""
     target = recipe.target
-    rows = table.num_rows
     if (
         recipe.validation.method != "none"
         or recipe.metrics is not None
         or recipe.sample_weight is not None
         or not isinstance(target, str)
-        or rows < recipe.smallest(len(names))
+        or table.num_rows < recipe.smallest(len(names))
         or "" in table.column_names
     ):
         return None
-    X = frame.block(table, names)
     column = table.column(target)
-    if X is None or column.null_count or column.type not in (pa.float64(), pa.int64()):
+    if column.null_count or column.type not in (pa.float64(), pa.int64()):
+        return None
+    X = frame.block(table, names)
+    if X is None:
         return None
     y = frame.array(column)
     if not (np.isfinite(X).all() and np.isfinite(y).all()) or y.min() == y.max():
         return None
+    return X, y
+
+
+def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int, words: Words) -> Fitted:
+    """The fit on what `arrays` gave."""
     estimator = recipe.build(seed)
     texts: list[str] = []
     with caught(texts), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
@@ -61,12 +69,12 @@ def train_short(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[st
         except MemoryError:
             raise
         except Exception as error:
-            raise fit_error(error, table) from error
+            raise fit_error(error, words) from error
     _name_features(estimator, names)
     return Fitted(
         estimator=estimator,
         metrics=metrics,
-        rows=rows,
+        rows=len(y),
         warnings=tuple(texts),
         seconds=seconds,
         features=X,

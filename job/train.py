@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import sklearn
 
-from job import checks, frame, validation
+from job import checks, frame, short, validation
 from job.call import train_function
 from job.errors import PartitionError, SkipPartition
-from job.faults import caught, fit_error
+from job.faults import Words, caught, fit_error
 from job.fitted import MAX_WARNINGS, Fitted, defined
 from job.recipe import Recipe
-from job.short import SHORT, train_short
 from job.traits import Traits, as_tuple
 
 __all__ = ["Fitted", "fit_seed", "train"]
@@ -59,14 +58,20 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
     if traits is None:
         return train_function(table, recipe, key, seed)
     names = checks.columns(table, recipe)
-    if traits.kind in SHORT:
-        fitted = train_short(table, recipe, traits, names, seed)
-        if fitted is not None:
-            return fitted
-    return _train_frame(table, recipe, traits, names, seed)
+    if traits.kind in short.SHORT:
+        data = short.arrays(table, recipe, names)
+        if data is not None:
+            words = Words.of(table)
+            del table  # the arrays are copies: a large partition shall not be in memory twice
+            return short.fit(*data, recipe, traits, names, seed, words)
+    held = [table]
+    del table
+    return _train_frame(held, recipe, traits, names, seed)
 
 
-def _train_frame(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int) -> Fitted:
+def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int) -> Fitted:
+    """The fit on a frame; takes the table out of ``held``, so that it is gone once it is a frame."""
+    table = held.pop()
     notes: list[str] = []
     if recipe.features is None and "" in table.column_names:
         notes.append("a column without a name is not used as a feature")
@@ -93,8 +98,13 @@ def _train_frame(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[s
         checks.numeric(table, targets, "target")
     constant = checks.constant_target(table, recipe, notes)
     weights = checks.weights(table, recipe.sample_weight)
-    X = frame.features(table, names, series=_as_series(recipe, traits, names))
     y = frame.target(table, targets) if targets else None
+    pairs: Iterator[Any] = iter(())
+    if method != "none":
+        pairs = validation.held_out(recipe, table, y, classifier=traits.classifier, seed=seed)
+    X = frame.features(table, names, series=_as_series(recipe, traits, names))
+    words, count = Words.of(table), table.num_rows
+    del table
 
     def fit(rows: Any = None) -> Any:
         estimator = build(seed)
@@ -112,8 +122,7 @@ def _train_frame(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[s
         try:
             scores = {}
             if method != "none":
-                held_out = validation.held_out(recipe, table, y, classifier=traits.classifier, seed=seed)
-                scores = validation.cross(held_out, fit, X, y, metrics, table)
+                scores = validation.cross(pairs, fit, X, y, metrics, words)
             start = time.perf_counter()
             estimator = fit()
             seconds = time.perf_counter() - start
@@ -122,14 +131,14 @@ def _train_frame(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[s
         except Exception as error:
             if constant:
                 message = "the target has one value only, and the estimator needs more"
-                raise fit_error(error, table, reason="constant_target", what=message) from error
-            raise fit_error(error, table) from error
+                raise fit_error(error, words, reason="constant_target", what=message) from error
+            raise fit_error(error, words) from error
         if method == "none" and y is not None:
-            scores = validation.score(estimator, X, y, metrics, table)
+            scores = validation.score(estimator, X, y, metrics, words)
     return Fitted(
         estimator=estimator,
         metrics=defined(scores, notes),
-        rows=table.num_rows,
+        rows=count,
         warnings=tuple((notes + texts)[:MAX_WARNINGS]),
         seconds=seconds,
         features=X,

@@ -19,7 +19,7 @@ from sklearn.model_selection import check_cv, train_test_split
 
 from job import checks, frame
 from job.errors import PartitionError
-from job.faults import fit_error
+from job.faults import Words, fit_error
 from job.recipe import Recipe
 from job.settings import ValidationSettings
 
@@ -80,8 +80,8 @@ def _can_stratify(y: Any, held: int, count: int) -> bool:
     return bool(sizes.min() >= 2 and held >= len(sizes) and count - held >= len(sizes))
 
 
-def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], table: pa.Table) -> dict[str, float]:
-    """What the scorers of these names say; raises ``metric_error``, whose message holds nothing of ``table``."""
+def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) -> dict[str, float]:
+    """What the scorers of these names say; raises ``metric_error``, whose message holds none of the ``words``."""
     found = {}
     for name in names:
         try:
@@ -91,7 +91,7 @@ def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], table: pa.Tabl
         except MemoryError:
             raise
         except Exception as error:
-            raise fit_error(error, table, reason="metric_error", what=f"metric {name!r}") from error
+            raise fit_error(error, words, reason="metric_error", what=f"metric {name!r}") from error
         found[name] = value
     return found
 
@@ -134,10 +134,10 @@ def cross(
     X: Any,
     y: Any,
     names: tuple[str, ...],
-    table: pa.Table,
+    words: Words,
 ) -> dict[str, float]:
     """The mean of each score over fits on the first rows of each pair, scored on the second."""
-    scores = [score(fit(train), X.iloc[test], y.iloc[test], names, table) for train, test in pairs]
+    scores = [score(fit(train), X.iloc[test], y.iloc[test], names, words) for train, test in pairs]
     return {name: float(np.mean([each[name] for each in scores])) for name in names}
 
 

@@ -14,13 +14,12 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.model_selection import cross_validate
 
-from job import validation
+from job import short, validation
 from job.errors import PartitionError, SkipPartition
 from job.outcome import REASONS
 from job.reader import KEY_FIELD, ReadSpec, read
 from job.recipe import Recipe
 from job.settings import RecipeSettings
-from job.short import SHORT, train_short
 from job.train import fit_seed, train
 
 LINEAR = {"_target_": "sklearn.linear_model.LinearRegression"}
@@ -94,23 +93,22 @@ def holed(values, *positions, value=None):
 # ---- the short way gives the same bytes as the long one
 
 
-@pytest.mark.parametrize("kind", sorted(SHORT, key=lambda each: each.__name__))
+@pytest.mark.parametrize("kind", sorted(short.SHORT, key=lambda each: each.__name__))
 @pytest.mark.parametrize("features", [["x"], ["x", "n"], ["n"], ["n", "x", "z"]])
 def test_the_short_way_and_a_fit_on_a_frame_give_models_equal_to_the_last_byte(kind, features):
     target = "n" if kind.__name__ == "LogisticRegression" else "y"
     features = [each for each in features if each != target] or ["x"]
     chosen = recipe(features=features, target=target, estimator={"_target_": f"{kind.__module__}.{kind.__name__}"})
     data = table(rows(500))
-    short = train_short(data, chosen, chosen.traits, tuple(features), 1)
-    assert short is not None
-    assert train(data, chosen, key="k", seed=1).metrics == short.metrics
+    assert short.arrays(data, chosen, tuple(features)) is not None
+    found = train(data, chosen, key="k", seed=1)
     frame = data.to_pandas()
     expected = chosen.build(1).fit(frame[features], frame[target])
-    assert list(short.estimator.feature_names_in_) == features
-    assert pickle.dumps(short.estimator) == pickle.dumps(expected)
-    assert np.array_equal(short.estimator.predict(frame[features]), expected.predict(frame[features]))
+    assert list(found.estimator.feature_names_in_) == features
+    assert pickle.dumps(found.estimator) == pickle.dumps(expected)
+    assert np.array_equal(found.estimator.predict(frame[features]), expected.predict(frame[features]))
     score = accuracy_score if target == "n" else r2_score
-    assert list(short.metrics.values()) == [score(frame[target], expected.predict(frame[features]))]
+    assert list(found.metrics.values()) == [score(frame[target], expected.predict(frame[features]))]
 
 
 def test_the_short_way_holds_for_csv_as_it_is_read():
@@ -135,7 +133,7 @@ def test_the_short_way_holds_for_csv_as_it_is_read():
 )
 def test_what_is_out_of_the_ordinary_takes_the_long_way(options):
     chosen = recipe(**{"features": ["x"], "target": "y", **options})
-    assert train_short(table(), chosen, chosen.traits, tuple(chosen.features), 1) is None
+    assert short.arrays(table(), chosen, tuple(chosen.features)) is None
     assert train(table(), chosen, key="k", seed=1).rows == len(FRAME)
 
 
@@ -532,8 +530,8 @@ def test_a_fit_that_raises_is_fit_error_with_its_cause_and_without_values():
 
 
 def test_the_sample_is_what_the_estimator_wants():
-    short = fitted(features=["x", "n"], target="y")
-    assert short.estimator.predict(short.sample).shape == (20,)
+    linear = fitted(features=["x", "n"], target="y")
+    assert linear.estimator.predict(linear.sample).shape == (20,)
     steps = pipeline({"_target_": "sklearn.feature_extraction.text.CountVectorizer"}, LOGISTIC)
     text = fitted(features="text", target="sign", estimator=steps)
     assert text.estimator.predict(text.sample).shape == (20,)
