@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from job.document import branches
 from job.redaction import HIDDEN, is_secret_text, redact
-from job.schema import choices, describe, find, job_schema, section
+from job.schema import choices, describe, job_schema, section
 from job.units import Mistakes
 
 _LONGEST = 80
@@ -81,9 +80,14 @@ def nearest(name: str, known: Iterable[str], *, siblings: Iterable[str] = ()) ->
 def from_validation(error: ValidationError) -> Iterator[tuple[str, str, Any, str]]:
     """(path, what is wrong, value, pydantic's type) of every mistake pydantic found; a union's branches are one."""
     grouped: dict[str, list[Any]] = {}
+    schemas: dict[str, dict[str, Any]] = {}
     for each in error.errors(include_url=False):
-        grouped.setdefault(_path(each["loc"]), []).append(each)
+        path, schema = _path(each["loc"])
+        grouped.setdefault(path, []).append(each)
+        schemas[path] = schema
     for path, found in grouped.items():
+        if any(other.startswith(f"{path}[") for other in grouped):
+            continue  # a list was given, and what is wrong is one of its items
         first = found[0]
         inner = first.get("ctx", {}).get("error")
         if isinstance(inner, Mistakes):
@@ -92,11 +96,11 @@ def from_validation(error: ValidationError) -> Iterator[tuple[str, str, Any, str
                 yield full, what, _below(first["input"], name), "inconsistent"
             continue
         given = next((each for each in found if each["type"] == "value_error"), first)
-        yield path, _wording(path, given, len(found) > 1), given["input"], str(given["type"])
+        yield path, _wording(schemas[path], given, len(found) > 1), given["input"], str(given["type"])
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
-    """Pydantic's location without the names of union branches."""
+def _path(loc: tuple[int | str, ...]) -> tuple[str, dict[str, Any]]:
+    """Pydantic's location without the names of union branches, and the schema there."""
     schema: dict[str, Any] = job_schema()
     path = ""
     for part in loc:
@@ -113,7 +117,7 @@ def _path(loc: tuple[int | str, ...]) -> str:
         elif isinstance(free, dict):
             path += f".{part}"
             schema = free
-    return path
+    return path, schema
 
 
 def _below(value: Any, name: str) -> Any:
@@ -122,8 +126,7 @@ def _below(value: Any, name: str) -> Any:
     return value if name else None
 
 
-def _wording(path: str, error: Any, union: bool) -> str:
-    schema = find(re.sub(r"\[\d+\]$", "", path)) or {}
+def _wording(schema: dict[str, Any], error: Any, union: bool) -> str:
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "missing":
         return f"is required: {plain(schema.get('description', 'it has no default'))}"
@@ -145,7 +148,6 @@ def _wording(path: str, error: Any, union: bool) -> str:
     if kind == "string_pattern_mismatch":
         return "may hold letters, digits, '.', '_' and '-', at most 128 of them, and starts with a letter or digit"
     wanted = describe(schema)
-    wanted = wanted.rpartition(" of ")[2].removesuffix("s") if path.endswith("]") else wanted
     return "is neither true nor false" if wanted == "true or false" else f"is not {wanted}"
 
 

@@ -70,6 +70,7 @@ def _all() -> dict[str, dict[str, Any]]:
 def describe(schema: dict[str, Any]) -> str:
     """What may be written, in words: ``a text or a list of texts``."""
     words = [_describe(branch) for branch in branches(schema) if branch.get("type") != "null"]
+    words = [word for word in words if word != "a whole number" or "a number" not in words]
     return " or ".join(dict.fromkeys(words)) or "anything"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
@@ -139,7 +140,10 @@ class InputSettings(Section):
 
 def _expression_mistakes(expression: str) -> Iterator[tuple[str, str]]:
     try:
-        if re.compile(expression).groups < 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            groups = re.compile(expression).groups
+        if groups < 1:
             yield "key", "has no group: put the part of the path that is the key into parentheses"
     except re.error as error:
         yield "key", f"is not a regular expression: {error}"

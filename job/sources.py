@@ -122,7 +122,9 @@ class Source(PydanticBaseSettingsSource):
         """Set one leaf of the tree."""
         branch = self.tree
         for name in parts[:-1]:
-            branch = branch.setdefault(name, {})
+            if not isinstance(branch.get(name), dict):
+                branch[name] = {}
+            branch = branch[name]
         branch[parts[-1]] = item
 
     def _leaf(self, path: str, schema: dict[str, Any], node: Node, place: str) -> None:
