@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-_MOST_NODES = 2_000_000
+_ALIASED = 10_000
 _PLAIN = "plain"
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _TEXT = "tag:yaml.org,2002:str"
@@ -81,7 +81,7 @@ def parse(text: str) -> tuple[Node | None, list[SyntaxMistake]]:
             mistakes.clear()
     try:
         node = yaml.compose(text, Loader=_Loader)
-        return (None if node is None else _Converter(mistakes).convert(node)), mistakes
+        return (None if node is None else _Converter(mistakes, most=_ALIASED + 4 * len(text)).convert(node)), mistakes
     except SyntaxMistake as error:
         mistakes.append(error)
     except yaml.MarkedYAMLError as error:
@@ -170,12 +170,12 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Converter:
-    """YAML nodes to ours; collects what is wrong on the way."""
+    """YAML nodes to ours; collects what is wrong on the way, and stops where aliases unfold to more than ``most``."""
 
-    def __init__(self, mistakes: list[SyntaxMistake]) -> None:
+    def __init__(self, mistakes: list[SyntaxMistake], *, most: int) -> None:
         self.mistakes = mistakes
         self.above: list[int] = []
-        self.left = _MOST_NODES
+        self.left = most
 
     def convert(self, node: yaml.Node) -> Node:
         """One node and all below it."""
