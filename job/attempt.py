@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threadpoolctl import threadpool_limits
 
 from job import segment
-from job.errors import PartitionError, StoreError
+from job.errors import PartitionError
 from job.fit import Result, failed, of_error
 from job.guard import Child, container_limit
 from job.outcome import FAILED, SKIPPED, TRAINED, UNCHANGED, Outcome
@@ -54,7 +54,7 @@ class Attempt:
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._counts = {TRAINED: 0, UNCHANGED: 0, SKIPPED: 0, FAILED: 0}
         self._fit_seconds = 0.0
-        self._error: StoreError | None = None
+        self._error: BaseException | None = None
         self._writer = SegmentWriter(work.output, run=work.run, plan=work.plan, task=task, attempt=attempt)
 
     def train(self, source: Source) -> Summary:
@@ -185,7 +185,7 @@ class Attempt:
                 self._record(item, failed(error.reason, str(error)), content)
                 return
             self._record(item, result, content)
-        except StoreError as error:
+        except BaseException as error:  # of whatever kind: the fitting thread raises it again, none may get lost here
             self._error = self._error or error
         finally:
             room.release()

@@ -25,7 +25,7 @@ CREDENTIALS = {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 # pytest names the running test; pyspark hands its port and secret to the JVM by the environment.
-_MAY_CHANGE = ("PYTEST_", "SPARK_", "PYSPARK_", "HYPOTHESIS_", "KMP_")
+_MAY_CHANGE = ("PYTEST_", "SSL_CERT_FILE", "SPARK_", "PYSPARK_", "HYPOTHESIS_", "KMP_")
 
 _MAY_BE_GIVEN = ("AWS_CA_BUNDLE", "MANYFIT_CACHE")
 

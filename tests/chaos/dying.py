@@ -1,0 +1,160 @@
+"""Stores in which a process dies at a chosen point: by an exception that nothing catches, or by SIGKILL.
+
+``python -m tests.chaos.dying FOLDER POINT`` runs the job of FOLDER once and is killed at the point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from job import assembly as assemblies
+
+from job.assembly import Assembly
+from job.engine import EngineReport
+from job.engine.inline import InlineEngine
+from job.index import Index, Release
+from job.run import run
+from job.settings import JobSettings
+from job.store.folder import FolderStore
+from job.work import Work
+
+
+class Died(BaseException):
+    """The end of a process, as an exception: no handler for errors may stop it."""
+
+
+class Death:
+    """Dies at one point, the second time it comes by: something is finished by then, and something is not."""
+
+    def __init__(self, point: str, die: Callable[[], None], *, at: int = 2) -> None:
+        self.point, self.die, self.left = point, die, at
+
+    def at(self, point: str) -> None:
+        """The process comes by a point."""
+        if point == self.point:
+            self.left -= 1
+            if self.left <= 0:
+                self.die()
+
+
+class DyingInput(FolderStore):
+    """Dies around a GET of input."""
+
+    death: Death
+
+    def get(self, name: str, *, if_match: str | None = None) -> Any:
+        """Read, perhaps half."""
+        self.death.at("before_input_get")
+        data = super().get(name, if_match=if_match)
+        self.death.at("mid_input_get")
+        return data
+
+
+class DyingOutput(FolderStore):
+    """Dies around a PUT of a model, a segment or the result."""
+
+    death: Death
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write, perhaps half, perhaps without an answer."""
+        if name.startswith("models/"):
+            self.death.at("after_fit")
+            self.death.at("before_model_put")
+            if self.death.point == "model_half_sent":
+                # what a torn upload leaves in a folder: a temporary file that no listing shows as a model
+                folder = Path(self.uri.removeprefix("file://")) / Path(name).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f".{Path(name).name}.half").write_bytes(data[: len(data) // 2])
+                self.death.at("model_half_sent")
+        if "/segments/" in name:
+            self.death.at("before_segment_put")
+        if name.endswith("result.json"):
+            self.death.at("before_result")
+        done = super().create(name, data)
+        if name.startswith("models/"):
+            self.death.at("model_stored_ack_lost")
+        if "/segments/" in name:
+            self.death.at("segment_stored_ack_lost")
+            self.death.at("after_segment")
+        return done
+
+
+class DyingIndex(Index):
+    """Dies around the release."""
+
+    death: Death
+
+    def release(self, *arguments: Any, **options: Any) -> Release:
+        """Publish."""
+        self.death.at("before_release")
+        done = super().release(*arguments, **options)
+        self.death.at("release_stored_ack_lost")
+        self.death.at("after_release")
+        return done
+
+
+class DyingEngine(InlineEngine):
+    """Dies between the tasks and the barrier; its tasks are small, so that something is finished early."""
+
+    def __init__(self, death: Death) -> None:
+        self.death = death
+
+    def cores(self) -> int:
+        """As many as make one task of each key."""
+        return 100
+
+    def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+        """All tasks."""
+        done = super().run(work, tasks, tick)
+        self.death.at("before_barrier")
+        return done
+
+
+def settings(folder: Path) -> JobSettings:
+    """A linear model for each file of a folder."""
+    recipe = {"features": ["x"], "target": "y", "estimator": {"_target_": "sklearn.linear_model.LinearRegression"}}
+    document = {
+        "input": {"uri": str(folder / "in")},
+        "recipe": recipe,
+        "output": {"uri": str(folder / "out")},
+        "spark": {"master": "inline"},
+    }
+    return JobSettings.model_validate(document)
+
+
+def dying(folder: Path, death: Death) -> Assembly:
+    """The job of a folder, put together from stores that die."""
+    made = assemblies.assemble(settings(folder))
+    made.input.__class__ = DyingInput
+    made.output.__class__ = DyingOutput
+    made.index.__class__ = DyingIndex
+    made.input.death = made.output.death = made.index.death = death  # type: ignore[attr-defined]
+    return dataclasses.replace(made)
+
+
+def once(point: str) -> int:
+    """The driver comes by its points once, workers by theirs for each key."""
+    return 1 if point in ("before_barrier", "before_release", "release_stored_ack_lost", "after_release", "before_result") else 2
+
+
+def run_dying(folder: Path, point: str, die: Callable[[], None]) -> None:
+    """One run that dies."""
+    death = Death(point, die, at=once(point))
+    run(dying(folder, death), {}, make_engine=lambda _: DyingEngine(death))
+
+
+def kill() -> None:
+    """As the kernel would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    run_dying(Path(sys.argv[1]), sys.argv[2], kill)
+    raise SystemExit(f"{sys.argv[2]} was never reached")
+

@@ -1,0 +1,81 @@
+"""A process dies at each point of the protocol; the next run finds everything, and nothing is lost, torn or doubled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from job.assembly import assemble
+from job.engine.inline import InlineEngine
+from job.models import ModelSet
+from job.report import RunReport
+from job.run import run
+from tests.chaos.audit import Audit, audit
+from tests.chaos.cells import KILL_POINTS
+from tests.chaos.dying import Died, run_dying, settings
+from tests.chaos.world import NEW, OLD, body
+
+DRIVER = ("before_release", "release_stored_ack_lost", "after_release", "before_result")
+
+
+def look(folder: Path, slopes: dict[str, float] | None) -> Audit:
+    out = folder / "out"
+    return audit({path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}, slopes)
+
+
+def healthy(folder: Path) -> RunReport:
+    return run(assemble(settings(folder)), {}, make_engine=lambda _: InlineEngine())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A first release of `OLD`; then `NEW` data."""
+    (tmp_path / "in").mkdir()
+    for key, slope in OLD.items():
+        (tmp_path / "in" / f"{key}.csv.gz").write_bytes(body(slope))
+    assert healthy(tmp_path).version == 1
+    for key, slope in NEW.items():
+        if OLD.get(key) != slope:
+            (tmp_path / "in" / f"{key}.csv.gz").write_bytes(body(slope))
+    return tmp_path
+
+
+def heals(folder: Path, point: str) -> None:
+    """What must hold after a death at a point: before anything else runs, and after one more run."""
+    published = point in ("release_stored_ack_lost", "after_release", "before_result")
+    between = look(folder, NEW if published else OLD | {"k1": OLD["k1"]})
+    assert between.problems == []
+    assert len(ModelSet.open(str(folder / "out"))) == len(NEW if published else OLD)
+
+    report = healthy(folder)
+
+    count = report.totals
+    assert count.failed == count.skipped == 0
+    assert count.planned == len(NEW)
+    assert count.trained == (0 if published else 4)
+    if point in ("before_barrier", "before_release"):
+        assert count.adopted == 4, "all was finished: nothing is trained twice"
+    assert look(folder, NEW).problems == []
+
+
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_a_process_that_ends_by_an_exception_loses_tears_and_doubles_nothing(folder: Path, point: str) -> None:
+    def die() -> None:
+        raise Died(point)
+
+    with pytest.raises(Died):
+        run_dying(folder, point, die)
+
+    heals(folder, point)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_a_process_that_is_killed_loses_tears_and_doubles_nothing(folder: Path, point: str) -> None:
+    ended = subprocess.run([sys.executable, "-m", "tests.chaos.dying", str(folder), point], capture_output=True, check=False, cwd=Path(__file__).parents[2])
+
+    assert ended.returncode == -9, ended.stderr.decode()[-500:]
+    heals(folder, point)

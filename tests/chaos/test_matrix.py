@@ -1,0 +1,68 @@
+"""The fault matrix: each kind of request, broken in each way, then healed and audited. All of it in ``make chaos``.
+
+``make test`` takes a slice that differs from day to day; CHAOS_SEED chooses it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
+from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
+from tests.chaos.world import OLD, World, broken
+
+SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
+QUICK = 16
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: str) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_server) as running:
+        yield running
+
+
+def test_the_matrix_has_every_cell_that_the_protocol_asks_for() -> None:
+    written = json.loads(FILE.read_text())
+
+    assert written == cells()
+    assert len(written) == len(set(written)) == 268
+    assert len(KILL_POINTS) == 14
+    assert (len(KINDS), len(FAULTS), len(TIMES)) == (8, 10, 3)
+
+
+def _cell(s3_server: str, proxy: FaultProxy, cell: str) -> None:
+    _, kind, name, times = cell.split()
+    world = World(proxy, s3_server)
+    fault = Fault(kind, name, TIMES[times])
+
+    error, found, _ = broken(world, fault)
+
+    assert fault.hits > 0, "the fault hit nothing: the cell shows nothing"
+    assert found.problems == []
+    if times == "forever" and name in ("status_500", "status_503", "refused", "reset_before") and kind != "model_head":
+        assert error is not None, "a request that never succeeds cannot end well"
+        assert error.exit_code in (4, 5)
+    assert world.reader() == len(OLD) + 1
+
+
+EVERY = [cell for cell in cells() if cell.startswith("fault")]
+SLICE = sorted(random.Random(SEED).sample(EVERY, QUICK))
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("cell", SLICE)
+def test_a_broken_request_loses_tears_doubles_and_overwrites_nothing(s3_server: str, proxy: FaultProxy, cell: str) -> None:
+    _cell(s3_server, proxy, cell)
+
+
+@pytest.mark.chaos
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("cell", [cell for cell in EVERY if cell not in SLICE])
+def test_every_other_cell_of_the_matrix_holds_too(s3_server: str, proxy: FaultProxy, cell: str) -> None:
+    _cell(s3_server, proxy, cell)
