@@ -10,10 +10,13 @@ What was learnt by trying deltalake 1.6.6, and is kept here:
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,6 +40,8 @@ _CONFIGURATION = {
 _ATTEMPTS = 50
 FEW_KEYS = 500  # up to this many keys are looked up by predicate, more by reading the column
 _FAILURES = (DeltaError, OSError, pa.ArrowException)
+
+_COMMIT = re.compile(r"/_delta_log/(\d{20})\.json$")
 
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
@@ -120,20 +125,87 @@ class Table:
             raise self._broken(error) from error
         return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 
-    def restore(self, table: DeltaTable, version: int, properties: CommitProperties) -> None:
-        """A new version with the rows of an older one.
+    def commits(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """What the newest commits say about themselves, newest first; ``version`` is added.
+
+        Read by hand, for the same reason as in `append`.
+        """
+        names = self._store.list(f"{self._name}/_delta_log")["name"].to_pylist()
+        found = sorted((match for match in map(_COMMIT.search, names) if match), key=lambda each: each[1], reverse=True)
+
+        def info(match: re.Match[str]) -> dict[str, Any]:
+            lines = (json.loads(line) for line in bytes(self._store.get(match.string)).splitlines() if line)
+            own = next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
+            return {**own, "version": int(match[1])}
+
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(info, found[:limit]))
+
+    def restore(
+        self, table: DeltaTable, version: int, marks: Mapping[str, int], about: Mapping[str, str | int]
+    ) -> None:
+        """Commit, on top of ``table``, the very files of an older version.
 
         Raises
         ------
         ConfigurationError
-            Files of that version have been removed.
+            There is no such version, or files of it have been removed.
         """
-        try:
-            table.restore(version, commit_properties=properties, post_commithook_properties=HOOKS)
-        except CommitFailedError:
-            raise
-        except DeltaError as error:
-            raise self._no_version(version) from error
+        older = self.open(version)
+        assert older is not None
+        now, then = _data_files(table), _data_files(older)
+        if any(self._store.head(f"{self._name}/{path}") is None for path in then.keys() - now.keys()):
+            raise self._no_version(version)
+        moment = int(time.time() * 1000)
+        removed = [
+            {"remove": {"path": path, "deletionTimestamp": moment, "dataChange": True, "size": file["size_bytes"]}}
+            for path, file in now.items()
+            if path not in then
+        ]
+        added = [
+            {
+                "add": {
+                    "path": path,
+                    "partitionValues": {},
+                    "size": file["size_bytes"],
+                    "modificationTime": moment,
+                    "dataChange": True,
+                    "stats": json.dumps({"numRecords": file["num_records"]}),
+                }
+            }
+            for path, file in then.items()
+            if path not in now
+        ]
+        self.append(table, "RESTORE", marks, about, [*removed, *added])
+
+    def append(
+        self,
+        table: DeltaTable,
+        operation: str,
+        marks: Mapping[str, int],
+        about: Mapping[str, str | int],
+        actions: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        """Commit actions that need no data to be written, as the version after ``table``'s; else `CommitFailedError`.
+
+        By hand, as deltalake's own ``restore`` (and ``history``) hold the interpreter's lock for as long as their
+        requests take: with a server in the same process they never end. A commit is one object, which the store creates
+        or does not.
+        """
+        version = table.version() + 1
+        info = {
+            "timestamp": int(time.time() * 1000),
+            "operation": operation,
+            "operationParameters": {},
+            "readVersion": table.version(),
+            "engineInfo": "manyfit",
+            **{f"manyfit.{name}": str(value) for name, value in about.items()},
+        }
+        transactions = [{"txn": {"appId": name, "version": number}} for name, number in marks.items()]
+        lines = [{"commitInfo": info}, *transactions, *actions]
+        body = "\n".join(json.dumps(line) for line in lines).encode()
+        if not self._store.create(f"{self._name}/_delta_log/{version:020d}.json", body):
+            raise CommitFailedError(f"version {version} exists")
 
     def retried(self, attempt: Callable[[DeltaTable], T]) -> T:
         """Run ``attempt`` on the newest version until its commit is the next one.
@@ -185,6 +257,10 @@ def commit(marks: Mapping[str, int], about: Mapping[str, str | int]) -> CommitPr
         max_commit_retries=0,
         app_transactions=[Transaction(name, number) for name, number in marks.items()],
     )
+
+
+def _data_files(table: DeltaTable) -> dict[str, dict[str, int]]:
+    return {row["path"]: row for row in pa.table(table.get_add_actions()).to_pylist()}
 
 
 def fields(schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:

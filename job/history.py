@@ -56,7 +56,7 @@ class VersionInfo:
     """what the run said about itself"""
 
 
-_OPERATIONS = {"CREATE TABLE": "create", "MERGE": "release", "RESTORE": "rollback", "WRITE": "resume"}
+_OPERATIONS = {"CREATE TABLE": "create", "MERGE": "release", "RESTORE": "rollback"}
 
 
 def version_info(entry: Mapping[str, Any]) -> VersionInfo:

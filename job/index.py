@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.delta import FEW_KEYS, HOOKS, Table, commit, fields
+from job.delta import FEW_KEYS, Table, commit, fields
 from job.errors import ConfigurationError, HeldError
 from job.history import Release, Rollback, VersionInfo, version_info
 from job.row import (
@@ -138,8 +138,7 @@ class Index:
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits, newest first."""
-        table = self._table.open()
-        return [] if table is None else [version_info(entry) for entry in table.history(limit)]
+        return [] if self._table.open() is None else [version_info(entry) for entry in self._table.commits(limit)]
 
     def released(self, run: str) -> int | None:
         """The version that this run committed; None if it never did (also when it had nothing to commit)."""
@@ -238,7 +237,7 @@ class Index:
             marks = {_FENCE: max(fence, table.transaction_version(_FENCE) or 0)}
             if hold:
                 marks[_HOLD] = current + 1
-            self._table.restore(table, version, commit(marks, {"operation": "rollback", "restored": version}))
+            self._table.restore(table, version, marks, {"operation": "rollback", "restored": version})
             return Rollback(version=current + 1, restored=version, held=hold or _held(table))
 
         return self._table.retried(attempt)
@@ -250,13 +249,7 @@ class Index:
             number = table.version()
             if _held(table):
                 number += 1
-                table.create_write_transaction(
-                    [],
-                    "append",
-                    ROW,
-                    commit_properties=commit({_RESUME: number}, {"operation": "resume"}),
-                    post_commithook_properties=HOOKS,
-                )
+                self._table.append(table, "RESUME", {_RESUME: number}, {"operation": "resume"})
             return Rollback(version=number)
 
         return self._table.retried(attempt)

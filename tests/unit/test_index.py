@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from job import index
 from job.delta import Table
-from job.errors import AccountingError, ConfigurationError, HeldError, OutputError
+from job.errors import AccountingError, ConfigurationError, HeldError, NotFoundError, OutputError
 from job.index import GONE, RETIRE, ROW, TOUCH, Index
 from job.settings import StorageSide
 from job.store import Store
+from tests.conftest import S3
 
 
 @pytest.fixture
@@ -490,6 +491,34 @@ def test_rollback_is_a_new_version_with_the_rows_of_an_older_one(table: Index) -
     assert rows(table) == before
 
 
+def test_rollback_leaves_files_alone_that_both_versions_have(table: Index) -> None:
+    """A run of new keys only adds a file; going back and forth over it must neither lose nor double it."""
+    release(table, "run-1", model("a", 1))
+    release(table, "run-2", model("b", 2))
+    assert set(table.files(1)) < set(table.files(2))
+
+    for version, keys in ((1, ["a"]), (2, ["a", "b"]), (3, ["a"]), (4, ["a", "b"])):
+        table.rollback(version)
+        assert table.read().column("key").sort().to_pylist() == keys
+    release(table, "run-3", model("b", 3, listed_at=datetime.now(UTC) + timedelta(hours=1)))
+    assert {key: row["digest"][-1] for key, row in rows(table).items()} == {"a": "1", "b": "3"}
+
+
+def test_a_rolled_back_table_goes_on_through_checkpoints(table: Index) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    for number in range(1, 30):
+        if number % 3 == 0:
+            table.rollback(number - 2)
+        else:
+            release(
+                table, f"run-{number}", model("a", number, listed_at=later), model(f"k{number}", 1, listed_at=later)
+            )
+
+    assert table.version() == 29
+    assert table.released("run-28") == 28
+    assert {row["key"]: row["digest"][-2:] for row in table.read().to_pylist()}["a"] == "1d"
+
+
 def test_rollback_tells_how_many_keys_would_be_trained_again(table: Index) -> None:
     release(table, "run-1", model("a", 1), model("b", 1))
     release(table, "run-2", model("a", 2), model("c", 2))
@@ -601,6 +630,53 @@ def test_the_interpreter_exits_cleanly_after_reading_and_writing(tmp_path: Path)
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_on_s3_a_set_lives_through_all_of_this(s3: S3) -> None:
+    store = Store.open(f"s3://{s3.bucket()}/a b/out", StorageSide(**s3.storage))
+    table = Index(store)
+    assert (table.version(), table.read().num_rows, table.history()) == (None, 0, [])
+
+    release(table, "run-1", model("a", 1), model("b", 1))
+    assert release(table, "run-1", model("a", 1), model("b", 1)).already
+    release(table, "run-3", model("a", 3), just("b", 3, GONE))
+    assert release(table, "run-2", model("a", 2)).superseded == ("a",)
+    table.rollback(1, hold=True)
+    with pytest.raises(HeldError):
+        release(table, "run-4", model("a", 4, listed_at=datetime.now(UTC) + timedelta(hours=1)))
+    table.resume()
+
+    assert {key: row["digest"][-1] for key, row in rows(table).items()} == {"a": "1", "b": "1"}
+    assert rows(table, at=2)["b"]["gone_since"] == at(3)
+    assert [each.operation for each in table.history()] == ["resume", "rollback", "release", "release", "create"]
+    with pytest.raises(ConfigurationError, match="no version 9"):
+        table.read(at=9)
+
+
+def test_on_s3_two_runs_that_publish_at_once_both_arrive(s3: S3) -> None:
+    store = Store.open(f"s3://{s3.bucket()}/out", StorageSide(**s3.storage))
+    together = threading.Barrier(3)
+
+    def run(number: int) -> None:
+        together.wait()
+        release(Index(store), f"run-{number}", model(f"k{number}", number), model("same", number))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    found = rows(Index(store))
+    assert sorted(found) == ["k0", "k1", "k2", "same"]
+    assert found["same"]["digest"] == f"{2:064x}"
+
+
+def test_on_s3_a_missing_bucket_is_told_as_such(s3: S3) -> None:
+    store = Store.open("s3://no-such-bucket/out", StorageSide(**s3.storage))
+
+    with pytest.raises(NotFoundError, match="bucket 'no-such-bucket' does not exist"):
+        release(Index(store), "run-1", model("a", 1))
 
 
 def test_a_release_of_plain_rows_is_all_puts(table: Index) -> None:
