@@ -36,8 +36,8 @@ def python() -> list[Component]:
     found = []
     for distribution in metadata.distributions():
         name, version = distribution.metadata["Name"], distribution.version
-        expression = distribution.metadata.get("License-Expression")
-        more: dict[str, object] = {"licenses": [{"expression": expression}]} if expression else {}
+        said = distribution.metadata.get_all("License-Expression") or []
+        more: dict[str, object] = {"licenses": [{"expression": expression} for expression in said]} if said else {}
         found.append(component("library", name, version, f"pkg:pypi/{name.lower()}@{quote(version, safe='')}", **more))
     return found
 
@@ -64,7 +64,14 @@ def jar(path: Path) -> Component:
     version = version or ""
     purl = f"pkg:maven/{group}/{name}@{version}" if group else f"pkg:generic/{name}@{version}"
     more = {"group": group} if group else {}
-    return component("library", name, version, f"{purl}?file={quote(path.name)}", **more, hashes=[{"alg": "SHA-256", "content": digest}])
+    return component(
+        "library",
+        name,
+        version,
+        f"{purl}?file={quote(path.name)}",
+        **more,
+        hashes=[{"alg": "SHA-256", "content": digest}],
+    )
 
 
 def main(output: Path) -> None:

@@ -15,7 +15,10 @@ from pathlib import Path
 
 ARM = platform.machine() in ("aarch64", "arm64")
 # how the names of jars and of the libraries inside them spell a platform
-FOREIGN_JAR = re.compile(r"-(?:osx|windows|linux)-(?!%s)[a-z0-9_]+\.jar$|-(?:osx|windows)-[a-z0-9_]+\.jar$" % ("aarch_64" if ARM else "x86_64"))
+FOREIGN_JAR = re.compile(
+    r"-(?:osx|windows|linux)-(?!%s)[a-z0-9_]+\.jar$|-(?:osx|windows)-[a-z0-9_]+\.jar$"
+    % ("aarch_64" if ARM else "x86_64")
+)
 UNUSED_JAR = re.compile(
     # Spark's own machine learning and graphs (models here are scikit-learn's) and the numerics under them
     r"(?:spark-(?:mllib|graphx)|breeze|spire|cats-kernel|algebra|JTransforms|JLargeArrays|arpack|blas|lapack|pmml-model)"
@@ -24,7 +27,9 @@ UNUSED_JAR = re.compile(
 )
 NATIVE = re.compile(r"\.(?:so|dll|jnilib|dylib|a)$|\.so\.\d")
 OURS = re.compile(
-    r"linux/aarch64/|Linux/aarch64/|linux-aarch64" if ARM else r"linux/amd64/|linux/x86_64/|Linux/x86_64/|linux64|linux-x86_64"
+    r"linux/aarch64/|Linux/aarch64/|linux-aarch64"
+    if ARM
+    else r"linux/amd64/|linux/x86_64/|Linux/x86_64/|linux64|linux-x86_64"
 )
 
 
@@ -85,7 +90,10 @@ def cuts(packages: Path) -> dict[str, Callable[[], int]]:
             [arrow / "include", arrow / "src", *arrow.glob("*.a"), *arrow.glob("*.cc")]
         ),
         "sources and headers of compiled modules": lambda: remove(
-            p for end in ("pyx", "pxd", "pxi", "pyi", "c", "cpp", "h", "hpp", "tp") for p in packages.rglob(f"*.{end}") if p.is_file()
+            p
+            for end in ("pyx", "pxd", "pxi", "pyi", "c", "cpp", "h", "hpp", "tp")
+            for p in packages.rglob(f"*.{end}")
+            if p.is_file()
         ),
     }
 
@@ -98,7 +106,9 @@ def main(venv: Path, report: Path) -> None:
     for name, freed in rows.items():
         print(f"{freed / 1e6:8.1f} MB  {name}")
     print(f"{before / 1e6:8.1f} MB -> {size(packages) / 1e6:.1f} MB")
-    report.write_text(json.dumps({"before": before, "after": size(packages), "cuts": rows, "left": left}, indent=1, sort_keys=True))
+    report.write_text(
+        json.dumps({"before": before, "after": size(packages), "cuts": rows, "left": left}, indent=1, sort_keys=True)
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Takes the test cluster down and leaves the machine as it was.
 
-    down.py           ends it; the state stays (a restart with it is quick, but statuses may be stale)
-    down.py --reset   and forgets the cluster's objects and logs; imported images stay
-    down.py --purge   and everything else of it but the cache of tools and images
+down.py           ends it; the state stays (a restart with it is quick, but statuses may be stale)
+down.py --reset   and forgets the cluster's objects and logs; imported images stay
+down.py --purge   and everything else of it but the cache of tools and images
 """
 
 import argparse

@@ -9,23 +9,22 @@ imported again, so a change of the project's code costs its own small layer only
 """
 
 import argparse
+import fcntl
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
-import subprocess
-import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import tools
-from place import CACHE, CONTAINERD, HERE, IMAGE, IMAGE_S3A, OPERATOR_IMAGE, REPOSITORY
+from containerd import FILES, blobs, folder, load
+from place import CACHE, HERE, IMAGE, IMAGE_S3A, OPERATOR_IMAGE, REPOSITORY
 from shell import Failed, guarded, run
 
-FILES = CACHE / "images" / "files"
 KEYS = CACHE / "images" / "keys.json"
 STORAGE = ("--root", str(CACHE / "images" / "storage"), "--runroot", str(CACHE / "images" / "run"))
 BASE, BUILD = "localhost/manyfit-base:e2e", "localhost/manyfit-build:e2e"
@@ -35,14 +34,23 @@ UV, JRE = "localhost/manyfit-uv:e2e", "localhost/manyfit-jre:e2e"
 OPERATOR_SPARK = "4.0.4"
 """What the operator's release names as SPARK_IMAGE in its Dockerfile."""
 BINARIES = {"coredns": "coredns", "versitygw": "versitygw", "pause": "pause", "minio": "minio"}
-PROJECT = ("docker", "job", "pyproject.toml", "uv.lock", "README.md", "LICENSE")
+SCRIPTS = ("docker/entrypoint.sh", "docker/decom.sh", "docker/main.py", "docker/sbom.py", "docker/s3a.xml")
+PROJECT = (*SCRIPTS, "job", "README.md", "LICENSE")
 PINS = ("docker/Dockerfile", "docker/trim.py", "pyproject.toml", "uv.lock")
 
 
 def buildah(*arguments: str | Path) -> str:
     temporary = CACHE / "images" / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    return run("nice", "-n", "10", "buildah", *STORAGE, *arguments, env={"TMPDIR": str(temporary), "BUILDAH_ISOLATION": "chroot"})
+    return run(
+        "nice",
+        "-n",
+        "10",
+        "buildah",
+        *STORAGE,
+        *arguments,
+        env={"TMPDIR": str(temporary), "BUILDAH_ISOLATION": "chroot"},
+    )
 
 
 def digest(*parts: object) -> str:
@@ -52,7 +60,11 @@ def digest(*parts: object) -> str:
         if not isinstance(part, Path):
             total.update(b"\0" + str(part).encode())
             continue
-        files = [p for p in sorted(part.rglob("*")) if p.is_file() and "__pycache__" not in p.parts] if part.is_dir() else [part]
+        files = (
+            [p for p in sorted(part.rglob("*")) if p.is_file() and "__pycache__" not in p.parts]
+            if part.is_dir()
+            else [part]
+        )
         for path in files:  # not the path itself: two checkouts of equal files share the cache
             total.update(b"\0" + path.relative_to(part.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:20]
@@ -74,7 +86,9 @@ def authority() -> tuple[str, ...]:
         "ca": os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt",
         "java-ca": "/etc/ssl/certs/java/cacerts",
     }
-    return tuple(word for name, path in stores.items() if Path(path).is_file() for word in ("--secret", f"id={name},src={path}"))
+    return tuple(
+        word for name, path in stores.items() if Path(path).is_file() for word in ("--secret", f"id={name},src={path}")
+    )
 
 
 def build_base() -> None:
@@ -82,18 +96,38 @@ def build_base() -> None:
     container = buildah("from", "scratch").strip()
     root = Path(buildah("mount", container).strip())
     try:
-        run("nice", "-n", "10", "debootstrap", "--variant=minbase", "--include=ca-certificates,python3,tini,libnss-wrapper", "bookworm", root, *mirror())
+        run(
+            "nice",
+            "-n",
+            "10",
+            "debootstrap",
+            "--variant=minbase",
+            "--include=ca-certificates,python3,tini,libnss-wrapper",
+            "bookworm",
+            root,
+            *mirror(),
+        )
         commit = ("--timestamp", "0", "-q")
         sources = root / "etc/apt/sources.list"
         kept = sources.read_text()
         sources.write_text("")
-        for unneeded in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "var/log", "var/cache/debconf"):
+        for unneeded in (
+            "var/cache/apt",
+            "var/lib/apt/lists",
+            "usr/share/doc",
+            "usr/share/man",
+            "usr/share/locale",
+            "var/log",
+            "var/cache/debconf",
+        ):
             shutil.rmtree(root / unneeded, ignore_errors=True)
             (root / unneeded).mkdir()
         buildah("commit", *commit, container, BASE)
         sources.write_text(kept)
         install = "apt-get update -qq && mkdir -p /usr/share/man/man1 && apt-get install -y -qq --no-install-recommends openjdk-17-jdk-headless python3-venv"
-        buildah("run", "--network", "host", container, "--", "sh", "-c", f"export DEBIAN_FRONTEND=noninteractive; {install}")
+        buildah(
+            "run", "--network", "host", container, "--", "sh", "-c", f"export DEBIAN_FRONTEND=noninteractive; {install}"
+        )
         buildah("commit", *commit, container, BUILD)
     finally:
         buildah("rm", container)
@@ -114,7 +148,12 @@ def build_project(tag: str, target: str) -> None:
     except Failed:  # an archive without history, or a repository without a commit
         revision = "unknown"
     version = re.search(r'__version__ = "(.+)"', (REPOSITORY / "job/__init__.py").read_text())
-    arguments = {"BASE_IMAGE": BASE, "BUILD_IMAGE": BUILD, "REVISION": revision, "VERSION": version[1] if version else "0"}
+    arguments = {
+        "BASE_IMAGE": BASE,
+        "BUILD_IMAGE": BUILD,
+        "REVISION": revision,
+        "VERSION": version[1] if version else "0",
+    }
     build(REPOSITORY, REPOSITORY / "docker/Dockerfile", tag, target, **arguments)
 
 
@@ -134,13 +173,13 @@ def recipes(images: tuple[str, ...]) -> dict[str, tuple[str, Callable[[], None]]
     project = digest(pins, *(REPOSITORY / name for name in PROJECT))
     everything: dict[str, tuple[str, Callable[[], None]]] = {
         BASE: (base, build_base),
-        **{f"localhost/manyfit-{stage}:e2e": (pins, lambda s=stage: build_project(f"localhost/manyfit-{s}:e2e", s)) for stage in STAGES},
-        IMAGE: (project, lambda: build_project(IMAGE, "manyfit")),
-        IMAGE_S3A: (project, lambda: build_project(IMAGE_S3A, "s3a")),
+        **{f"localhost/manyfit-{stage}:e2e": (pins, partial(build_project, f"localhost/manyfit-{stage}:e2e", stage)) for stage in STAGES},
+        IMAGE: (project, partial(build_project, IMAGE, "manyfit")),
+        IMAGE_S3A: (project, partial(build_project, IMAGE_S3A, "s3a")),
         OPERATOR_IMAGE: (
             digest(base, tools.path("spark-operator"), HERE / "images/operator.Dockerfile", dockerfile),
-            lambda: build_binary(
-                OPERATOR_IMAGE, tools.path("spark-operator"), "operator.Dockerfile",
+            partial(
+                build_binary, OPERATOR_IMAGE, tools.path("spark-operator"), "operator.Dockerfile",
                 UV_IMAGE=UV, JRE_IMAGE=JRE, SPARK_VERSION=OPERATOR_SPARK,
             ),
         ),
@@ -149,37 +188,38 @@ def recipes(images: tuple[str, ...]) -> dict[str, tuple[str, Callable[[], None]]
         tag = f"localhost/{name}:e2e"
         if tag in images:
             program = tools.path(tool)
-            everything[tag] = (digest(program, HERE / "images/binary.Dockerfile"), lambda t=tag, p=program: build_binary(t, p, "binary.Dockerfile"))
-    stages = {f"localhost/manyfit-{stage}:e2e" for stage in STAGES} if {OPERATOR_IMAGE, IMAGE, IMAGE_S3A} & {*images} else set()
-    needed = {*images, BASE, *stages}
+            everything[tag] = (
+                digest(program, HERE / "images/binary.Dockerfile"),
+                partial(build_binary, tag, program, "binary.Dockerfile"),
+            )
+    needed = {*images, BASE}
+    if {OPERATOR_IMAGE, IMAGE, IMAGE_S3A} & needed:
+        needed |= {f"localhost/manyfit-{stage}:e2e" for stage in STAGES}
     return {tag: everything[tag] for tag in everything if tag in needed}
 
 
-CLUSTER = tuple(f"localhost/{name}:e2e" for name in ("pause", "coredns", "versitygw")) + (OPERATOR_IMAGE, IMAGE)
+CLUSTER = (*(f"localhost/{name}:e2e" for name in ("pause", "coredns", "versitygw")), OPERATOR_IMAGE, IMAGE)
 
 
 def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
     """Builds those that have changed, and writes them out for `load`; returns their names."""
     FILES.mkdir(parents=True, exist_ok=True)
-    keys = json.loads(KEYS.read_text()) if KEYS.exists() else {}
-    changed = []
-    for tag, (key, make) in recipes(images).items():
-        if keys.get(tag) == key:
-            continue
-        print(f"building {tag} ...", flush=True)
-        make()
-        if tag in images:
-            write_out(tag)
-        keys[tag] = key
-        KEYS.write_text(json.dumps(keys, indent=1))
-        changed.append(tag)
-    if changed:
-        buildah("rmi", "--prune")  # each change of the code leaves the image before it without a name
+    with (FILES.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once would each take half of the other's for rubbish
+        keys = json.loads(KEYS.read_text()) if KEYS.exists() else {}
+        wanted = recipes(images)
+        changed = [tag for tag, (key, _) in wanted.items() if keys.get(tag) != key]
+        for tag in changed:
+            key, make = wanted[tag]
+            print(f"building {tag} ...", flush=True)
+            make()
+            if tag in images:
+                write_out(tag)
+            keys[tag] = key
+            KEYS.write_text(json.dumps(keys, indent=1))
+        if changed:
+            buildah("rmi", "--prune")  # each change of the code leaves the image before it without a name
     return changed
-
-
-def folder(tag: str) -> Path:
-    return FILES / tag.replace("/", "_").replace(":", "_")
 
 
 def write_out(tag: str) -> None:
@@ -189,68 +229,6 @@ def write_out(tag: str) -> None:
     for path in folder(tag).iterdir():
         if path.name not in kept:
             path.unlink()
-
-
-def manifest(tag: str) -> bytes:
-    path = folder(tag) / "manifest.json"
-    if not path.exists():
-        raise Failed(f"{tag} is not built: image.py build {tag}")
-    return path.read_bytes()
-
-
-def blobs(tag: str) -> list[str]:
-    listed = json.loads(manifest(tag))
-    return [listed["config"]["digest"], *(layer["digest"] for layer in listed["layers"])]
-
-
-def ctr(*arguments: str) -> list[str]:
-    return ["ctr", "--address", str(CONTAINERD), "--namespace", "k8s.io", *arguments]
-
-
-def layout(tags: list[str], have: set[str]) -> Iterator[tuple[str, bytes | Path]]:
-    """The files of an OCI layout that holds these images without the blobs that the receiver has."""
-    listed, sent = [], set(have)
-    for tag in tags:
-        content = manifest(tag)
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        listed.append({
-            "mediaType": json.loads(content).get("mediaType", "application/vnd.oci.image.manifest.v1+json"), "size": len(content),
-            "digest": digest, "annotations": {"io.containerd.image.name": tag, "org.opencontainers.image.ref.name": tag},
-        })  # fmt: skip
-        yield digest, content
-        for reference in blobs(tag):
-            if reference not in sent:
-                sent.add(reference)
-                yield reference, folder(tag) / reference.split(":")[1]
-    yield "oci-layout", b'{"imageLayoutVersion": "1.0.0"}'
-    yield "index.json", json.dumps({"schemaVersion": 2, "manifests": listed}).encode()
-
-
-def load(images: tuple[str, ...] = (IMAGE,)) -> list[str]:
-    """Imports those images that containerd does not have as they are here: only the blobs it lacks."""
-    there = {words[0]: words[2] for words in (line.split() for line in run(*ctr("images", "ls")).splitlines()[1:])}
-    wanted = [tag for tag in images if there.get(tag) != "sha256:" + hashlib.sha256(manifest(tag)).hexdigest()]
-    if not wanted:
-        return []
-    have = set(run(*ctr("content", "ls", "-q")).split())
-    with tempfile.TemporaryFile() as said:
-        importing = subprocess.Popen(ctr("images", "import", "-"), stdin=subprocess.PIPE, stdout=said, stderr=said)
-        assert importing.stdin
-        try:
-            with tarfile.open(fileobj=importing.stdin, mode="w|") as archive:
-                for name, content in layout(wanted, have):
-                    item = tarfile.TarInfo(name.replace("sha256:", "blobs/sha256/"))
-                    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
-                        item.size = stream.seek(0, os.SEEK_END)
-                        stream.seek(0)
-                        archive.addfile(item, stream)
-            importing.stdin.close()
-        except BrokenPipeError:  # its words are below
-            pass
-        if importing.wait():
-            said.seek(0)
-            raise Failed(f"containerd did not take {' '.join(wanted)}: {said.read().decode()[-2000:]}")
-    return wanted
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ Its programs live in pid, mount, network, ipc and uts namespaces of their own; t
 veth link, two routes, one control group and four kernel settings, and `stop` takes all of them away again.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -63,10 +64,8 @@ def make_groups(shares: int) -> None:
 def remove_groups() -> bool:
     for group in groups():
         for folder, _, _ in os.walk(group, topdown=False):
-            try:
+            with contextlib.suppress(OSError):  # a process is still ending: the caller asks again
                 os.rmdir(folder)
-            except OSError:
-                pass  # a process is still ending: the caller asks again
     return not any(group.exists() for group in groups())
 
 
@@ -98,7 +97,7 @@ def start(tools: Path, shares: int) -> None:
 
 def connect(inner: int) -> None:
     inside = ("nsenter", "-t", str(inner), "-n")
-    run("ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", "eth0", "netns", inner)
+    run("ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", "eth0", "netns", str(inner))
     run("ip", "addr", "add", f"{HOST_ADDRESS}/{place.LINK_PREFIX}", "dev", HOST_LINK)
     run("ip", "link", "set", HOST_LINK, "up")
     run(*inside, "ip", "addr", "add", f"{NODE_ADDRESS}/{place.LINK_PREFIX}", "dev", "eth0")
@@ -131,10 +130,8 @@ def stop() -> None:
     if lock.exists() and lock.stat().st_size == 0:
         lock.unlink()
     for folder in ("/etc/cni/net.d", "/etc/cni", "/var/lib/cni", "/var/lib/kubelet"):  # only our empty mount points
-        try:
+        with contextlib.suppress(OSError):
             os.rmdir(folder)
-        except OSError:
-            pass
 
 
 def zombie(pid: int) -> bool:

@@ -25,7 +25,9 @@ def certificate(folder: Path, name: str, subject: str, addresses: str = "") -> N
     key(folder, name)
     request, extensions = folder / f"{name}.csr", folder / f"{name}.ext"
     run("openssl", "req", "-new", "-key", folder / f"{name}.key", "-subj", subject, "-out", request)
-    extensions.write_text("extendedKeyUsage=clientAuth,serverAuth\n" + (f"subjectAltName={addresses}\n" if addresses else ""))
+    extensions.write_text(
+        "extendedKeyUsage=clientAuth,serverAuth\n" + (f"subjectAltName={addresses}\n" if addresses else "")
+    )
     run("openssl", "x509", "-req", "-in", request, "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial",
         "-days", DAYS, "-extfile", extensions, "-out", folder / f"{name}.crt")  # fmt: skip
     request.unlink()
@@ -54,8 +56,23 @@ def make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     key(folder, "ca")
-    run("openssl", "req", "-x509", "-new", "-key", folder / "ca.key", "-subj", "/CN=manyfit-e2e", "-days", DAYS, "-out", folder / "ca.crt")
-    names = ",".join((f"IP:{NODE_ADDRESS}", f"IP:{API_SERVICE}", "IP:127.0.0.1", *(f"DNS:{name}" for name in API_NAMES)))
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        "-new",
+        "-key",
+        folder / "ca.key",
+        "-subj",
+        "/CN=manyfit-e2e",
+        "-days",
+        DAYS,
+        "-out",
+        folder / "ca.crt",
+    )
+    names = ",".join(
+        (f"IP:{NODE_ADDRESS}", f"IP:{API_SERVICE}", "IP:127.0.0.1", *(f"DNS:{name}" for name in API_NAMES))
+    )
     certificate(folder, "apiserver", "/CN=kube-apiserver", names)
     certificate(folder, "apiserver-kubelet-client", "/O=system:masters/CN=apiserver-kubelet-client")
     certificate(folder, "kubelet-server", "/CN=node", f"IP:{NODE_ADDRESS},DNS:node")

@@ -15,12 +15,14 @@ class Failed(Exception):
     """A step did not work; its text is for the user."""
 
 
-def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, text: str | None = None) -> str:
+def run(
+    *command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, text: str | None = None
+) -> str:
     """Runs a command to its end and returns what it wrote; `text` is its input."""
     try:
         done = subprocess.run(
             [str(word) for word in command], env={**os.environ, **(env or {})}, cwd=cwd, input=text,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
+            capture_output=True, encoding="utf-8", errors="replace",
             stdin=subprocess.DEVNULL if text is None else None,
         )  # fmt: skip
     except FileNotFoundError:

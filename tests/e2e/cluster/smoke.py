@@ -1,6 +1,6 @@
 """Runs the smallest Spark job through the operator and prints its states with their times.
 
-    smoke.py [--s3a] [--keep]
+smoke.py [--s3a] [--keep]
 """
 
 import argparse
@@ -11,7 +11,6 @@ import node
 import tools
 from place import HERE, IMAGE, IMAGE_S3A, KUBECONFIG, S3_KEYS, S3_PORT
 from shell import Failed, guarded, run
-
 
 S3A = {
     "spark.hadoop.fs.s3a.endpoint": f"http://s3.s3.svc.cluster.local:{S3_PORT}",
@@ -29,13 +28,22 @@ def kubectl(*arguments: str, text: str | None = None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--s3a", action="store_true", help="the image with hadoop-aws; the job also writes and reads s3a://")
+    parser.add_argument(
+        "--s3a", action="store_true", help="the image with hadoop-aws; the job also writes and reads s3a://"
+    )
     parser.add_argument("--keep", action="store_true", help="leave its namespace")
     arguments = parser.parse_args()
     kubectl("delete", "namespace", "smoke", "--ignore-not-found")
     program = "\n".join("    " + line for line in (HERE / "smoke_job.py").read_text().splitlines())
     conf = json.dumps({"spark.ui.enabled": "false", **(S3A if arguments.s3a else {})})
-    kubectl("apply", "-f", "-", text=node.render(HERE / "manifests/smoke.yaml", image=IMAGE_S3A if arguments.s3a else IMAGE, program=program, conf=conf))
+    kubectl(
+        "apply",
+        "-f",
+        "-",
+        text=node.render(
+            HERE / "manifests/smoke.yaml", image=IMAGE_S3A if arguments.s3a else IMAGE, program=program, conf=conf
+        ),
+    )
     start, last, state = time.monotonic(), "", ""
     while time.monotonic() - start < 300 and state not in ("COMPLETED", "FAILED", "SUBMISSION_FAILED"):
         status = json.loads(kubectl("-n", "smoke", "get", "sparkapplication", "smoke", "-o", "json")).get("status", {})

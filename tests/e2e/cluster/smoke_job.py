@@ -2,8 +2,8 @@
 
 import socket
 
-import pyspark.sql.functions as F
 from pyspark.sql import SparkSession
+from pyspark.sql.functions import col
 
 
 def part(frames):
@@ -14,18 +14,18 @@ def part(frames):
     import pyarrow.parquet
     from sklearn.linear_model import LinearRegression
 
-    assert boto3.__version__ and deltalake.__version__ and obstore.__version__ and pyarrow.parquet
+    assert all(module.__name__ for module in (boto3, deltalake, obstore, pyarrow.parquet))
     for frame in frames:
         model = LinearRegression().fit(frame[["x"]], frame["y"])
         yield pd.DataFrame({"host": [socket.gethostname()], "rows": [len(frame)], "slope": [model.coef_[0]]})
 
 
 spark = SparkSession.builder.appName("smoke").getOrCreate()
-data = spark.range(0, 1000, 1, 4).select(F.col("id").cast("double").alias("x"), (F.col("id") * 2.5).alias("y"))
+data = spark.range(0, 1000, 1, 4).select(col("id").cast("double").alias("x"), (col("id") * 2.5).alias("y"))
 rows = data.mapInPandas(part, "host string, rows long, slope double").collect()
 assert sum(row.rows for row in rows) == 1000, rows
 assert all(abs(row.slope - 2.5) < 1e-9 for row in rows), rows
-counted = {row["k"]: row["count"] for row in data.groupBy((F.col("x") % 3).cast("int").alias("k")).count().collect()}
+counted = {row["k"]: row["count"] for row in data.groupBy((col("x") % 3).cast("int").alias("k")).count().collect()}
 assert counted == {0: 334, 1: 333, 2: 333}, counted  # a shuffle, between executors
 endpoint = spark.conf.get("spark.hadoop.fs.s3a.endpoint", None)
 if endpoint:

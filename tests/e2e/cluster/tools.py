@@ -53,7 +53,9 @@ class Tool:
         module, *variables = self.version.split() or [""]
         if not module:
             return "-s -w"
-        found = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (self.folder / "go.mod").read_text(), re.MULTILINE)
+        found = re.search(
+            rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (self.folder / "go.mod").read_text(), re.MULTILINE
+        )
         version = found[1] if found else "v0"
         major, minor, *_ = version.lstrip("v").split(".")
         values = {"gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
@@ -101,7 +103,17 @@ def built(name: str) -> Path:
     unfinished.chmod(0o755)
     try:
         nice = ("nice", "-n", "15")  # whatever else runs on the machine goes first
-        run(*nice, "go", "build", f"-ldflags={tool.flags()}", "-o", unfinished / tool.name, tool.package, env=GO, cwd=tool.folder)
+        run(
+            *nice,
+            "go",
+            "build",
+            f"-ldflags={tool.flags()}",
+            "-o",
+            unfinished / tool.name,
+            tool.package,
+            env=GO,
+            cwd=tool.folder,
+        )
         for link in tool.links:
             (unfinished / link).symlink_to(tool.name)
         if tool.copies:
@@ -142,7 +154,9 @@ def directory(names: list[str]) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tool", nargs="*", metavar="TOOL", help=f"of {' '.join(sorted(OWNER))}; default: what the cluster needs")
+    parser.add_argument(
+        "tool", nargs="*", metavar="TOOL", help=f"of {' '.join(sorted(OWNER))}; default: what the cluster needs"
+    )
     parser.add_argument("--dir", action="store_true", help="print one directory that links to all of them")
     arguments = parser.parse_args()
     names = arguments.tool or list(CLUSTER)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import containerd
 import image
 import node
 import pki
@@ -58,7 +59,12 @@ def operator(webhook: bool) -> None:
     )  # fmt: skip
     if webhook:  # ready is not yet trusted: the operator writes its certificate into the configuration by itself
         kind = "mutatingwebhookconfiguration/spark-operator-webhook"
-        wait("the webhook's certificate", lambda: bool(kubectl("get", kind, "-o", "jsonpath={.webhooks[0].clientConfig.caBundle}").strip()), 60, 0.3)
+        wait(
+            "the webhook's certificate",
+            lambda: bool(kubectl("get", kind, "-o", "jsonpath={.webhooks[0].clientConfig.caBundle}").strip()),
+            60,
+            0.3,
+        )
 
 
 def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]:
@@ -73,8 +79,8 @@ def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]
     pki.make(place.PKI)
     node.start(tools.built("hyperkube"), shares)
     lap("namespaces and network")
-    wait("containerd", lambda: succeeds(*image.ctr("version")), 30)
-    image.load(images)
+    wait("containerd", lambda: succeeds(*containerd.ctr("version")), 30)
+    containerd.load(images)
     lap("images imported")
     ready = (tools.path("kubectl"), "--kubeconfig", KUBECONFIG, "get", "--raw", "/readyz")
     wait("the API server", lambda: succeeds(*ready), 90)
@@ -103,7 +109,9 @@ def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--webhook", choices=("on", "off"), default=os.environ.get("MANYFIT_E2E_WEBHOOK", "on"))
-    parser.add_argument("--shares", type=int, default=4096, help="weight of the cluster's share of the CPU (1024: as one other process)")
+    parser.add_argument(
+        "--shares", type=int, default=4096, help="weight of the cluster's share of the CPU (1024: as one other process)"
+    )
     parser.add_argument("--s3a", action="store_true", help="import the image with hadoop-aws, too")
     arguments = parser.parse_args()
     webhook = arguments.webhook == "on"
