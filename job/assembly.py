@@ -184,7 +184,7 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
     """
     listing, listed_at = list_input(assembly)
     settings = assembly.settings
-    files = None
+    files, read = None, None
     if settings.input.layout == "columns":
         selected, read, files = _select_rows(assembly, listing, engine)
     else:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from job.errors import PartitionError
 from job.fit import Fitting, Result
-from job.guard import Child
 from job.store import Store
+
+if TYPE_CHECKING:
+    from job.guard import Child
 
 TASK_SCHEMA = pa.schema(
     [

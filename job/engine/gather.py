@@ -28,7 +28,7 @@ TASK, AT, OBJECT, SAME, WHOLE, CONTENT = (
 """Columns of ours, before those of the data."""
 
 MOST_BYTES = 1_000_000_000
-"""A larger object is not read through Spark: it hands over an object as one value of at most 2 GB, with several copies."""
+"""A larger object is not read through Spark, which makes one value of it, of at most 2 GB, and copies that."""
 
 SUMMARY = pa.schema(
     [

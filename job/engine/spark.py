@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job import errors
-from job.engine import EngineReport
+from job.engine import EngineReport, jars
 from job.engine.chatter import quiet_start
 from job.errors import ManyfitError, SetupError
 from job.settings import JobSettings
@@ -227,6 +227,7 @@ def _session(settings: JobSettings) -> Any:
         check_java(dict(os.environ))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from pyspark import find_spark_home
         from pyspark.sql import SparkSession
     builder = SparkSession.builder.appName(settings.name)
     conf: dict[str, str] = dict(_OURS)
@@ -236,14 +237,19 @@ def _session(settings: JobSettings) -> Any:
         if local_cores(master):
             conf |= _LOCAL
             conf["spark.driver.extraJavaOptions"] = _LOCAL_JAVA
+            if settings.input.layout == "columns" or settings.input.reader == "spark":
+                # Here the data passes through the JVM.
+                conf["spark.driver.memory"] = "2g"
             # Spark would warn about host names that resolve to a loopback address, which is where it shall listen.
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     elif settings.spark.master:
         builder = builder.master(settings.spark.master)
-    if submitted:
-        given = set(_submitted_conf())
-        conf = {name: value for name, value in conf.items() if name not in given}
+    inherited = _submitted_conf() if submitted else {}
+    conf = {name: value for name, value in conf.items() if name not in inherited}
     conf |= {name: _text(value) for name, value in settings.spark.conf.items()}
+    home: Any = find_spark_home
+    folder = Path(home._find_spark_home()) / "jars"
+    conf |= jars.conf(settings, folder, {**inherited, **conf}, submitted=submitted)
     for name, value in conf.items():
         builder = builder.config(name, value)
     try:
@@ -258,12 +264,12 @@ def _session(settings: JobSettings) -> Any:
     return session
 
 
-def _submitted_conf() -> list[str]:
-    """Names that spark-submit has set already: those win over our defaults."""
+def _submitted_conf() -> dict[str, str]:
+    """What spark-submit has set already: that wins over our defaults."""
     from pyspark import SparkConf, SparkContext
 
     SparkContext._ensure_initialized()
-    return [name for name, _ in SparkConf(_jvm=SparkContext._jvm).getAll()]
+    return dict(SparkConf(_jvm=SparkContext._jvm).getAll())
 
 
 def _text(value: Any) -> str:
