@@ -28,6 +28,7 @@ from job.store.address import Address
 from job.store.faults import from_botocore
 from job.store.link import Link
 from job.store.listing import parse_page
+from job.store.trust import read_authority
 
 _obstores: Any = obstores  # its own types would have to be spelled out for each option
 _BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,255}\Z")
@@ -116,6 +117,8 @@ class S3Link(Link):
     def _make_boto(self) -> Any:
         if not self.settings.anonymous:
             self.credentials()
+        if self._bundle:
+            read_authority(self._bundle)
         checksums = self.settings.checksums or ("when_required" if self.custom_endpoint else "when_supported")
         config = botocore.config.Config(
             connect_timeout=5,

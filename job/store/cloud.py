@@ -23,6 +23,7 @@ from job.store.address import delta_uri, folder_prefix
 from job.store.base import LISTING, Progress, Store
 from job.store.faults import from_obstore, gave_up, status_of
 from job.store.link import Link, link_of
+from job.store.trust import trust
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -233,6 +234,9 @@ class CloudStore(Store):
         if not self._link.reached:
             # deltalake would try a wrong endpoint for minutes, and say less about it.
             self.check()
+        certificate = self._link.certificate()
+        if certificate:
+            trust(certificate)
         return delta_uri(self.address), self._link.delta_options()
 
 

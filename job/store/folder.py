@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
 import pyarrow as pa
+import pyarrow.compute
 
 from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError, StoreError
 from job.partition import ObjectInfo
@@ -58,7 +60,9 @@ class FolderStore(Store):
         batches.append(_batch(rows))
         if progress:
             progress(total + len(rows))
-        return pa.Table.from_batches(batches, LISTING).sort_by("name")
+        table = pa.Table.from_batches(batches, LISTING)
+        # Table.sort_by would import Arrow's query engine for it.
+        return table.take(pa.compute.sort_indices(table["name"]))
 
     def _walk(self, below: str) -> Iterator[tuple[str, int, str | None, int]]:
         root = self.address.path.rstrip("/") + "/"
@@ -122,8 +126,11 @@ class FolderStore(Store):
         """See `Store.get`."""
         path = self._path(name)
         try:
-            with open(path, "rb", buffering=0) as file:
+            # Without waiting: a pipe among the files must not hold up a worker for ever.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
                 before = os.fstat(file.fileno())
+                if not stat.S_ISREG(before.st_mode):
+                    raise NotFoundError(f"{name!r} in {self.uri} is not a regular file")
                 data = file.readall()
                 after = os.fstat(file.fileno())
         except OSError as error:
@@ -145,7 +152,7 @@ class FolderStore(Store):
             return None
         except OSError as error:
             self._raise(error, "look up", name)
-        if os.path.isdir(path):
+        if not stat.S_ISREG(status.st_mode):
             return None
         return ObjectInfo(name=name, size=status.st_size, etag=_etag(status), modified=status.st_mtime)
 

@@ -21,6 +21,7 @@ from job.errors import ConfigurationError, StoreError
 from job.settings import StorageSide
 from job.store.address import Address
 from job.store.faults import Place
+from job.store.trust import read_authority
 
 _obstores: Any = obstores  # its own types would have to be spelled out for each option
 _CONNECT = 5.0
@@ -118,11 +119,7 @@ class Link:
                 options["allow_http"] = True
             certificate = self.certificate()
             if certificate:
-                try:
-                    with open(certificate, "rb") as file:
-                        options["root_certificate"] = file.read()
-                except OSError as error:
-                    raise ConfigurationError(f"storage.ca: {certificate!r} cannot be read: {error.strerror}") from error
+                options["root_certificate"] = read_authority(certificate)
             retry = {
                 "max_retries": self.retries,
                 "retry_timeout": timedelta(seconds=_RETRY_SECONDS if patient else 20),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -184,13 +185,17 @@ def _etag(body: bytes) -> str:
 
 
 @contextmanager
-def s3_double() -> Iterator[S3Double]:
+def s3_double(tls: ssl.SSLContext | None = None) -> Iterator[S3Double]:
     """The server, running."""
     double = S3Double()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(double))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    double.endpoint = f"http://127.0.0.1:{server.server_port}"
+    double.endpoint = (
+        f"http://127.0.0.1:{server.server_port}" if tls is None else f"https://localhost:{server.server_port}"
+    )
     try:
         yield double
     finally:

@@ -159,6 +159,17 @@ def test_a_dangling_link_is_listed_and_then_missing(tmp_path: Path) -> None:
         store.get("gone.csv")
 
 
+@pytest.mark.timeout(10)
+def test_a_pipe_among_the_files_is_no_object_and_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    store = folder(tmp_path)
+
+    assert names(store) == ["pipe.csv"]
+    assert store.head("pipe.csv") is None
+    with pytest.raises(NotFoundError, match="is not a regular file"):
+        store.get("pipe.csv")
+
+
 def test_a_name_that_is_not_utf8_is_listed_and_refused_by_name(tmp_path: Path) -> None:
     raw = os.fsencode(str(tmp_path)) + b"/caf\xe9.csv"
     with open(raw, "wb") as file:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +427,62 @@ def test_path_style_is_the_default_with_an_endpoint_and_can_be_turned_off(double
     link.reached = True
     assert store.delta()[1]["aws_endpoint"] == f"http://bkt.localhost:{port}"
     assert link.client().config["virtual_hosted_style_request"] == "true"
+
+
+def _certificates(folder: Path) -> tuple[str, str]:
+    """An authority, and a server's certificate with its key, as PEM files."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import NameOID
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    day = timedelta(days=1)
+    base = x509.CertificateBuilder().issuer_name(name("authority"))
+    base = base.not_valid_before(datetime.now(UTC) - day).not_valid_after(datetime.now(UTC) + day)
+    authority = (
+        base.subject_name(name("authority"))
+        .public_key(root.public_key())
+        .serial_number(1)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(root, hashes.SHA256())
+    )
+    server = (
+        base.subject_name(name("localhost"))
+        .public_key(key.public_key())
+        .serial_number(2)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(root, hashes.SHA256())
+    )
+    (folder / "ca.pem").write_bytes(authority.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "server.pem").write_bytes(server.public_bytes(Encoding.PEM) + private)
+    return str(folder / "ca.pem"), str(folder / "server.pem")
+
+
+def test_an_authority_of_ones_own_is_trusted_by_every_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE", ""))  # and set back afterwards
+    authority, server = _certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server)
+    with s3_double(context) as double:
+        double.objects["p/there"] = (b"secret content", {})
+        for operation in OPERATIONS.values():
+            with pytest.raises(UnreachableError, match="its TLS certificate is not trusted"):
+                operation(opened(double))
+
+        store = opened(double, ca=authority)
+        assert store.list()["name"].to_pylist() == ["there"]
+        assert bytes(store.get("there")) == b"secret content"
+        # In its own process, since deltalake holds the interpreter's lock while it asks.
+        code = "import sys, json, deltalake; print(deltalake.DeltaTable.is_deltatable(*json.loads(sys.argv[1])))"
+        arguments = [sys.executable, "-c", code, json.dumps(store.delta())]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == "False\n"
 
 
 def test_a_missing_ca_file_is_a_configuration_error(double: S3Double) -> None:
