@@ -68,6 +68,16 @@ def test_nobody_else_gets_in(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_POLICIES)
+def test_a_pod_of_the_release_that_is_neither_is_cut_off(name: str) -> None:
+    net = Net(case(name))
+    labels = {key: value for key, value in (net.driver.labels or {}).items() if key != "app.kubernetes.io/component"}
+    own = dataclasses.replace(net.driver, labels=labels)
+    for other, port, protocol in ((INTERNET, 443, "TCP"), (DNS, 53, "UDP"), (net.executor, 7079, "TCP")):
+        assert not net(own, other, port, protocol)
+        assert not net(other, own, port, protocol)
+
+
+@pytest.mark.parametrize("name", WITH_POLICIES)
 def test_everyone_resolves_names_and_nobody_reaches_strangers(name: str) -> None:
     net = Net(case(name))
     for own in (net.driver, net.executor, net.test):

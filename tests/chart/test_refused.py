@@ -40,6 +40,10 @@ MISTAKES: dict[str, tuple[Object, list[str]]] = {
         {"pods": {"env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": SECRET}]}},
         ["AWS_SECRET_ACCESS_KEY is a literal credential", "credentials.secretName"],
     ),
+    "a-variable-of-ours": (
+        {"executor": {"env": [{"name": "JDK_JAVA_OPTIONS", "value": "-Da=b"}]}},
+        ["JDK_JAVA_OPTIONS cannot be set", "JAVA_TOOL_OPTIONS"],
+    ),
     "credentials-in-spark": (
         {"sparkConf": {"spark.hadoop.fs.s3a.secret.key": SECRET}},
         ["spark.hadoop.fs.s3a.secret.key", "credentials.secretName"],

@@ -292,6 +292,18 @@ def test_the_users_additions_arrive() -> None:
     assert case("everything").document["storage"]["ca"] == "/etc/other/ca.pem"
 
 
+def test_a_variable_of_the_users_wins_over_the_charts_and_a_roles_over_all_pods() -> None:
+    values = {
+        "pods": {"env": [{"name": "TZ", "value": "UTC"}, {"name": "OMP_NUM_THREADS", "value": "4"}]},
+        "driver": {"env": [{"name": "TZ", "value": "Europe/Vienna"}]},
+    }
+    spec = render(minimal(values)).application["spec"]
+    for role, zone in (("driver", "Europe/Vienna"), ("executor", "UTC")):
+        env = [(each["name"], each.get("value")) for each in spec[role]["template"]["spec"]["containers"][0]["env"]]
+        assert [value for name, value in env if name == "OMP_NUM_THREADS"] == ["4"]
+        assert [value for name, value in env if name == "TZ"] == [zone]
+
+
 def test_azure_workload_identity_marks_the_pods() -> None:
     rendered = render(minimal({"serviceAccount": {"annotations": {"azure.workload.identity/client-id": "0"}}}))
     for pod in sparkpods.pods(rendered).values():

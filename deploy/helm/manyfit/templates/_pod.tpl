@@ -146,14 +146,19 @@ seccompProfile: {type: RuntimeDefault}
 {{- $role := index . 1 -}}
 {{- $values := $root.Values -}}
 {{- $own := index $values (eq $role "executor" | ternary "executor" "driver") -}}
+{{- /* the user's variables win over ours, and a role's over those of all pods */ -}}
+{{- $env := $own.env -}}
+{{- $named := list -}}
+{{- range $own.env }}{{ $named = append $named .name }}{{ end -}}
+{{- range $values.pods.env }}{{ if not (has .name $named) }}{{ $env = append $env . }}{{ end }}{{ end -}}
+{{- range $env }}{{ $named = append $named .name }}{{ end -}}
 env:
-  - {name: HOME, value: /tmp}
   # one core is one worker is one thread: BLAS must not make more
-  - {name: OMP_NUM_THREADS, value: "1"}
-  - {name: OPENBLAS_NUM_THREADS, value: "1"}
-  - {name: MKL_NUM_THREADS, value: "1"}
-  - {name: PYTHONDONTWRITEBYTECODE, value: "1"}
-  - {name: PYTHONUNBUFFERED, value: "1"}
+  {{- range $name, $value := dict "HOME" "/tmp" "MKL_NUM_THREADS" "1" "OMP_NUM_THREADS" "1" "OPENBLAS_NUM_THREADS" "1" "PYTHONDONTWRITEBYTECODE" "1" "PYTHONUNBUFFERED" "1" }}
+  {{- if not (has $name $named) }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+  {{- end }}
   {{- if eq $role "executor" }}
   {{- if $values.security.rpc.enabled }}
   # Spark reads the secret's file only where spark.master says Kubernetes, and tells an executor its master only over the
@@ -193,7 +198,7 @@ env:
   - {name: {{ $name }}, value: "{{ $values.credentials.files.mountPath }}/{{ $file }}"}
   {{- end }}
   {{- end }}
-  {{- with concat $values.pods.env $own.env }}
+  {{- with $env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with concat $values.pods.envFrom $own.envFrom }}

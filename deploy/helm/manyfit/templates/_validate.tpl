@@ -95,8 +95,14 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $reserved := dict
+      "MANYFIT_RUN__APPLICATION" "the chart sets it from the pod"
+      "MANYFIT_RUN__IMAGE" "the chart sets it from image" -}}
+{{- if $values.security.rpc.enabled }}{{ $_ := set $reserved "JDK_JAVA_OPTIONS" "executors need ours; use javaOptions or JAVA_TOOL_OPTIONS" }}{{ end -}}
+{{- if include "manyfit.codeConfigMap" . }}{{ $_ := set $reserved "PYTHONPATH" "the folder of code is on it already" }}{{ end -}}
 {{- range $where, $variables := dict "pods.env" $values.pods.env "driver.env" $values.driver.env "executor.env" $values.executor.env -}}
 {{- range $variables -}}
+{{- if hasKey $reserved .name }}{{ $problems = append $problems (printf "%s: %s cannot be set: %s" $where .name (get $reserved .name)) }}{{ end -}}
 {{- if and .value (regexMatch "(?i)(SECRET|PASSWORD|ACCESS_?KEY|SESSION_TOKEN|ACCOUNT_KEY|SAS_TOKEN|CLIENT_SECRET)" .name) (not (regexMatch "(?i)_(FILE|PATH)$" .name)) -}}
 {{- $problems = append $problems (printf "%s: %s is a literal credential: put it into a Secret and set credentials.secretName, or use valueFrom.secretKeyRef" $where .name) -}}
 {{- end -}}
