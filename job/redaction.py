@@ -38,7 +38,7 @@ _HEADER = re.compile(
 )
 _ASSIGNED = re.compile(
     r"(?i)(?P<name>\b[\w.-]*(?:secret[_.-]?(?:access[_.-]?)?key|access[_.-]?key(?:[_.-]?id)?|session[_.-]?token|password|"
-    r"x-amz-security-token)['\"]?\s*[:=]\s*['\"]?)(?P<value>[^\s'\",;&}]+)"
+    r"x-amz-security-token)['\"]?\s*[:=]\s*['\"]?)(?P<value>(?!\(not shown)[^\s'\",;&}]+)"
 )
 
 
