@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from job import logs
-from job.redaction import is_secret_name, is_secret_spark_name, is_secret_text, redact, uri_secret
+from job.redaction import HIDDEN, is_secret_name, is_secret_spark_name, is_secret_text, redact, uri_secret
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +154,8 @@ def test_no_credential_is_written_in_either_format(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        HIDDEN,
+        f"aws_secret_access_key = {HIDDEN}",
         "trained df1 in 0.3 s",
         "key Congo, Dem. Rep.",
         "s3://bucket/a=b/c?d",
