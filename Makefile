@@ -89,6 +89,14 @@ tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules an
 chart: .venv/.ready ## the chart: rendered objects, schema, security (needs helm, see tools)
 	@$(DEVELOPED) $(CURDIR)/tests/chart $(ARGS)
 
+.PHONY: chaos
+chaos: java .venv-wheel/.ready ## the long part of the fault tests: every cell, many schedules (CHAOS_SEED=n replays)
+	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m chaos $(ARGS)
+
+.PHONY: e2e
+e2e: .venv/.ready ## the chart on a cluster: that of KUBECONFIG, or one of our own (root on Linux, and Go)
+	@$(DEVELOPED) $(CURDIR)/tests/e2e $(ARGS)
+
 .PHONY: bench
 bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
 	@.venv/bin/python -m benchmarks.table $(ARGS)
