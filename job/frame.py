@@ -13,6 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as pt
 
+_LARGE = 4_000_000
+"""Cells from which on memory is given back to the system as soon as it can be."""
+
+
+def give_back(cells: int) -> None:
+    """After a large table was dropped: Arrow's pool keeps its memory, and the fit needs it next."""
+    if cells > _LARGE:
+        pa.default_memory_pool().release_unused()
+
 
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this type is numbers (bool too)."""

@@ -143,6 +143,12 @@ class Recipe:
         named = (*as_tuple(self.features), *as_tuple(self.target), *(each for each in extra if each))
         return tuple(dict.fromkeys(named))
 
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are texts even if they look like numbers, as far as the recipe names them."""
+        if self.traits is None:
+            return ()
+        return tuple(sorted({*self.traits.words, *(as_tuple(self.features) if self.traits.text else ())}))
+
     def smallest(self, features: int) -> int:
         """The number of rows below which a partition is too small."""
         if self.min_rows is not None:

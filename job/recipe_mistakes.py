@@ -84,6 +84,15 @@ def of_fit(recipe: Recipe) -> list[str]:
     problems = []
     if recipe.sample_weight is not None and traits.weight is None:
         problems.append(f"recipe.sample_weight: {traits.kind.__name__} takes no row weights")
+    fallback = recipe.fallback_traits
+    if recipe.sample_weight is not None and fallback is not None and fallback.weight is None:
+        problems.append(f"recipe.fallback: {fallback.kind.__name__} takes no row weights (recipe.sample_weight)")
+    if fallback is not None and fallback.metrics != traits.metrics:
+        kinds = {("r2",): "a regressor", ("accuracy",): "a classifier", (): "neither regressor nor classifier"}
+        problems.append(
+            f"recipe.fallback: {fallback.kind.__name__} is {kinds[fallback.metrics]},"
+            f" and {traits.kind.__name__} is {kinds[traits.metrics]}"
+        )
     if traits.metrics and recipe.target is None and not _needs_no_target(recipe):
         problems.append(f"recipe.target: {traits.kind.__name__} needs the column to predict")
     return problems

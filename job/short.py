@@ -16,7 +16,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRe
 
 from job import frame, validation
 from job.faults import Words, caught, fit_error
-from job.fitted import Fitted
+from job.fitted import MAX_WARNINGS, Fitted, defined
 from job.recipe import Recipe
 from job.traits import Traits
 
@@ -73,9 +73,9 @@ def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ..
     _name_features(estimator, names)
     return Fitted(
         estimator=estimator,
-        metrics=metrics,
+        metrics=defined(metrics, texts),
         rows=len(y),
-        warnings=tuple(texts),
+        warnings=tuple(texts[:MAX_WARNINGS]),
         seconds=seconds,
         features=X,
         names=names,

@@ -63,6 +63,7 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
         if data is not None:
             words = Words.of(table)
             del table  # the arrays are copies: a large partition shall not be in memory twice
+            frame.give_back(data[0].size)
             return short.fit(*data, recipe, traits, names, seed, words)
     held = [table]
     del table
@@ -90,6 +91,8 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
             )
         traits, build = recipe.fallback_traits, recipe.build_fallback
         metrics, method = (), "none"
+        if not traits.raw:
+            checks.numeric(table, names, "feature", categories=traits.categories)
         notes.append(f"fallback: {message}; {traits.kind.__name__} instead")
     targets = as_tuple(recipe.target)
     checks.no_infinite(table, names, "feature")
@@ -105,6 +108,7 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
     X = frame.features(table, names, series=_as_series(recipe, traits, names))
     words, count = Words.of(table), table.num_rows
     del table
+    frame.give_back(X.size)
 
     def fit(rows: Any = None) -> Any:
         estimator = build(seed)

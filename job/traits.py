@@ -48,6 +48,8 @@ class Traits:
     """parameters set to 1"""
     text: bool
     """wants one column of texts"""
+    words: frozenset[str]
+    """columns of texts among others"""
     table: bool
     """a single column must be a table nevertheless"""
     raw: bool
@@ -75,6 +77,7 @@ class Traits:
             splitters=open_splitters(estimator),
             parallel=parallel(estimator),
             text=is_text(estimator),
+            words=text_columns(estimator),
             table=wants_table(estimator),
             raw=takes_raw(estimator),
             categories=takes_categories(estimator),
@@ -132,6 +135,17 @@ def is_text(estimator: Any) -> bool:
     """Whether it wants one column of texts instead of a table."""
     found = list(fronts(estimator))
     return bool(found) and all(_is_sklearn(each) and type(each).__name__ in _TEXT for each in found)
+
+
+def text_columns(estimator: Any) -> frozenset[str]:
+    """The columns that a column transformer hands to text vectorisers: texts, even where all look like numbers."""
+    found = set()
+    for each in fronts(estimator):
+        if _is_sklearn(each) and type(each).__name__ == "ColumnTransformer":
+            for _, inner, columns, *_ in each.transformers:
+                if isinstance(columns, str) and _is_estimator(inner) and is_text(inner):
+                    found.add(columns)
+    return frozenset(found)
 
 
 def wants_table(estimator: Any) -> bool:

@@ -61,7 +61,7 @@ def read_csv(
             pa.BufferReader(text),
             read_options=_read_options(len(text), quoted),
             parse_options=_parse_options(delimiter, spec.quote, len(header), len(text), quoted, bad),
-            convert_options=_convert_options(spec.null_values, spec.decimal, decoded, declared),
+            convert_options=_convert_options(spec.null_values, spec.decimal, decoded, _types(header, spec, declared)),
         )
     except pa.ArrowInvalid as error:
         raise _parse_error(name, error, bad, text, header, delimiter, spec.quote) from error
@@ -73,6 +73,12 @@ def read_csv(
         if pt.is_binary(field.type):
             raise _encoding_error(name, _first_not_utf8(column), field.name)
     return table
+
+
+def _types(header: list[str], spec: ReadSpec, declared: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
+    if not spec.texts:
+        return declared
+    return {**dict.fromkeys([each for each in spec.texts if each in header], pa.string()), **declared}
 
 
 def to_utf8(name: str, data: Any, encoding: str) -> Any:
@@ -155,7 +161,7 @@ def _parse_options(
 
 
 def _convert_options(
-    nulls: tuple[str, ...], decimal: str, decoded: list[str] | None, declared: Mapping[str, pa.DataType]
+    nulls: tuple[str, ...], decimal: str, decoded: list[str] | None, types: Mapping[str, pa.DataType]
 ) -> pcsv.ConvertOptions:
     return pcsv.ConvertOptions(
         null_values=list(nulls),
@@ -163,7 +169,7 @@ def _convert_options(
         quoted_strings_can_be_null=True,
         decimal_point=decimal,
         include_columns=decoded,
-        column_types=dict(declared) or None,
+        column_types=dict(types) or None,
     )
 
 

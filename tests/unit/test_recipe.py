@@ -221,6 +221,11 @@ def test_a_package_that_is_allowed_may_be_named():
             {"sample_weight": "w", "estimator": {"_target_": "sklearn.neighbors.KNeighborsRegressor"}},
             "recipe.sample_weight: KNeighborsRegressor takes no row weights",
         ),
+        (
+            {"fallback": {"_target_": "sklearn.dummy.DummyClassifier"}},
+            "DummyClassifier is a classifier, and Ridge is a reg",
+        ),
+        ({"fallback": {"_target_": "sklearn.neighbors.KNeighborsRegressor"}, "sample_weight": "w"}, "recipe.fallback"),
         ({"sample_weight": "y"}, "recipe.sample_weight: 'y' is the target"),
         ({"code": ["."]}, "recipe.code"),
     ],

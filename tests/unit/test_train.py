@@ -17,9 +17,9 @@ from sklearn.model_selection import cross_validate
 from job import short, validation
 from job.errors import PartitionError, SkipPartition
 from job.outcome import REASONS
-from job.reader import KEY_FIELD, ReadSpec, read
+from job.reader import KEY_FIELD, ReadSpec, mark_keys, read
 from job.recipe import Recipe
-from job.settings import RecipeSettings
+from job.settings import InputSettings, RecipeSettings
 from job.train import fit_seed, train
 
 LINEAR = {"_target_": "sklearn.linear_model.LinearRegression"}
@@ -205,6 +205,32 @@ def test_a_text_vectoriser_gets_its_column_as_texts(features):
         "param_grid": {"s1__C": [0.1, 1.0]},
     }
     assert fitted(features=features, target="sign", estimator=search).metrics["accuracy"] > 0.4
+
+
+def test_texts_that_look_like_numbers_are_texts_for_a_vectoriser():
+    data = b"t,c,x,y\n007,a,1,no\n1.50,b,2,yes\n,c,3,no\n2024-01-01,d,4,yes\n"
+    vectoriser = {"_target_": "sklearn.feature_extraction.text.CountVectorizer", "token_pattern": "\\S+"}
+    transformer = {"_target_": "sklearn.compose.ColumnTransformer", "transformers": [["t", vectoriser, "t"]]}
+    for first, features in ((vectoriser, "t"), (transformer, ["t", "x"])):
+        chosen = recipe(features=features, target="y", missing="drop", estimator=pipeline(first, LOGISTIC))
+        settings = InputSettings(uri="memory://in")
+        found = train(read([("a.csv", data)], ReadSpec.from_settings(settings, chosen)), chosen, key="k", seed=1)
+        step = found.estimator.steps[0][1]
+        vocabulary = getattr(step, "vocabulary_", None) or step.named_transformers_["t"].vocabulary_
+        assert set(vocabulary) == {"007", "1.50", "2024-01-01"}
+
+
+def test_columns_that_are_marked_as_the_key_s_are_no_features_by_default():
+    data = mark_keys(table(FRAME[["x", "n", "y"]]), ["n"])
+    assert fitted(data, target="y").names == ("x",)
+
+
+def test_values_too_large_to_compute_with_give_no_metric_or_no_model():
+    data = changed(x=FRAME["x"] * 1e307, y=FRAME["y"] * 1e307)
+    found = fitted(data, features=["x"], target="y")
+    assert found.metrics == {}
+    assert "metric 'r2' is not defined on these rows" in found.warnings
+    assert failure(data, estimator=RIDGE)[0] == "fit_error"
 
 
 def test_a_bare_name_of_a_number_is_a_table_for_those_who_want_one():
