@@ -22,7 +22,7 @@ Schema = dict[str, Any]
 
 NAME = {"type": "string", "pattern": r"^$|^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-CPU = {"type": "string", "pattern": r"^$|^[0-9]+(\.[0-9]+)?$|^[0-9]+m$"}
+CPU = {"type": ["string", "number"], "exclusiveMinimum": 0, "pattern": r"^$|^[0-9]+(\.[0-9]+)?$|^[0-9]+m$"}
 MEMORY = {"type": "string", "pattern": r"^[1-9][0-9]*(m|g|Mi|Gi)$"}
 QUANTITY = {"type": "string", "pattern": r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"}
 PORTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65535}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import yaml
 
 import job
 from job.schema import job_schema
-from tests.chart.rendering import CASES, CHART, ROOT, cases, find_helm, minimal, render
+from tests.chart.rendering import CASES, CHART, ROOT, cases, find_helm, minimal, render, schemas
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -121,6 +122,24 @@ def test_the_operators_schema_is_the_version_that_the_chart_names() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     tested = chart["annotations"]["manyfit/spark-operator"]
     assert f"/v2@v{tested}" in (ROOT / "deploy/helm/schemas/refresh.py").read_text()
+
+
+def test_the_kept_schemas_are_those_of_the_modules() -> None:
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "deploy/helm/schemas/refresh.py")
+    assert spec
+    assert spec.loader
+    refresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(refresh)
+    try:
+        cache = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("Go is not there")
+    for name, module, make in (
+        ("sparkoperator", refresh.OPERATOR, refresh.custom_resources),
+        ("kubernetes", refresh.KUBERNETES, refresh.objects),
+    ):
+        if (Path(cache) / module).exists():
+            assert make() == schemas(name)
 
 
 def test_paths_in_the_chart_are_those_of_the_image() -> None:
