@@ -27,6 +27,8 @@ from job.work import BINARY, TableRead
 COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
 """Rows for each key, sorted by key."""
 
+_FILES = ("orc", "avro", "xml")
+"""Formats of Spark's that are files in folders, and no tables with a log of their own."""
 _UNPACKED = (".gz", ".gzip", ".bz2")
 """Compressions that Spark reads without native libraries."""
 
@@ -108,16 +110,21 @@ def table_read(settings: JobSettings, store: Store, names: Sequence[str], *, som
             "input.format.type: Spark does not read arrow files, and layout 'columns' goes through Spark",
             hint="Write the table as parquet.",
         )
-    if kind not in DIRECT_FORMATS and kind != "tsv":
-        return replace(read, options=dict(chosen.format.options))
-    _check_compressions(names, kind)
-    levels = [hive_columns(name) for name in (names[0], names[-1])]
+    paths = tuple(f"{root}/{name}" for name in names) if some else ()
+    if kind not in (*DIRECT_FORMATS, *_FILES, "tsv"):
+        return replace(read, options=dict(chosen.format.options), paths=paths)
+    levels = hive_columns(names[0]) or hive_columns(names[-1])
+    # Without k=v levels Spark leaves out, in silence, what lies in folders.
+    options = {} if levels else {"recursiveFileLookup": "true"}
+    if kind not in _FILES:
+        _check_compressions(names, kind)
+        options |= _options(chosen, kind)
     return replace(
         read,
         format="csv" if kind == "tsv" else kind,
-        options={**_options(chosen, kind, nested=not any(levels)), **chosen.format.options},
-        paths=tuple(f"{root}/{name}" for name in names) if some else (),
-        partitioned=tuple(levels[0]),
+        options={**options, **chosen.format.options},
+        paths=paths,
+        partitioned=tuple(levels),
     )
 
 
@@ -128,8 +135,9 @@ def _kind(names: Sequence[str]) -> str:
         for suffix in COMPRESSIONS:
             stem = stem.removesuffix(suffix)
         dot = stem.rfind(".")
-        kinds.add(FORMATS.get(stem[dot:] if dot >= 0 else "", stem[dot:] if dot >= 0 else "none"))
-    if len(kinds) != 1 or not kinds <= {"csv", "tsv", "json", "parquet", "arrow", "orc", "avro"}:
+        suffix = stem[dot:] if dot >= 0 else "no suffix"
+        kinds.add({**FORMATS, ".orc": "orc"}.get(suffix, suffix))
+    if len(kinds) != 1 or not kinds <= {*FORMATS.values(), "orc"}:
         found = ", ".join(sorted(kinds)[:5])
         raise ConfigurationError(
             f"input.format: the format of the table cannot be told from its files' names (found: {found})",
@@ -148,11 +156,9 @@ def _check_compressions(names: Sequence[str], kind: str) -> None:
         )
 
 
-def _options(chosen: InputSettings, kind: str, *, nested: bool) -> dict[str, str]:
+def _options(chosen: InputSettings, kind: str) -> dict[str, str]:
     form = chosen.format
     options = {"mode": "FAILFAST"}
-    if nested:
-        options["recursiveFileLookup"] = "true"
     if kind == "parquet":
         # Without it Spark takes the columns of one file and leaves out, in silence, what only others have.
         return {**options, "mergeSchema": "true"}

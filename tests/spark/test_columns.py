@@ -145,3 +145,74 @@ def test_an_estimator_that_kills_its_process_is_a_named_row_and_the_others_are_t
     report = table.run(recipe=function)
     assert (report.totals.trained, report.totals.failed) == (29, 1)
     assert table.rows()[key(7)]["reason"] == "worker_died"
+
+
+def test_csv_json_and_formats_of_sparks_give_the_same_models_also_gzipped_and_from_some_files_only(job: Job) -> None:
+    import gzip
+
+    frame = pd.DataFrame({"k": [1, 2] * 6, "x": np.repeat(np.arange(6.0), 2)}).assign(y=lambda each: each.x * each.k)
+    text = frame.to_csv(index=False)
+    half = frame.iloc[:6], frame.iloc[6:]
+    job.put("csv/a.csv", half[0].to_csv(index=False))
+    job.put("csv/deep/b.csv.gz", gzip.compress(half[1].to_csv(index=False).encode()))
+    job.put("csv/other.txt", "not,the,table\n")
+    job.put("json/a.jsonl", frame.to_json(orient="records", lines=True))
+    job.put("tsv/a.tsv", text.replace(",", "\t"))
+    from pyarrow import orc
+
+    orc.write_table(pa.Table.from_pandas(frame, preserve_index=False), job.put("orc/a.orc", b""))
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    root, out = job.data, job.out
+    for kind, more in (("csv", {"match": ["**/*.csv*"]}), ("json", {}), ("tsv", {}), ("orc", {})):
+        job.data, job.out = root / kind, out.with_name(kind)
+        report = job.run(input={**more, "uri": str(job.data)}, output={"uri": str(job.out)})
+        assert job.slopes() == {"k=1": 1, "k=2": 2}, kind
+        assert report.totals.trained == 2, kind
+
+
+def test_key_columns_of_every_type_have_one_text_and_declared_types_are_kept(job: Job) -> None:
+    job.sections["input"] = {
+        "layout": "columns",
+        "key": ["day", "flag", "part"],
+        "reader": "direct",
+        "schema": {"day": "date", "flag": "bool", "part": "float64", "x": "int64", "y": "float64"},
+    }
+    rows = "".join(f"2024-02-0{day},true,1.5,{x},{x * day}\n" for day in (1, 2) for x in range(5))
+    job.put("a.csv", "day,flag,part,x,y\n" + rows)
+    assert job.run().totals.trained == 2
+    assert job.slopes() == {f"day=2024-02-0{day}/flag=true/part=1.5": day for day in (1, 2)}
+    job.put("a.csv", "day,flag,x,part,y\n" + rows)
+    with pytest.raises(InputError, match=r"the header of .* is not that of input.schema"):
+        job.run()
+
+
+def test_adaptive_execution_does_not_fold_the_tasks(table: Job) -> None:
+    conf = {"spark.sql.adaptive.enabled": "true"}
+    frame = pd.concat([sales()] * 5)
+    for path in table.data.iterdir():
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
+    report = table.run(spark={"conf": conf})
+    assert report.totals.trained == 30
+    # Two cores, two lists: both had keys.
+    assert table.slopes() == {key(number): number + 1 for number in range(30)}
+    from job.outcome import TRAINED
+    from job.segment import folder, read
+    from job.settings import StorageSide
+    from job.store import Store
+
+    outcomes = read(Store.open(str(table.out), StorageSide()), folder(report.run)).to_pylist()
+    assert {row["task"] for row in outcomes if row["status"] == TRAINED} == {0, 1}
+    assert len({row["worker"] for row in outcomes}) == 2
+
+
+def test_an_unknown_format_and_a_text_that_java_cannot_unpack_are_told_before_anything_runs(job: Job) -> None:
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    job.put("a.csv.zst", b"x")
+    with pytest.raises(ConfigurationError, match=r"cannot unpack 'a\.csv\.zst'"):
+        job.run()
+    with pytest.raises(ConfigurationError, match="Spark knows no format 'dleta'"):
+        job.run(input={"format": "dleta"})
+    with pytest.raises(ConfigurationError, match="inline has no Spark"):
+        from job import engine as engines
+
+        job.run(engines.make, input={"format": "orc"}, spark={"master": "inline"})
