@@ -116,8 +116,9 @@ types: .venv/.ready ## mypy --strict on the package
 	@.venv/bin/mypy
 
 .PHONY: docs
-docs: .venv/.ready ## what is generated from the settings: docs/settings.md
-	@.venv/bin/python -m job.schema --markdown > build-settings.md && mv build-settings.md docs/settings.md
+docs: .venv/.ready ## what is generated from the settings: docs/settings.md, the chart's schema and manifests (needs helm)
+	@mkdir -p build && .venv/bin/python -m job.schema --markdown > build/settings.md && mv build/settings.md docs/settings.md
+	@.venv/bin/python deploy/helm/generate.py
 
 .PHONY: clean
 clean: ## remove what was built, the environments too

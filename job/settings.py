@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from job.units import Duration, Endpoint, Mistakes, Sample, Share, Size, Strings, Uri, parse_duration, parse_size
 
@@ -37,16 +37,23 @@ class Section(BaseModel):
         return self
 
 
-DIRECT_FORMATS = ("auto", "csv", "json", "parquet", "arrow")
+DIRECT_FORMATS = ("auto", "csv", "tsv", "json", "parquet", "arrow")
 """What ``reader: direct`` can read."""
+
+
+_SAME_FORMATS = {"jsonl": "json", "ndjson": "json", "pq": "parquet", "feather": "arrow", "ipc": "arrow"}
+
+
+def _format_name(name: str) -> str:
+    return _SAME_FORMATS.get(name, name)
 
 
 class FormatSettings(Section):
     """How the bytes of an object become a table."""
 
-    type: str = "auto"
-    """``csv``, ``json`` (one object a line), ``parquet``, ``arrow``; ``auto`` goes by the name; with
-    ``reader: spark`` any format Spark knows"""
+    type: Annotated[str, AfterValidator(_format_name)] = "auto"
+    """``csv``, ``tsv``, ``json`` (one object a line; also ``jsonl``, ``ndjson``), ``parquet``, ``arrow`` (also
+    ``feather``); ``auto`` goes by the name; with ``reader: spark`` any format Spark knows"""
     delimiter: str = Field(",", min_length=1, max_length=1)
     """csv: the one character between fields"""
     quote: str = Field('"', min_length=1, max_length=1)
@@ -84,7 +91,7 @@ class InputSettings(Section):
     """Where the data lies and what one partition of it is."""
 
     uri: Uri
-    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder"""
+    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
     layout: Literal["objects", "hive", "columns"] = "objects"
     """``objects``: one object is one partition; ``hive``: ``k=v`` directories; ``columns``: rows of a table by
     key columns"""
@@ -113,11 +120,12 @@ class InputSettings(Section):
     limit: int | None = Field(None, gt=0)
     """at most this many keys, in the order of keys"""
     reader: Literal["direct", "spark"] = "direct"
-    """who reads: the executors themselves, or ``spark.read``"""
+    """who reads: the executors themselves, or ``spark.read`` (always for layout ``columns``)"""
     on_empty: Literal["skip", "fail"] = "skip"
-    """a partition without a row"""
+    """a partition without a row: listed as skipped, or a failure"""
     on_gone: Literal["keep", "retire"] = "keep"
-    """a published key that a complete listing no longer has"""
+    """a published key that a complete, unfiltered listing no longer has: stays live and marked, or leaves the set at
+    the release (refused above 10 % of the keys)"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """What the layout and the reader need or exclude."""
@@ -187,7 +195,7 @@ class RecipeSettings(Section):
     """``module:function`` or ``path/file.py:function``: called with the frame and the key, returns a fitted
     estimator, or it and metrics"""
     code: list[str] | None = None
-    """files and folders whose content belongs to ``function``: a change of them trains again"""
+    """files and folders that belong to ``function``, relative to the job file: a change of them trains again"""
     version: str | None = None
     """any text: a change of it trains every partition again"""
     sample_weight: str | None = None
@@ -203,11 +211,12 @@ class RecipeSettings(Section):
     fallback: dict[str, Any] | None = None
     """an estimator for partitions with fewer than ``min_rows`` rows"""
     missing: Literal["auto", "fail", "allow", "drop"] = "auto"
-    """missing values in features: ``auto`` allows them where the estimator imputes or is made for them, else fails"""
+    """missing values in features: ``auto`` allows them where the estimator imputes or is made for them, else fails;
+    ``drop`` drops the rows"""
     drop_null_target: bool = False
     """drop rows without a target instead of failing"""
     constant_target: Literal["warn", "fail"] = "warn"
-    """a target with one value only"""
+    """a target with one value only: a warning in the table, or a failure"""
     allow: Strings = []
     """further importable packages for ``_target_`` and ``function``"""
 
@@ -256,11 +265,11 @@ class RunSettings(Section):
     max_failed: Share = 0
     """failed partitions that still count as success: a number, or a percentage such as ``"5%"``"""
     publish: Literal["healthy", "all_or_nothing"] = "healthy"
-    """publish what was trained, or nothing, when too many partitions failed"""
+    """when too many partitions failed: publish what was trained, or nothing"""
     timeout: Duration | None = 3600.0
-    """per fit; a longer one is recorded as ``timeout``"""
+    """per fit, as seconds or ``15m``, ``2h``; a longer one is recorded as ``timeout``; ``null`` for no limit"""
     memory: Size | None = None
-    """resident memory of a worker process during a fit; more is recorded as ``memory_limit``"""
+    """resident memory of a worker process during a fit, as bytes or ``2GiB``; more is recorded as ``memory_limit``"""
 
     def allowed_failures(self, planned: int) -> int:
         """The number of failed partitions, out of ``planned``, that still counts as success."""
@@ -312,7 +321,7 @@ class ArtifactSettings(Section):
     """The model files."""
 
     check: Literal["load", "predict", "none"] = "load"
-    """what is done with the bytes before they are uploaded"""
+    """before the upload a model is loaded back, its predictions are compared as well, or nothing is done"""
     compress: int = Field(0, ge=0, le=9)
     """joblib's compression level"""
     max_bytes: Size = 2_000_000_000
@@ -323,7 +332,7 @@ class SparkSettings(Section):
     """The Spark session."""
 
     master: str | None = None
-    """default ``local[*,4]``, or what spark-submit gave"""
+    """default ``local[*,4]``, or what spark-submit gave; ``inline`` trains in one process without Spark"""
     conf: dict[str, str | int | float | bool] = {}
     """any ``spark.*`` setting; wins over ours"""
 
@@ -341,7 +350,7 @@ class OutputSettings(Section):
     """Where the models go."""
 
     uri: Uri
-    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder"""
+    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
     keep: int = Field(30, ge=1)
     """versions of the set that ``gc`` keeps"""
     signing_key: str | None = None

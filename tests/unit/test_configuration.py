@@ -328,7 +328,7 @@ def test_a_mistake_says_where_it_is_and_what_would_be_right(text: str, said: str
         (["--input.layout=columns"], "is required with layout 'columns'"),
         (["--recipe.validation=time"], "recipe.validation.column: is required with method 'time'"),
         (["--recipe.function=m:f"], "is given beside recipe.estimator"),
-        (["--input.format=xlsx"], "is not one of auto, csv, json, parquet, arrow; other formats need input.reader: spark"),
+        (["--input.format=xlsx"], "is not one of auto, csv, tsv, json, parquet, arrow; other formats need input.reader: spark"),
         (["--input.format.encoding=utf9"], "is not a text encoding"),
         (["--input.sample=1.5"], "is neither a fraction below 1 nor a whole number of keys"),
         (["--run.max_failed=101%"], "is neither a number of partitions nor a percentage"),

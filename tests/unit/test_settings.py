@@ -147,6 +147,7 @@ def test_short_forms_mean_their_long_forms() -> None:
         )
     )
     assert short == long
+    assert JobSettings.model_validate(document(input={"format": "ndjson"})).input.format.type == "json"
 
 
 def test_an_output_below_the_input_is_fine_where_the_globs_cannot_reach_it() -> None:
