@@ -7,7 +7,7 @@ declared is a `PartitionError` with a reason; nothing is guessed or repaired. Pu
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -151,12 +151,6 @@ def add_columns(table: pa.Table, columns: Mapping[str, str | None]) -> pa.Table:
         column = pa.repeat(pa.scalar(value, kind), table.num_rows)
         table = table.append_column(pa.field(name, kind, metadata=KEY_FIELD), column)
     return table
-
-
-def mark_keys(table: pa.Table, names: Collection[str]) -> pa.Table:
-    """The table with these columns marked as the key's (`KEY_FIELD`): no features unless the recipe names them."""
-    fields = [field.with_metadata(KEY_FIELD) if field.name in names else field for field in table.schema]
-    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
 
 
 def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) -> pa.Table | None:

@@ -146,7 +146,9 @@ def test_a_flipped_bit_in_gzip_is_never_a_table():
 
 @pytest.mark.parametrize("garbage", [b"x", b"\0" * 8, b"\x1f", b"\x1f\x8b", b"trailing text"])
 def test_garbage_after_a_gzip_member_is_corrupt_compression(garbage):
-    assert failure(gzip.compress(CSV) + garbage, "a.csv.gz")[0] == "corrupt_compression"
+    reason, message = failure(gzip.compress(CSV) + garbage, "a.csv.gz")
+    assert reason == "corrupt_compression"
+    assert "not gzip follow the data" in message or garbage.startswith(b"\x1f")
 
 
 def test_a_name_that_promises_another_compression_says_what_it_found():

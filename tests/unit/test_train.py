@@ -17,7 +17,7 @@ from sklearn.model_selection import cross_validate
 from job import short, validation
 from job.errors import PartitionError, SkipPartition
 from job.outcome import REASONS
-from job.reader import KEY_FIELD, ReadSpec, mark_keys, read
+from job.reader import KEY_FIELD, ReadSpec, read
 from job.recipe import Recipe
 from job.settings import InputSettings, RecipeSettings
 from job.train import fit_seed, train
@@ -218,11 +218,6 @@ def test_texts_that_look_like_numbers_are_texts_for_a_vectoriser():
         step = found.estimator.steps[0][1]
         vocabulary = getattr(step, "vocabulary_", None) or step.named_transformers_["t"].vocabulary_
         assert set(vocabulary) == {"007", "1.50", "2024-01-01"}
-
-
-def test_columns_that_are_marked_as_the_key_s_are_no_features_by_default():
-    data = mark_keys(table(FRAME[["x", "n", "y"]]), ["n"])
-    assert fitted(data, target="y").names == ("x",)
 
 
 def test_values_too_large_to_compute_with_give_no_metric_or_no_model():
