@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from job.errors import ManyfitError, SetupError
+from job.embedded import EmbeddedS3
+from job.errors import ManyfitError
 from job.settings import JobSettings
 
 ROWS = 1000
@@ -35,18 +36,6 @@ def data_set(slope: float, seed: int, rows: int = ROWS) -> bytes:
 @contextmanager
 def object_store() -> Iterator[str]:
     """An S3-compatible server on this machine, in memory, with throw-away credentials in the environment."""
-    try:
-        from moto.server import ThreadedMotoServer
-    except ImportError:
-        raise SetupError(
-            "the embedded S3 server of the demo is not installed", hint="Install it: pip install 'manyfit[demo]'."
-        ) from None
-    import logging
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     # The workers are started by this process and find the credentials where any job finds them.
     given = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo-secret", "AWS_DEFAULT_REGION": "us-east-1"}
     before = {name: os.environ.get(name) for name in (*given, "AWS_PROFILE", "AWS_SESSION_TOKEN")}
@@ -54,9 +43,9 @@ def object_store() -> Iterator[str]:
     os.environ.pop("AWS_PROFILE", None)
     os.environ.pop("AWS_SESSION_TOKEN", None)
     try:
-        yield f"http://{host}:{port}"
+        with EmbeddedS3() as server:
+            yield server.endpoint
     finally:
-        server.stop()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:

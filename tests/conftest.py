@@ -106,13 +106,10 @@ class S3:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of moto's S3 server: create-only puts, If-Match and ETags as on S3."""
-    from moto.server import ThreadedMotoServer
+    from job.embedded import EmbeddedS3
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with EmbeddedS3() as server:
+        yield server.endpoint
 
 
 @pytest.fixture
