@@ -17,5 +17,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.chart)
             if missing:
-                reason = "helm is not there: `make tools`, or put it on the path, or name it by HELM=/path/to/helm"
+                reason = "helm is not there: `python tests/e2e/cluster/tools.py --dir helm` builds it, or name yours by HELM=PATH"
                 item.add_marker(pytest.mark.skip(reason=reason))
