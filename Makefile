@@ -81,9 +81,9 @@ test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm,
 	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" $(ARGS)
 
 .PHONY: tools
-tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (MANYFIT_CACHE)
+tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (E2E_CACHE)
 	@command -v go >/dev/null || { echo "building helm needs Go; or install helm, or name it: HELM=/path/to/helm" >&2; exit 3; }
-	@.venv/bin/python tests/e2e/cluster/tools.py helm
+	@.venv/bin/python tests/e2e/cluster/tools.py --dir helm
 
 .PHONY: chart
 chart: .venv/.ready ## the chart: rendered objects, schema, security (needs helm, see tools)

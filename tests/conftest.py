@@ -27,7 +27,7 @@ CREDENTIALS = {
 # pytest names the running test; pyspark hands its port and secret to the JVM by the environment.
 _MAY_CHANGE = ("PYTEST_", "SSL_CERT_FILE", "SPARK_", "PYSPARK_", "HYPOTHESIS_", "KMP_")
 
-_MAY_BE_GIVEN = ("AWS_CA_BUNDLE", "MANYFIT_CACHE")
+_MAY_BE_GIVEN = ("AWS_CA_BUNDLE", "E2E_CACHE")
 
 # A run under load is slow, not wrong; a failure prints what replays it.
 settings.register_profile("manyfit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

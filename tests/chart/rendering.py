@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 def find_helm() -> str | None:
     """``$HELM``, the path, or what tests/e2e/cluster/tools.py built."""
-    cache = Path(os.environ.get("MANYFIT_CACHE") or Path.home() / ".cache/manyfit")
+    cache = Path(os.environ.get("E2E_CACHE") or Path.home() / ".cache/manyfit")
     built = cache / "bin/helm"
     return os.environ.get("HELM") or shutil.which("helm") or (str(built) if built.exists() else None)
 

@@ -11,9 +11,9 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 
 CACHE = Path(
-    os.environ.get("MANYFIT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyfit"
+    os.environ.get("E2E_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyfit"
 )
-STATE = Path(os.environ.get("MANYFIT_E2E_STATE") or "/var/lib/manyfit-e2e")
+STATE = Path(os.environ.get("E2E_STATE") or "/var/lib/manyfit-e2e")
 
 PKI = STATE / "pki"
 LOGS = STATE / "log"

@@ -108,7 +108,7 @@ def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--webhook", choices=("on", "off"), default=os.environ.get("MANYFIT_E2E_WEBHOOK", "on"))
+    parser.add_argument("--webhook", choices=("on", "off"), default=os.environ.get("E2E_WEBHOOK", "on"))
     parser.add_argument(
         "--shares", type=int, default=4096, help="weight of the cluster's share of the CPU (1024: as one other process)"
     )
