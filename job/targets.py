@@ -224,14 +224,8 @@ def _argument(target: Any, name: str, value: Any) -> Any:
 def _wants_tuple(target: Any, name: str) -> bool:
     kinds = getattr(target, "_parameter_constraints", {}).get(name)
     return (
-        isinstance(kinds, list)
-        and tuple in kinds
-        and not any(kind in (list, "array-like") for kind in map(_plain, kinds))
+        isinstance(kinds, list) and tuple in kinds and not any(kind is list or kind == "array-like" for kind in kinds)
     )
-
-
-def _plain(kind: Any) -> Any:
-    return kind if isinstance(kind, str | type) else None
 
 
 def _with_grid(value: Any) -> Any:

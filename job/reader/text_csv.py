@@ -23,8 +23,6 @@ from job.reader.schema import check_declared, check_duplicates, delimiter_hint, 
 if TYPE_CHECKING:
     from job.reader import ReadSpec
 
-_BLOCK = 1 << 20
-_ONE_BLOCK = 1 << 26
 _BOM = b"\xef\xbb\xbf"
 _CONVERSION = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+)")
 
@@ -59,8 +57,8 @@ def read_csv(
     try:
         table = pcsv.read_csv(
             pa.BufferReader(text),
-            read_options=_read_options(len(text), quoted),
-            parse_options=_parse_options(delimiter, spec.quote, len(header), len(text), quoted, bad),
+            read_options=pcsv.ReadOptions(use_threads=False),
+            parse_options=_parse_options(delimiter, spec.quote, len(header), quoted, bad),
             convert_options=_convert_options(spec.null_values, spec.decimal, decoded, _types(header, spec, declared)),
         )
     except pa.ArrowInvalid as error:
@@ -138,15 +136,7 @@ def _header(name: str, text: bytes, delimiter: str, quote: str) -> tuple[list[st
         raise _corrupt_quotes(name, None) from error
 
 
-def _read_options(size: int, quoted: bool) -> pcsv.ReadOptions:
-    # One block where quotes could hide a line break, else several: a block is the unit of pyarrow's memory.
-    block = max(_BLOCK, min(size + 1, _ONE_BLOCK)) if quoted else _BLOCK
-    return pcsv.ReadOptions(use_threads=False, block_size=block)
-
-
-def _parse_options(
-    delimiter: str, quote: str, columns: int, size: int, quoted: bool, bad: list[Any]
-) -> pcsv.ParseOptions:
+def _parse_options(delimiter: str, quote: str, columns: int, quoted: bool, bad: list[Any]) -> pcsv.ParseOptions:
     def refuse(row: Any) -> str:
         bad.append(row)
         return "error"
@@ -154,7 +144,7 @@ def _parse_options(
     return pcsv.ParseOptions(
         delimiter=delimiter,
         quote_char=quote if quoted else False,
-        newlines_in_values=quoted and size > _ONE_BLOCK,
+        newlines_in_values=quoted,
         ignore_empty_lines=columns > 1,  # in a file of one column an empty line is a missing value
         invalid_row_handler=refuse,
     )
