@@ -113,7 +113,7 @@ def table_read(settings: JobSettings, store: Store, names: Sequence[str], *, som
     paths = tuple(f"{root}/{name}" for name in names) if some else ()
     if kind not in (*DIRECT_FORMATS, *_FILES, "tsv"):
         return replace(read, options=dict(chosen.format.options), paths=paths)
-    levels = hive_columns(names[0]) or hive_columns(names[-1])
+    levels = _levels(names)
     # Without k=v levels Spark leaves out, in silence, what lies in folders.
     options = {} if levels else {"recursiveFileLookup": "true"}
     if kind not in _FILES:
@@ -124,7 +124,19 @@ def table_read(settings: JobSettings, store: Store, names: Sequence[str], *, som
         format="csv" if kind == "tsv" else kind,
         options={**options, **chosen.format.options},
         paths=paths,
-        partitioned=tuple(levels),
+        partitioned=levels,
+    )
+
+
+def _levels(names: Sequence[str]) -> tuple[str, ...]:
+    """The k=v levels that all files lie in."""
+    first = tuple(hive_columns(names[0]))
+    odd = next((name for name in names if tuple(hive_columns(name)) != first), None)
+    if odd is None:
+        return first
+    raise ConfigurationError(
+        f"the files of the table lie in different k=v directories: {names[0]!r} and {odd!r}",
+        hint="Narrow input.uri or input.match to one of them.",
     )
 
 

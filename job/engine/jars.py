@@ -125,7 +125,7 @@ def _access(side: StorageSide, given: Mapping[str, str]) -> dict[str, str]:
         raise ConfigurationError(
             f"storage.ca {side.ca!r} is a PEM file, and Spark's Java wants a trust store",
             hint="Make one (keytool -importcert -file ca.pem -keystore ca.p12 -storepass changeit -noprompt) and name "
-            "it in spark.conf: spark.driver.extraJavaOptions: -Djavax.net.ssl.trustStore=/path/ca.p12, and the same for "
+            "it in spark.conf, as spark.driver.extraJavaOptions: -Djavax.net.ssl.trustStore=/path/ca.p12 and as "
             "spark.executor.extraJavaOptions; or use input.reader: direct.",
         )
     if side.profile:

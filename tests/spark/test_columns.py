@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from job import engine as engines
 from job.errors import ConfigurationError, InputError
 from tests.spark.conftest import Job, Kept
 
@@ -213,6 +214,4 @@ def test_an_unknown_format_and_a_text_that_java_cannot_unpack_are_told_before_an
     with pytest.raises(ConfigurationError, match="Spark knows no format 'dleta'"):
         job.run(input={"format": "dleta"})
     with pytest.raises(ConfigurationError, match="inline has no Spark"):
-        from job import engine as engines
-
         job.run(engines.make, input={"format": "orc"}, spark={"master": "inline"})

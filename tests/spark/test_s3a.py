@@ -1,0 +1,60 @@
+"""Spark reads from S3: the modules come from Maven Central once, credentials from the environment of the JVM."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def manyfit(tmp_path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """In a process of its own: the modules must be there before the JVM starts."""
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(document))
+    command = [sys.executable, "-m", "job.cli", "run", "-c", str(path), "--json"]
+    environment = {**os.environ, "AWS_SESSION_TOKEN": "a-session-token"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if "UNRESOLVED DEPENDENCIES" in done.stderr or "unresolved dependency" in done.stderr:
+        pytest.skip("Maven Central cannot be reached from here, and the modules have never been fetched")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_objects_and_a_table_on_s3_are_read_by_spark_and_odd_names_are_exact_or_named(s3: Any, tmp_path: Path) -> None:
+    raw, models = s3.bucket(), s3.bucket()
+    names = ["a b", "c%20d", "e+f", "x:y#z", "é", "sub/k=1"]
+    for number, name in enumerate(names):
+        body = "x,y\n" + "".join(f"{x},{x * (number + 1)}\n" for x in range(20))
+        s3.client().put_object(Bucket=raw, Key=f"in/{name}.csv.gz", Body=gzip.compress(body.encode()))
+    s3.client().put_object(Bucket=raw, Key="in/p//b.csv", Body=b"x,y\n1,2\n")
+    rows = "".join(f"{key},{x},{x * (key + 1)}\n" for x in range(20) for key in range(5))
+    s3.client().put_object(Bucket=raw, Key="table/a.csv", Body=("k,x,y\n" + rows).encode())
+    document: dict[str, Any] = {
+        "input": {"uri": f"s3://{raw}/in/", "reader": "spark"},
+        "recipe": {
+            "features": ["x"],
+            "target": "y",
+            "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
+        },
+        "output": {"uri": f"s3://{models}/objects/"},
+        "storage": s3.storage,
+        "spark": {"master": "local[2,4]"},
+        "run": {"max_failed": 1},
+    }
+    report = manyfit(tmp_path, document)
+    assert (report["totals"]["trained"], report["failures"]) == (6, {"unsupported_key": 1})
+    assert report["spark"]["shuffle_write_bytes"] == 0
+    document["input"] = {"uri": f"s3://{raw}/table/", "layout": "columns", "key": "k"}
+    document["output"] = {"uri": f"s3://{models}/table/"}
+    report = manyfit(tmp_path, document)
+    assert report["totals"]["trained"] == 5
+    assert report["spark"]["shuffle_write_bytes"] > 0
