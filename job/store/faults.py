@@ -35,6 +35,14 @@ _CAUSES = {
     "Connection reset": "connection reset",
     "IncompleteMessage": "connection closed in the middle of an answer",
 }
+CREDENTIALS = {
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, storage.profile or a role; "
+    "storage.anonymous for public data.",
+    "gs": "Set GOOGLE_APPLICATION_CREDENTIALS or use a workload identity; storage.anonymous for public data.",
+    "az": "Set AZURE_STORAGE_ACCOUNT_NAME (or write abfss://container@account.dfs.core.windows.net/) and a key, "
+    "a SAS token or a managed identity; storage.anonymous for public data.",
+}
+"""where credentials come from, by scheme"""
 _DENIED_HINTS = {
     "SignatureDoesNotMatch": "The secret key is not the access key's: check AWS_SECRET_ACCESS_KEY or the profile.",
     "InvalidAccessKeyId": "The access key is unknown there: check AWS_ACCESS_KEY_ID, the profile, storage.endpoint.",
@@ -54,6 +62,8 @@ class Place:
     """bucket or container"""
     endpoint: str
     """address of the service"""
+    scheme: str = "s3"
+    """``s3``, ``gs`` or ``az``"""
 
     def missing_bucket(self) -> NotFoundError:
         """The bucket does not exist."""
@@ -90,8 +100,7 @@ class Place:
         """Nothing to sign requests with."""
         return DeniedError(
             f"no credentials for the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
-            hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, storage.profile or a role; "
-            "storage.anonymous for public data.",
+            hint=CREDENTIALS[self.scheme],
         )
 
     def unreachable(self, cause: str) -> UnreachableError:

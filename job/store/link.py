@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError
 from job.errors import ConfigurationError, StoreError
 from job.settings import StorageSide
 from job.store.address import Address
-from job.store.faults import Place
+from job.store.faults import CREDENTIALS, Place
 from job.store.trust import read_authority
 
 _obstores: Any = obstores  # its own types would have to be spelled out for each option
@@ -59,7 +59,7 @@ class Link:
     @property
     def place(self) -> Place:
         """What messages call this bucket."""
-        return Place(what=self.what, bucket=self.address.bucket, endpoint=self.endpoint)
+        return Place(what=self.what, bucket=self.address.bucket, endpoint=self.endpoint, scheme=self.address.scheme)
 
     @property
     def retries(self) -> int:
@@ -151,7 +151,9 @@ class Link:
             return _obstores.AzureStore(self.address.bucket, config=config, client_options=options, retry_config=retry)
         except (BaseError, ValueError, OSError, TypeError) as error:
             first = str(error).partition("\n")[0]
-            raise ConfigurationError(f"{self.what}.uri {self.address.uri!r} cannot be opened: {first}") from error
+            raise ConfigurationError(
+                f"{self.what}.uri {self.address.uri!r} cannot be opened: {first}", hint=CREDENTIALS[self.address.scheme]
+            ) from error
 
     def certificate(self) -> str | None:
         """File with the certificate authority, if one is configured."""

@@ -154,6 +154,7 @@ def _handler(double: S3Double) -> type[BaseHTTPRequestHandler]:
             return 200, content, headers
 
         def listing(self, query: dict[str, str]) -> bytes:
+            encodes = double.encodes and query.get("encoding-type") == "url"
             keys = double.keys or sorted(double.objects)
             prefix = query.get("prefix", "")
             after = query.get("continuation-token") or query.get("start-after", "")
@@ -164,12 +165,12 @@ def _handler(double: S3Double) -> type[BaseHTTPRequestHandler]:
                 end += 1
             more = end < len(keys) and keys[end].startswith(prefix)
             rows = "".join(
-                f"<Contents><Key>{quote_plus(key, safe='/') if double.encodes else escape(key)}</Key>"
+                f"<Contents><Key>{quote_plus(key, safe='/') if encodes else escape(key)}</Key>"
                 f"<LastModified>2026-11-23T15:14:46.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>1</Size></Contents>"
                 for key in keys[begin:end]
             )
             token = f"<NextContinuationToken>{escape(keys[end - 1])}</NextContinuationToken>" if more else ""
-            encoding = "<EncodingType>url</EncodingType>" if double.encodes else ""
+            encoding = "<EncodingType>url</EncodingType>" if encodes else ""
             return (
                 '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
                 f"{encoding}<IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}</ListBucketResult>"
