@@ -11,30 +11,20 @@ import difflib
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
-
 from job.errors import ConfigurationError
-from job.mistakes import Mistake, from_validation, show
+from job.mistakes import Mistake
 from job.redaction import is_secret_name
+from job.resolution import resolve, storage_alone
 from job.schema import section, settings
 from job.settings import JobSettings, StorageSettings
 from job.sources import Source, from_arguments, from_environment, from_text
 
 Kind = Literal["argument", "env", "document", "file", "default"]
-_MOST_ROUNDS = 6
-_STAND_INS: dict[str, Any] = {
-    "input.uri": "memory://in",
-    "output.uri": "memory://out",
-    "recipe.estimator": {"_target_": "x"},
-}
-_SECTIONS: dict[str, Any] = {"input": {}, "recipe": {}, "output": {}}
 _SHORTEST_SECRET = 16
 
 
@@ -112,10 +102,10 @@ def load(
     """
     found, mistakes = _collect(argv_overrides, file, document, env, read)
     readable = not any(source.broken for source in found)
-    merged, more = _check(found, complete=readable)
+    merged, more = resolve(found, complete=readable)
     mistakes += more
     if mistakes or merged is None:
-        raise _refusal(mistakes, nothing=not any(source.tree for source in found) and readable)
+        raise _refusal(mistakes, nothing=file is None and document is None)
     leaves = [path for path, schema in settings() if not section(schema)]
     given = {path: source for path in leaves for source in reversed(found) if path in source.places}
     return Loaded(
@@ -136,24 +126,13 @@ def load_storage(
 ) -> StorageSettings:
     """The ``storage`` section alone, for commands that look at an output and need no job. Parameters as in `load`."""
     found, mistakes = _collect(argv_overrides, file, document, env, read)
-    merged, more = _check(found, complete=False)
+    merged, more = resolve(found, complete=False)
     mistakes += [each for each in more if each.path.startswith("storage")]
     if mistakes:
         raise _refusal(mistakes)
     if merged is not None:
         return merged.storage
-    for source in found:
-        source.hidden |= source.tree.keys() - {"storage"}
-    return Job(sources=[*found, _stand_in(_STAND_INS)]).storage  # type: ignore[call-arg]
-
-
-class Job(JobSettings, BaseSettings):  # type: ignore[misc]
-    """`JobSettings` as pydantic-settings fills them in: from the sources given as ``sources``, the first one wins."""
-
-    @classmethod
-    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The job's own sources instead of the usual ones."""
-        return tuple(sources["init_settings"].init_kwargs["sources"])
+    return storage_alone(found)
 
 
 def _collect(
@@ -204,74 +183,11 @@ def _read(file: str, read: Callable[[str], bytes] | None) -> str:
         raise ConfigurationError(f"cannot be read: {error.strerror}") from None
 
 
-def _check(found: list[Source], *, complete: bool) -> tuple[JobSettings | None, list[Mistake]]:
-    """Validate what the sources say, again without what was wrong until nothing new turns up.
-
-    One round is not enough: pydantic compares settings with each other only where each is right by itself.
-    """
-    mistakes: list[Mistake] = []
-    wrong = {each.path for source in found for each in source.mistakes}
-    known = " ".join(each.what for source in found for each in source.mistakes)
-    instead: dict[str, Any] = {}
-    for _ in range(_MOST_ROUNDS):
-        try:
-            job = Job(sources=[_stand_in(instead), *found, _stand_in(_SECTIONS)])  # type: ignore[call-arg]
-        except ValidationError as error:
-            news = [each for each in from_validation(error) if _leaf(each[0]) not in wrong]
-            for path, what, given, kind in news:
-                meant = "recipe.estimator" if path == "recipe" else path
-                missing = kind == "missing" or (path == "recipe" and kind == "inconsistent")
-                follows = kind == "inconsistent" and any(_names(what, each) for each in wrong)
-                follows = follows and not missing
-                if not follows and not (
-                    missing and (not complete or f"did you mean {meant}?" in known or meant in wrong)
-                ):
-                    mistakes.append(Mistake(path=path, what=what, value=show(given), where=_place(found, path)))
-            if not news:
-                break
-            for path, *_rest in news:
-                path = "recipe.estimator" if path == "recipe" else _leaf(path)
-                wrong.add(path)
-                if path in _STAND_INS:
-                    instead[path] = _STAND_INS[path]
-                for source in found:
-                    source.hidden.add(path)
-        else:
-            fields = {name: getattr(job, name) for name in JobSettings.model_fields}
-            return (None if mistakes else JobSettings.model_construct(job.model_fields_set, **fields)), mistakes
-    return None, mistakes
-
-
-def _stand_in(values: Mapping[str, Any]) -> Source:
-    source = Source("stand-in")
-    for path, item in values.items():
-        source.put(path.split("."), item)
-    return source
-
-
-def _leaf(path: str) -> str:
-    return re.sub(r"\[\d+\]$", "", path)
-
-
-def _names(text: str, path: str) -> bool:
-    return re.search(rf"\b{re.escape(path.rpartition('.')[2])}\b", text) is not None
-
-
-def _place(found: list[Source], path: str) -> str:
-    path = _leaf(path)
-    parts = path.split(".")
-    for size in range(len(parts), 0, -1):
-        for source in found:
-            if ".".join(parts[:size]) in source.places:
-                return source.places[".".join(parts[:size])]
-    return ""
-
-
 def _refusal(mistakes: list[Mistake], *, nothing: bool = False) -> ConfigurationError:
     lines = tuple(dict.fromkeys(str(each) for each in mistakes))
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     message = "\n".join([f"{count} in the settings:", *(f"  {line}" for line in lines)])
-    hint = "Give a job file: -c job.yaml" if nothing else ""
+    hint = "Give the job as a file: -c job.yaml" if nothing and any("is required" in line for line in lines) else ""
     return ConfigurationError(message, problems=lines, hint=hint)
 
 

@@ -55,6 +55,13 @@ def is_secret_spark_name(name: str) -> bool:
     return bool(_SPARK.search(name)) and not _NAMES_A_PLACE.search(name)
 
 
+def is_secret_setting(path: str, name: str) -> bool:
+    """Whether a setting of this name would hold a credential where it stands; names of columns may be any."""
+    if path.startswith("input.schema."):
+        return False
+    return is_secret_spark_name(name) if path.startswith("spark.conf.") else is_secret_name(name)
+
+
 def is_secret_text(text: str, known: Iterable[str] = ()) -> bool:
     """Whether a value is, or holds, a credential; ``known`` are the environment's own."""
     return (

@@ -13,7 +13,7 @@ from pydantic_settings import PydanticBaseSettingsSource
 from job import document
 from job.document import Listing, Node, Scalar, allows, branches, parse, value
 from job.mistakes import Mistake, nearest, show
-from job.redaction import HIDDEN, is_secret_name, is_secret_spark_name, is_secret_text
+from job.redaction import HIDDEN, is_secret_setting, is_secret_text
 from job.schema import describe, find, job_schema, section, settings
 from job.settings import JobSettings
 
@@ -31,6 +31,7 @@ _HOME = {
     "storage.output.ca",
     "recipe.function",
 }
+_PYTHON = ("recipe.estimator.", "recipe.fallback.")
 _GLOBS = {"input.match", "input.include", "input.exclude"}
 _SERVICE = re.compile(
     r"(.+?)_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
@@ -96,7 +97,9 @@ class Source(PydanticBaseSettingsSource):
             short = f"{path}.{_SHORT_FORMS[path]}"
             self._leaf(short, find(short) or {}, node, place)
         elif not _is_null(node):
-            self.wrong(path or "the document", f"is not a mapping of {', '.join(inner['properties'])}", place, node)
+            self.broken = self.broken or not path
+            what = f"is not a mapping of {', '.join(inner['properties'])}"
+            self.wrong(path or place, what, place if path else "", node if path else None)
 
     def graft_text(self, path: str, texts: Sequence[str], place: str) -> None:
         """The same for a value of the command line or the environment; several texts are one list."""
@@ -166,7 +169,7 @@ class Source(PydanticBaseSettingsSource):
 
     def _unknown(self, path: str, node: Node, place: str) -> None:
         name = path.rpartition(".")[2]
-        if _names_secret(path, name):
+        if is_secret_setting(path, name):
             self.mistakes.append(Mistake(path=path, what=CREDENTIAL, where=place, value=HIDDEN))
             return
         above = find(path.rpartition(".")[0]) if "." in path else job_schema()
@@ -181,14 +184,16 @@ class Source(PydanticBaseSettingsSource):
     def _clean(self, path: str, node: Node, place: str) -> bool:
         """False, and a mistake, if a credential is anywhere in the value."""
         if isinstance(node, Scalar):
-            if is_secret_text(node.text, self._secrets):
+            secret = is_secret_text(node.text, self._secrets)
+            if secret:
                 self.mistakes.append(Mistake(path=path, what=CREDENTIAL, where=place, value=HIDDEN))
-                return False
-            return True
+            elif node.plain and node.text == "None" and path.startswith(_PYTHON):
+                self.wrong(path, "is a text: None is written null in YAML, and a text in quotes", place, node)
+            return not secret
         fine = True
         for name, child in enumerate(node.items) if isinstance(node, Listing) else node.items.items():
             full = f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}"
-            if isinstance(name, str) and _names_secret(full, name):
+            if isinstance(name, str) and is_secret_setting(full, name):
                 self.mistakes.append(Mistake(path=full, what=CREDENTIAL, where=_line(place, child), value=HIDDEN))
                 fine = False
             else:
@@ -246,7 +251,7 @@ def from_environment(source: Source, env: Mapping[str, str]) -> Source:
             continue
         if name in known:
             source.graft_text(known[name], [env[name]], f"environment, {name}")
-        elif _names_secret(name, name.rpartition("__")[2]):
+        elif is_secret_setting(name, name.rpartition("__")[2]):
             source.mistakes.append(Mistake(path=name, what=CREDENTIAL, where="environment", value=HIDDEN))
         else:
             whole = next(
@@ -264,13 +269,6 @@ def _is_service_link(name: str, env: Mapping[str, str]) -> bool:
     return bool(match) and f"{match[1]}_SERVICE_HOST" in env  # type: ignore[index]
 
 
-def _names_secret(path: str, name: str) -> bool:
-    """Whether this name would hold a credential where it stands; column names may be any."""
-    if path.startswith("input.schema."):
-        return False
-    return is_secret_spark_name(name) if path.startswith("spark.conf.") else is_secret_name(name)
-
-
 def _free_mapping(path: str) -> str | None:
     """The setting with names of the user's own that ``path`` points into, if any."""
     parts = path.split(".")
@@ -286,7 +284,9 @@ def _is_null(node: Node) -> bool:
 
 
 def _line(place: str, node: Node) -> str:
-    return f"{place.partition(', line ')[0]}, line {node.line}" if node.line else place
+    if node.line is None or place.startswith(("command line", "environment")):
+        return place
+    return f"{place.partition(', line ')[0]}, line {node.line}"
 
 
 def _without(tree: dict[str, Any], hidden: set[str], above: str = "") -> dict[str, Any]:

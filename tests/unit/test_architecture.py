@@ -19,7 +19,7 @@ LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_"
 
 LAYERS = {
     "words": "errors redaction units glob outcome partition document memory",
-    "settings": "settings schema mistakes sources configuration logs",
+    "settings": "settings schema mistakes sources resolution configuration logs",
     "storage": "store admission segment",
     "fit": (
         "frame rows reader shipped function traits targets recipe recipe_mistakes recipe_text checks faults fitted "
@@ -43,8 +43,8 @@ ONLY_HERE = {
     "deltalake": ("delta.py", "index.py", "signing.py", "retention.py", "history.py"),
     "moto": ("demo.py",),
     "cryptography": ("signing.py",),
-    "pydantic": ("settings.py", "units.py", "configuration.py", "sources.py", "mistakes.py"),
-    "pydantic_settings": ("configuration.py", "sources.py"),
+    "pydantic": ("settings.py", "units.py", "resolution.py", "sources.py", "mistakes.py"),
+    "pydantic_settings": ("resolution.py", "sources.py"),
     "yaml": ("document.py",),
     "rich": ("screens.py", "listing.py", "show.py", "demo.py", "progress.py", "logs.py"),
     "argparse": ("cli.py", "commands.py"),

@@ -219,8 +219,29 @@ def test_settings_that_are_missing_are_named() -> None:
     found = problems(minimal="name: x\n")
     assert [each.split(":")[0] for each in found] == ["input.uri", "recipe", "output.uri"]
     assert "has nothing to fit" in found[1]
-    with pytest.raises(ConfigurationError, match=r"Give a job file: -c job\.yaml"):
+    with pytest.raises(ConfigurationError, match=r"Give the job as a file: -c job\.yaml"):
         load(env={})
+
+
+def test_a_document_of_the_wrong_shape_is_one_mistake() -> None:
+    for text in ("[1, 2]", "just text", "- a\n- b\n"):
+        (only,) = problems(minimal=text)
+        assert only.startswith("the document: is not a mapping of name, input, recipe, output")
+    (only,) = problems(minimal=MINIMAL.replace("{uri: s3://raw/x/}", "[uri, s3://raw/x/]"))
+    assert only.startswith("input (the document, line 1): is not a mapping of uri, layout")
+
+
+def test_pythons_none_in_a_recipe_is_recognised() -> None:
+    said = problem("", "--recipe.estimator={_target_: a.B, steps: [[x, {_target_: a.C, max_depth: None}]]}")
+    assert said == (
+        "recipe.estimator.steps[0][1].max_depth = 'None' (command line): "
+        "is a text: None is written null in YAML, and a text in quotes"
+    )
+    assert loaded("", "--recipe.estimator={_target_: a.B, kind: 'None', other: null}").settings.recipe.estimator == {
+        "_target_": "a.B",
+        "kind": "None",
+        "other": None,
+    }
 
 
 def test_a_misspelt_required_setting_is_one_mistake() -> None:
