@@ -30,7 +30,7 @@ LAYERS = {
     "worker": "watchdog guard work payload table attempt worker",
     "engine": "engine",
     "run": "report page progress changes barrier assembly run",
-    "shell": "screens listing show demo commands cli",
+    "shell": "screens listing show embedded demo commands cli",
 }
 """From the bottom up: a module imports from its own layer and those above it in this list, never from below it."""
 
@@ -41,7 +41,7 @@ ONLY_HERE = {
     "botocore": ("store/", "demo.py"),
     "obstore": ("store/",),
     "deltalake": ("delta.py", "index.py", "signing.py", "retention.py", "history.py"),
-    "moto": ("demo.py",),
+    "moto": ("embedded.py",),
     "cryptography": ("signing.py",),
     "pydantic": ("settings.py", "units.py", "resolution.py", "sources.py", "mistakes.py"),
     "pydantic_settings": ("resolution.py", "sources.py"),
@@ -49,9 +49,9 @@ ONLY_HERE = {
     "rich": ("screens.py", "listing.py", "show.py", "demo.py", "progress.py", "logs.py"),
     "argparse": ("cli.py", "commands.py"),
 }
-ENVIRONMENT = ("configuration.py", "commands.py", "engine/spark.py", "demo.py")
-"""`configuration` is given the environment by `commands`; Spark and the demo's S3 server are told things by it."""
-PRINTS = ("cli.py", "commands.py", "screens.py", "listing.py", "show.py", "demo.py", "schema.py")
+ENVIRONMENT = ("configuration.py", "commands.py", "engine/spark.py", "demo.py", "store/trust.py")
+"""`configuration` is given the environment by `commands`; Spark, the demo's client and OpenSSL are told things by it."""
+PRINTS = ("cli.py", "commands.py", "screens.py", "listing.py", "show.py", "demo.py", "embedded.py", "schema.py")
 ANY_EXCEPTION = {
     "cli.py": "the last resort: our bug, exit code 1",
     "fit.py": "a partition's failure becomes a row",
