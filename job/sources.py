@@ -38,10 +38,6 @@ _SERVICE = re.compile(
 )
 
 
-_TOOLS = re.compile(r"MANYFIT_(CACHE|(E2E|BENCH|CHAOS|TEST)_\w+)")
-"""Variables of this repository's test and benchmark tools, no settings of a job."""
-
-
 class Source(PydanticBaseSettingsSource):
     """What one place says; pydantic-settings merges several.
 
@@ -247,7 +243,7 @@ def from_environment(source: Source, env: Mapping[str, str]) -> Source:
     """Fill a source from ``MANYFIT_SECTION__NAME`` variables; those Kubernetes makes for services are none."""
     known = {PREFIX + path.upper().replace(".", "__"): path for path, _ in settings()}
     for name in sorted(env):
-        if not name.upper().startswith(PREFIX) or _TOOLS.fullmatch(name) or _is_service_link(name, env):
+        if not name.upper().startswith(PREFIX) or _is_service_link(name, env):
             continue
         if name in known:
             source.graft_text(known[name], [env[name]], f"environment, {name}")

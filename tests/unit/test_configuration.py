@@ -380,11 +380,6 @@ def test_variables_that_kubernetes_makes_for_a_service_are_ignored() -> None:
     assert len(problems(env=env)) == 5
 
 
-def test_variables_of_the_test_tools_are_no_settings() -> None:
-    assert loaded(env={"MANYFIT_CACHE": "/c", "MANYFIT_E2E_WEBHOOK": "off"}).settings.name == "manyfit"
-    assert problem(env={"MANYFIT_E2E": "x"})
-
-
 def test_a_file_that_is_not_there_is_answered_with_one_that_is(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(MINIMAL)
     with pytest.raises(ConfigurationError, match=r"jop\.yaml: does not exist .*did you mean .*job\.yaml\?"):
