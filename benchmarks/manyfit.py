@@ -1,0 +1,76 @@
+"""This job, with the session kept up: each round is a whole run, from planning to release, to an output of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.workload import Workload
+from job import engine as engines
+from job.assembly import assemble
+from job.engine import EngineReport
+from job.run import run
+from job.settings import JobSettings
+from job.worker import Work
+
+
+class _Kept:
+    """An engine that a run may stop as often as it likes."""
+
+    def __init__(self, engine: engines.Engine) -> None:
+        self._engine = engine
+
+    def cores(self) -> int:
+        return self._engine.cores()
+
+    def local(self) -> bool:
+        return self._engine.local()
+
+    def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+        return self._engine.run(work, tasks, tick)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def stop(self) -> None:
+        pass
+
+
+def document(work: Workload, output: str) -> dict[str, Any]:
+    """The job's document for one output."""
+    reader = work.options.get("reader", "direct")
+    # Spark's readers get the server's files, as those of the peers do: no S3 jars are fetched for a benchmark.
+    source = work.folder if reader == "spark" else f"s3://{work.bucket}/{work.prefix}"
+    return {
+        "name": "bench",
+        "input": {"uri": source, "reader": reader},
+        "recipe": {"features": work.columns, "target": "y", "estimator": work.estimator},
+        "output": {"uri": f"s3://{work.bucket}/{output}"},
+        "storage": {"endpoint": os.environ["AWS_ENDPOINT_URL"], "path_style": True},
+        "spark": {
+            "master": work.options.get("master", f"local[{work.cores},4]"),
+            "conf": work.options.get("conf", {}),
+        },
+        **work.options.get("settings", {}),
+    }
+
+
+class Peer:
+    """Whole runs in one process."""
+
+    def __init__(self, work: Workload) -> None:
+        self._work = work
+        self._engine = engines.make(JobSettings.model_validate(document(work, "none/")))
+        self.detail: dict[str, Any] = {}
+
+    def round(self, output: str) -> int:
+        """Plan, train, upload, publish, report."""
+        plain = document(self._work, output)
+        done = run(assemble(JobSettings.model_validate(plain)), plain, make_engine=lambda assembly: _Kept(self._engine))
+        self.detail = {"phases": done.phases, "fit_seconds": done.fit_seconds, "exit_code": done.exit_code}
+        return done.totals.trained
+
+    def close(self) -> None:
+        """Stop the session."""
+        self._engine.stop()
