@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    QueryBuilder,
+    Transaction,
+    WriterProperties,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from job.errors import ConfigurationError, OutputError
@@ -43,6 +50,8 @@ _FAILURES = (DeltaError, OSError, pa.ArrowException)
 
 _COMMIT = re.compile(r"/_delta_log/(\d{20})\.json$")
 
+# Small row groups: the writer holds a whole one of them, and of a million rows that is half a gigabyte.
+WRITER = WriterProperties(max_row_group_size=65_536, compression="ZSTD")
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
 
@@ -135,7 +144,7 @@ class Table:
 
         def info(match: re.Match[str]) -> dict[str, Any]:
             lines = (json.loads(line) for line in bytes(self._store.get(match.string)).splitlines() if line)
-            own = next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
+            own: dict[str, Any] = next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
             return {**own, "version": int(match[1])}
 
         with ThreadPoolExecutor(16) as pool:

@@ -87,7 +87,7 @@ class Index:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._table = Table(store, "index", ROW)
 
     # ---- reading
@@ -159,8 +159,12 @@ class Index:
     def differing(self, version: int) -> int:
         """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
         names = ["key", "data", "recipe", "environment"]
-        now, then = _joined(self.read(columns=names)), _joined(self.read(columns=names, at=version))
-        return len(now) - int(pc.sum(pc.is_in(now, value_set=then)).as_py() or 0)
+        now, then = self.read(columns=names), self.read(columns=names, at=version)
+        position = pc.index_in(now.column("key"), value_set=then.column("key"))
+        same = pc.is_valid(position)
+        for name in names[1:]:
+            same = pc.and_(same, pc.fill_null(pc.equal(now.column(name), then.column(name).take(position)), False))
+        return int(now.num_rows - (pc.sum(same).as_py() or 0))
 
     # ---- writing
 
@@ -210,7 +214,7 @@ class Index:
                 f"{len(unknown)} of the keys to retire are not published: {shown}",
                 hint="`manyfit models` lists the published keys; nothing was retired.",
             )
-        now = self._store.now()
+        now = self.store.now()
         name = run or f"retire-{now:%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
         rows = changes({"key": key, "listed_at": now, "action": RETIRE} for key in wanted)
         return self._publish(rows, run=name, operation="retire")
@@ -225,7 +229,7 @@ class Index:
         ConfigurationError
             There is no such version, it is the current one, or ``gc`` has removed it.
         """
-        fence = micros(self._store.now())
+        fence = micros(self.store.now())
 
         def attempt(table: DeltaTable) -> Rollback:
             current = table.version()
@@ -309,9 +313,3 @@ class Index:
 
 def _held(table: DeltaTable) -> bool:
     return (table.transaction_version(_HOLD) or 0) > (table.transaction_version(_RESUME) or 0)
-
-
-def _joined(table: pa.Table) -> pa.Array:
-    columns = [table.column(name) for name in table.column_names]
-    joined = pc.binary_join_element_wise(*columns, "\0", null_handling="replace")
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
