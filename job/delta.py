@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,7 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from job.errors import ConfigurationError, OutputError
+from job.errors import ConfigurationError, NotFoundError, OutputError
 
 if TYPE_CHECKING:
     from job.store import Store
@@ -47,8 +46,6 @@ _CONFIGURATION = {
 _ATTEMPTS = 50
 FEW_KEYS = 500  # up to this many keys are looked up by predicate, more by reading the column
 _FAILURES = (DeltaError, OSError, pa.ArrowException)
-
-_COMMIT = re.compile(r"/_delta_log/(\d{20})\.json$")
 
 # Small row groups: the writer holds a whole one of them, and of a million rows that is half a gigabyte.
 WRITER = WriterProperties(max_row_group_size=65_536, compression="ZSTD")
@@ -134,21 +131,24 @@ class Table:
             raise self._broken(error) from error
         return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 
-    def commits(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """What the newest commits say about themselves, newest first; ``version`` is added.
+    def commits(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+        """What the commits up to ``table``'s say about themselves, newest first; ``version`` is added.
 
         Read by hand, for the same reason as in `append`.
         """
-        names = self._store.list(f"{self._name}/_delta_log")["name"].to_pylist()
-        found = sorted((match for match in map(_COMMIT.search, names) if match), key=lambda each: each[1], reverse=True)
 
-        def info(match: re.Match[str]) -> dict[str, Any]:
-            lines = (json.loads(line) for line in bytes(self._store.get(match.string)).splitlines() if line)
+        def info(version: int) -> dict[str, Any] | None:
+            try:
+                body = bytes(self._store.get(f"{self._name}/{_log(version)}"))
+            except NotFoundError:
+                return None  # another tool has cleaned the log
+            lines = (json.loads(line) for line in body.splitlines() if line)
             own: dict[str, Any] = next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
-            return {**own, "version": int(match[1])}
+            return {**own, "version": version}
 
+        versions = range(table.version(), -1, -1)[:limit]
         with ThreadPoolExecutor(16) as pool:
-            return list(pool.map(info, found[:limit]))
+            return [found for found in pool.map(info, versions) if found]
 
     def restore(
         self, table: DeltaTable, version: int, marks: Mapping[str, int], about: Mapping[str, str | int]
@@ -162,7 +162,7 @@ class Table:
         """
         older = self.open(version)
         assert older is not None
-        now, then = _data_files(table), _data_files(older)
+        now, then = data_files(table), data_files(older)
         if any(self._store.head(f"{self._name}/{path}") is None for path in then.keys() - now.keys()):
             raise self._no_version(version)
         moment = int(time.time() * 1000)
@@ -213,7 +213,7 @@ class Table:
         transactions = [{"txn": {"appId": name, "version": number}} for name, number in marks.items()]
         lines = [{"commitInfo": info}, *transactions, *actions]
         body = "\n".join(json.dumps(line) for line in lines).encode()
-        if not self._store.create(f"{self._name}/_delta_log/{version:020d}.json", body):
+        if not self._store.create(f"{self._name}/{_log(version)}", body):
             raise CommitFailedError(f"version {version} exists")
 
     def retried(self, attempt: Callable[[DeltaTable], T]) -> T:
@@ -268,8 +268,15 @@ def commit(marks: Mapping[str, int], about: Mapping[str, str | int]) -> CommitPr
     )
 
 
-def _data_files(table: DeltaTable) -> dict[str, dict[str, int]]:
-    return {row["path"]: row for row in pa.table(table.get_add_actions()).to_pylist()}
+def _log(version: int) -> str:
+    return f"_delta_log/{version:020d}.json"
+
+
+def data_files(table: DeltaTable) -> dict[str, dict[str, int]]:
+    """The data files of a version, by name: ``size_bytes`` and ``num_records``."""
+    # Not pa.table(...), and without the times: both import pandas, which takes longer than a rollback.
+    files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
+    return {row["path"]: row for row in files.select(["path", "size_bytes", "num_records"]).to_pylist()}
 
 
 def fields(schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:

@@ -63,10 +63,11 @@ def version_info(entry: Mapping[str, Any]) -> VersionInfo:
     """One entry of a Delta table's history."""
     own = {name.removeprefix("manyfit."): value for name, value in entry.items() if name.startswith("manyfit.")}
     metrics = entry.get("operationMetrics", {})
-    operation = own.pop("operation", _OPERATIONS.get(entry["operation"], entry["operation"].lower()))
+    done = str(entry.get("operation", "unknown"))
+    operation = own.pop("operation", _OPERATIONS.get(done, done.lower()))
     return VersionInfo(
         version=entry["version"],
-        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+        at=datetime.fromtimestamp(entry.get("timestamp", 0) / 1000, UTC),
         operation=operation,
         run=own.pop("run", None),
         inserted=int(metrics.get("num_target_rows_inserted", 0)),

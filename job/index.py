@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.delta import FEW_KEYS, Table, commit, fields
+from job.delta import FEW_KEYS, Table, commit, data_files, fields
 from job.errors import ConfigurationError, HeldError
 from job.history import Release, Rollback, VersionInfo, version_info
 from job.row import (
@@ -138,7 +138,8 @@ class Index:
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits, newest first."""
-        return [] if self._table.open() is None else [version_info(entry) for entry in self._table.commits(limit)]
+        table = self._table.open()
+        return [] if table is None else [version_info(entry) for entry in self._table.commits(table, limit)]
 
     def released(self, run: str) -> int | None:
         """The version that this run committed; None if it never did (also when it had nothing to commit)."""
@@ -149,7 +150,7 @@ class Index:
         """Names of the data files of a version, below ``index/``."""
         table = self._table.open(version)
         assert table is not None
-        return sorted(pa.table(table.get_add_actions()).column("path").to_pylist())
+        return sorted(data_files(table))
 
     def held(self) -> bool:
         """Whether a rollback holds the output: runs refuse until `resume`."""
