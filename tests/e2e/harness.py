@@ -1,25 +1,30 @@
-"""The cluster under test: any KUBECONFIG, or the bare one that this repository starts. Used by `conftest` only."""
+"""The cluster under test, and one namespace on it with what a small job needs."""
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
-import shutil
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.e2e.watch import Object, Watch
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 CHART = REPOSITORY / "deploy/helm/manyfit"
+ARTIFACTS = REPOSITORY / "build/e2e"
+OVER = threading.Event()
+"""Set when the tests have ended, however they did: nobody waits any longer."""
 TERMINAL = ("COMPLETED", "FAILED", "SUBMISSION_FAILED")
 
 
@@ -29,20 +34,27 @@ class Failed(AssertionError):
 
 def call(*command: object, text: str | None = None, env: Mapping[str, str] | None = None, seconds: float = 300) -> str:
     """Run a command to its end; its output."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        input=text,
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=seconds,
-        check=False,
-    )
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=text, capture_output=True, text=True, env=env, timeout=seconds, check=False)
     if done.returncode:
-        raise Failed(
-            f"{' '.join(map(str, command[:7]))} … ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        )
+        last = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        raise Failed(f"{' '.join(words[:7])} … ended with {done.returncode}:\n{last}")
     return done.stdout
+
+
+def wait(what: str, ready: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
+    """Ask until the answer is true; exceptions count as not yet."""
+    end, last = time.monotonic() + seconds, ""
+    while not OVER.is_set():
+        try:
+            if answer := ready():
+                return answer
+        except Exception as error:
+            last = str(error)[-500:]
+        if time.monotonic() > end:
+            raise Failed(f"{what}: not within {seconds:.0f} s. {last}")
+        time.sleep(every)
+    raise Failed(f"{what}: the tests have ended")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +68,22 @@ class Cluster:
     """repository:tag, on the nodes already or in a registry they reach"""
     s3: dict[str, str]
     """endpoint (from here), in_cluster (from pods), region and the two AWS keys"""
-    audit: str | None = None
+    audit: Path | None = None
     """the API server's audit log, where we can read it"""
-    seconds: dict[str, float] = field(default_factory=dict)
+    groups: Path | None = None
+    """the memory control groups of its pods, where we can read them"""
+    volumes: Path | None = None
+    """where the node may have volumes on its disk; None: the cluster has a default storage class"""
+    seconds: Mapping[str, float] = field(default_factory=dict)
     """how long each step of the bare cluster's start took"""
+
+    @property
+    def kubectl_command(self) -> list[str]:
+        return [self.kubectl_path, "--kubeconfig", self.kubeconfig]
 
     def kubectl(self, *arguments: object, text: str | None = None) -> str:
         """Run kubectl."""
-        return call(self.kubectl_path, "--kubeconfig", self.kubeconfig, *arguments, text=text)
+        return call(*self.kubectl_command, *arguments, text=text)
 
     def helm(self, *arguments: object, text: str | None = None, seconds: float = 300) -> str:
         """Run helm."""
@@ -72,6 +92,10 @@ class Cluster:
     def get(self, *arguments: object) -> Any:
         """``kubectl get … -o json``, parsed."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def apply(self, *objects: Object) -> None:
+        """``kubectl apply``."""
+        self.kubectl("apply", "-f", "-", text="\n---\n".join(json.dumps(each) for each in objects))
 
     def client(self) -> Any:
         """boto3 on the store, from outside the cluster."""
@@ -87,153 +111,52 @@ class Cluster:
             config=Config(s3={"addressing_style": "path"}),
         )
 
-    def manyfit(self, *arguments: str, code: int = 0) -> str:
+    def manyfit(self, *arguments: str, text: str | None = None) -> str:
         """The command line, from outside the cluster, with the store's credentials in the environment."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("MANYFIT_", "AWS_"))}
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("MANYFIT_", "AWS_", "SPARK_"))}
         env |= {name: self.s3[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-        command = [sys.executable, "-m", "job.cli", *arguments]
         options = ["--storage.endpoint", self.s3["endpoint"], "--storage.region", self.s3["region"]]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, env=env, timeout=180, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return call(sys.executable, "-m", "job.cli", *arguments, *options, text=text, env=env)
 
 
-def bare() -> tuple[Cluster, Callable[[], None]]:
-    """Start the bare cluster (or use the one that is up) and say how it ends."""
-    scripts = HERE / "cluster"
-    sys.path.insert(0, str(scripts))
-    import place
-
-    before = place.CLUSTER.exists() and place.PROCESSES.exists()
-    done = subprocess.run([shutil.which("python3") or sys.executable, str(scripts / "up.py")], check=False)
-    if done.returncode:
-        raise Failed("the bare cluster did not come up; the lines above say why")
-    known = json.loads(place.CLUSTER.read_text())
-    if before:
-        # It came up with the image of then: bring in today's code. Only the layers that differ are built and imported.
-        for words in (("build", known["image"]), ("load", known["image"])):
-            call(shutil.which("python3") or sys.executable, scripts / "image.py", *words, seconds=900)
-    cluster = Cluster(
-        kubeconfig=known["kubeconfig"],
-        kubectl_path=known["kubectl"],
-        helm_path=known["helm"],
-        image=known["image"],
-        s3=known["s3"],
-        audit=known["audit"],
-        seconds=known["seconds"],
-    )
-
-    def end() -> None:
-        if not before and not os.environ.get("E2E_KEEP"):
-            subprocess.run(
-                [shutil.which("python3") or sys.executable, str(scripts / "down.py"), "--reset"], check=False
-            )
-
-    return cluster, end
-
-
-def given(kubeconfig: str) -> tuple[Cluster, Callable[[], None]]:
-    """The cluster behind a KUBECONFIG: the spark-operator must be there, watching all namespaces (or E2E_NAMESPACE).
-
-    E2E_IMAGE names the image (default ``manyfit:e2e``, as after ``kind load docker-image``). An S3 server is started
-    in the cluster and reached by a port-forward.
-    """
-    kubectl, helm = shutil.which("kubectl"), shutil.which("helm")
-    if not kubectl or not helm:
-        raise Failed("kubectl and helm must be on PATH to test the cluster of KUBECONFIG")
-    port = 19000 + os.getpid() % 1000
-    s3 = {
-        "endpoint": f"http://127.0.0.1:{port}",
-        "in_cluster": "http://s3.manyfit-e2e-s3.svc.cluster.local:9000",
-        "region": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "e2e",
-        "AWS_SECRET_ACCESS_KEY": "e2e-not-a-secret",
-    }
-    cluster = Cluster(
-        kubeconfig=kubeconfig,
-        kubectl_path=kubectl,
-        helm_path=helm,
-        image=os.environ.get("E2E_IMAGE", "manyfit:e2e"),
-        s3=s3,
-    )
-    manifest = (
-        (HERE / "s3.yaml").read_text().replace("IMAGE", os.environ.get("E2E_S3_IMAGE", "versity/versitygw:v1.8.0"))
-    )
-    cluster.kubectl("apply", "-f", "-", text=manifest)
-    cluster.kubectl("-n", "manyfit-e2e-s3", "rollout", "status", "deploy/s3", "--timeout=180s")
-    forward = subprocess.Popen(
-        [kubectl, "--kubeconfig", kubeconfig, "-n", "manyfit-e2e-s3", "port-forward", "svc/s3", f"{port}:9000"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait("the port-forward to S3", lambda: bool(cluster.client().list_buckets()) or True, 60)
-
-    def end() -> None:
-        forward.terminate()
-        forward.wait(10)
-        cluster.kubectl("delete", "namespace", "manyfit-e2e-s3", "--wait=false")
-
-    return cluster, end
-
-
-def wait(what: str, ready: Callable[[], Any], seconds: float, every: float = 0.5) -> Any:
-    """Ask until the answer is true; exceptions count as not yet."""
-    end, last = time.monotonic() + seconds, ""
-    while True:
-        try:
-            if answer := ready():
-                return answer
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown when time is up
-            last = str(error)[-500:]
-        if time.monotonic() > end:
-            raise Failed(f"{what}: not within {seconds:.0f} s. {last}")
-        time.sleep(every)
-
-
-@dataclass
 class Space:
     """One namespace that enforces ``restricted``, with a bucket and a Secret of its own."""
 
-    cluster: Cluster
-    name: str
-    bucket: str
-    artifacts: Path
-
-    @classmethod
-    def make(cls, cluster: Cluster, artifacts: Path) -> Space:
-        """Create all three."""
-        name = os.environ.get("E2E_NAMESPACE") or f"e2e-{uuid.uuid4().hex[:8]}"
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.name = os.environ.get("E2E_NAMESPACE") or f"e2e-{uuid.uuid4().hex[:8]}"
+        self.bucket = f"e2e-{uuid.uuid4().hex[:10]}"
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        cluster.kubectl("apply", "-f", "-", text=json.dumps(space))
-        made = cls(cluster, name, f"e2e-{uuid.uuid4().hex[:10]}", artifacts)
-        made.secret("s3", cluster.s3["AWS_ACCESS_KEY_ID"], cluster.s3["AWS_SECRET_ACCESS_KEY"])
-        cluster.client().create_bucket(Bucket=made.bucket)
-        return made
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": labels}})
+        self.secret("s3", {name: cluster.s3[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")})
+        self.s3.create_bucket(Bucket=self.bucket)
+        self.pods = Watch(cluster.kubectl_command, self.name, "pods")
+        self.applications = Watch(cluster.kubectl_command, self.name, "sparkapplications.sparkoperator.k8s.io")
+        self.installed: list[str] = []
 
-    def secret(self, name: str, key: str, secret: str) -> None:
-        """A Secret with S3 keys."""
-        data = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
-        body = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": self.name},
-            "stringData": data,
-        }
-        self.cluster.kubectl("apply", "-f", "-", text=json.dumps(body))
+    @cached_property
+    def s3(self) -> Any:
+        """boto3; its clients may be shared between threads."""
+        return self.cluster.client()
+
+    def kubectl(self, *arguments: object, text: str | None = None) -> str:
+        """kubectl in this namespace."""
+        return self.cluster.kubectl("-n", self.name, *arguments, text=text)
+
+    def secret(self, name: str, data: Mapping[str, str]) -> None:
+        """A Secret."""
+        metadata = {"name": name, "namespace": self.name}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(data)})
 
     def put(self, prefix: str, slopes: Mapping[str, float], rows: int = 50) -> None:
         """One gzipped csv of y = slope · x for each key."""
-        client = self.cluster.client()
         for key, slope in slopes.items():
             text = "x,y\n" + "".join(f"{n},{slope * n}\n" for n in range(rows))
-            client.put_object(
-                Bucket=self.bucket, Key=f"{prefix}/{key}.csv.gz", Body=gzip.compress(text.encode(), mtime=0)
-            )
+            body = gzip.compress(text.encode(), mtime=0)
+            self.s3.put_object(Bucket=self.bucket, Key=f"{prefix}/{key}.csv.gz", Body=body)
 
-    def values(self, prefix: str, out: str, **job: Any) -> dict[str, Any]:
-        """Values for a small job from one prefix to another."""
-        repository, _, tag = self.cluster.image.rpartition(":")
+    def document(self, prefix: str, out: str, **job: Any) -> dict[str, Any]:
+        """A small job from one prefix to another."""
         document: dict[str, Any] = {
             "name": prefix,
             "input": {"uri": f"s3://{self.bucket}/{prefix}/"},
@@ -245,71 +168,73 @@ class Space:
             "output": {"uri": f"s3://{self.bucket}/{out}/"},
             "storage": {"endpoint": self.cluster.s3["in_cluster"], "region": self.cluster.s3["region"]},
         }
-        for section, given_values in job.items():
-            document[section] = given_values if section == "recipe" else {**document.get(section, {}), **given_values}
+        for section, own in job.items():
+            document[section] = own if section == "recipe" else {**document.get(section, {}), **own}
+        return document
+
+    def values(self, prefix: str, out: str, **job: Any) -> dict[str, Any]:
+        """Values for such a job on a small node."""
+        repository, _, tag = self.cluster.image.rpartition(":")
         fast = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+        small = {"coreRequest": "100m", "memory": "512m", "javaOptions": fast}
         return {
-            "job": document,
-            "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
+            "job": self.document(prefix, out, **job),
+            "image": {"repository": repository, "tag": tag},
             "credentials": {"secretName": "s3"},
-            "driver": {"coreRequest": "100m", "memory": "512m", "overhead": "512m", "javaOptions": fast},
-            "executor": {
-                "instances": 2,
-                "cores": 1,
-                "coreRequest": "100m",
-                "memory": "512m",
-                "overhead": "384m",
-                "workerMemory": "512m",
-                "javaOptions": fast,
-            },
+            "driver": {**small, "overhead": "512m"},
+            "executor": {**small, "instances": 2, "cores": 1, "overhead": "384m", "workerMemory": "512m"},
             "retries": {"onFailure": 0, "onSubmissionFailure": 1, "onSubmissionFailureInterval": 5},
             "networkPolicy": {"storage": {"ports": [9000]}},
         }
 
     def install(self, release: str, values: Mapping[str, Any], *more: str) -> str:
         """``helm upgrade --install`` with values on standard input."""
+        self.installed.append(release)
         arguments = ("upgrade", "--install", release, CHART, "-n", self.name, "-f", "-", *more)
-        return self.cluster.helm(*arguments, text=yaml.safe_dump(dict(values)))
-
-    def application(self, name: str) -> dict[str, Any]:
-        """The SparkApplication; empty when there is none."""
-        try:
-            found: dict[str, Any] = self.cluster.get("-n", self.name, "sparkapplication", name)
-        except Failed:
-            return {}
-        return found
+        return self.cluster.helm(*arguments, text=json.dumps(values))
 
     def state(self, name: str) -> str:
-        """Its state."""
-        return str(self.application(name).get("status", {}).get("applicationState", {}).get("state", ""))
+        """The state of an application."""
+        return str(self.applications.named(name).get("status", {}).get("applicationState", {}).get("state", ""))
 
     def finished(self, name: str, seconds: float = 420) -> str:
-        """Wait for its end; the state. Logs are kept where it did not complete."""
-        state = str(wait(f"the end of {name}", lambda: (s := self.state(name)) in TERMINAL and s, seconds))
+        """Wait for its end; the state."""
+        return str(
+            self.applications.until(f"the end of {name}", lambda: (s := self.state(name)) in TERMINAL and s, seconds)
+        )
+
+    def completed(self, name: str) -> None:
+        """Wait for its end; what helps is kept, and the main cause said, where it did not complete."""
+        state = self.finished(name)
         if state != "COMPLETED":
-            self.keep(name)
-        return state
+            raise Failed(f"{name} is {state}: {self.keep(name)}")
 
     def driver_log(self, name: str) -> str:
         """Everything the driver said."""
-        return self.cluster.kubectl("-n", self.name, "logs", f"{name}-driver", "--tail=-1")
+        return self.kubectl("logs", f"{name}-driver", "--tail=-1")
 
-    def keep(self, name: str) -> None:
-        """Write what helps after a failure."""
-        self.artifacts.mkdir(parents=True, exist_ok=True)
+    def keep(self, name: str) -> str:
+        """Write what helps after a failure to build/e2e; what seems to be the main cause."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        selector = f"sparkoperator.k8s.io/app-name={name}"
         wanted = {
             "application.yaml": ("get", "sparkapplication", name, "-o", "yaml"),
-            "pods.yaml": ("get", "pods", "-o", "yaml"),
-            "describe.txt": ("describe", "pods"),
+            "pods.yaml": ("get", "pods", "-l", selector, "-o", "yaml"),
+            "describe.txt": ("describe", "pods", "-l", selector),
             "events.txt": ("get", "events", "--sort-by=.lastTimestamp"),
             "driver.log": ("logs", f"{name}-driver", "--tail=-1"),
+            "executors.log": ("logs", "-l", f"{selector},spark-role=executor", "--tail=-1", "--prefix"),
         }
+        kept: dict[str, str] = {}
         for file, arguments in wanted.items():
             try:
-                text = self.cluster.kubectl("-n", self.name, *arguments)
-            except Failed as failure:
-                text = str(failure)
-            (self.artifacts / f"{name}-{file}").write_text(text)
+                kept[file] = self.kubectl(*arguments)
+            except (Failed, subprocess.SubprocessError) as failure:
+                kept[file] = str(failure)
+            (ARTIFACTS / f"{name}-{file}").write_text(kept[file])
+        said = self.applications.named(name).get("status", {}).get("applicationState", {}).get("errorMessage", "")
+        lines = [line for line in kept["driver.log"].splitlines() if '"level": "error"' in line or "ERROR" in line]
+        return "\n".join(["", said, *(line[:1500] for line in lines[-3:]), f"(more in {ARTIFACTS}/{name}-*)"])
 
     def result(self, out: str) -> dict[str, Any]:
         """The report of the run that began last, read from the store."""
@@ -319,24 +244,36 @@ class Space:
 
     def outcomes(self, out: str, run: str) -> list[dict[str, Any]]:
         """The compacted outcomes of a run."""
-        import io
-
         import pyarrow.parquet as pq
 
-        body = (
-            self.cluster.client()
-            .get_object(Bucket=self.bucket, Key=f"{out}/runs/{run}/outcomes.parquet")["Body"]
-            .read()
-        )
+        body = self.s3.get_object(Bucket=self.bucket, Key=f"{out}/runs/{run}/outcomes.parquet")["Body"].read()
         rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(body)).to_pylist()
         return rows
 
+    def objects(self, prefix: str) -> list[str]:
+        """The names below a prefix."""
+        listing = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
+        return [each["Key"] for each in listing.get("Contents", [])]
+
     def segments(self, out: str) -> int:
-        """How many segments there are by now."""
-        listing = self.cluster.client().list_objects_v2(Bucket=self.bucket, Prefix=f"{out}/runs/")
-        return sum("/segments/" in each["Key"] for each in listing.get("Contents", []))
+        """How many segments of outcomes there are by now."""
+        return sum("/segments/" in name for name in self.objects(f"{out}/runs/"))
+
+    def keep_all(self) -> None:
+        """What helps after a failure, of every application, and what the operator said."""
+        for name in {each["metadata"]["name"] for each in list(self.applications.every.values())}:
+            self.keep(name)
+        where = ("-A", "-l", "app.kubernetes.io/name=spark-operator")
+        for pod in self.cluster.get("pods", *where)["items"]:
+            name, space = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            (ARTIFACTS / f"{name}.log").write_text(self.cluster.kubectl("-n", space, "logs", name, "--tail=-1"))
 
     def delete(self) -> None:
-        """Take the namespace away."""
+        """Take the namespace away, or what was installed in one that was given."""
+        self.pods.close()
+        self.applications.close()
         if not os.environ.get("E2E_NAMESPACE"):
             self.cluster.kubectl("delete", "namespace", self.name, "--wait=false")
+            return
+        for release in sorted(set(self.installed)):
+            self.cluster.helm("uninstall", release, "-n", self.name, "--ignore-not-found")

@@ -1,7 +1,7 @@
 """Takes the test cluster down and leaves the machine as it was.
 
-down.py           ends it; the state stays (a restart with it is quick, but statuses may be stale)
-down.py --reset   and forgets the cluster's objects and logs; imported images stay
+down.py           ends it; its logs stay to be looked at, until the next start
+down.py --reset   and forgets them; imported images stay
 down.py --purge   and everything else of it but the cache of tools and images
 """
 
@@ -12,7 +12,7 @@ import node
 from place import STATE
 from shell import Laps, guarded
 
-RESET = ("etcd", "ns", "log", "pki", "config")
+RESET = ("etcd", "ns", "log", "pki", "config", "volumes", "tests")
 
 
 def down(reset: bool = False, purge: bool = False) -> None:

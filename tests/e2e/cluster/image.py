@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -208,7 +209,11 @@ def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once would each take half of the other's for rubbish
         keys = json.loads(KEYS.read_text()) if KEYS.exists() else {}
         wanted = recipes(images)
-        changed = [tag for tag, (key, _) in wanted.items() if keys.get(tag) != key]
+        changed = [
+            tag for tag, (key, _) in wanted.items() if keys.get(tag) != key or (tag in images and not whole(tag))
+        ]
+        if changed and buildah("containers", "-q").strip():
+            buildah("rm", "--all")  # of a build that was interrupted: they would hold what is to be cleared away
         for tag in changed:
             key, make = wanted[tag]
             print(f"building {tag} ...", flush=True)
@@ -218,8 +223,18 @@ def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
             keys[tag] = key
             KEYS.write_text(json.dumps(keys, indent=1))
         if changed:
-            buildah("rmi", "--prune")  # each change of the code leaves the image before it without a name
+            try:
+                buildah("rmi", "--prune")  # each change of the code leaves the image before it without a name
+            except Failed as failure:  # room on the disk is no reason to fail
+                print(f"old images were not cleared away: {failure}", file=sys.stderr)
     return changed
+
+
+def whole(tag: str) -> bool:
+    """Whether every blob of an image is written out: somebody may have cleared a cache by hand."""
+    return (folder(tag) / "manifest.json").exists() and all(
+        (folder(tag) / reference.split(":")[1]).exists() for reference in blobs(tag)
+    )
 
 
 def write_out(tag: str) -> None:

@@ -7,10 +7,10 @@ Needs root on Debian 12 with Go. Prints the time of each step; what the tests ne
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import containerd
@@ -115,21 +115,49 @@ def main() -> None:
     parser.add_argument("--s3a", action="store_true", help="import the image with hadoop-aws, too")
     arguments = parser.parse_args()
     webhook = arguments.webhook == "on"
-    if node.processes():
-        if not CLUSTER.exists():
-            raise Failed("a cluster is there but did not come up completely: run down.py --reset")
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two at once, the second finds what the first has brought up
+        ensure(webhook, arguments.shares, (*image.CLUSTER, *((place.IMAGE_S3A,) if arguments.s3a else ())))
+
+
+def usable() -> bool:
+    """Whether a cluster is up, of these very tools, and answers."""
+    if not node.processes() or not CLUSTER.exists():
+        return False
+    known = json.loads(CLUSTER.read_text())
+    if known["kubectl"] != str(tools.path("kubectl")):
+        return False
+    ready = (tools.path("kubectl"), "--kubeconfig", KUBECONFIG, "--request-timeout=10s")
+    conditions = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
+    try:
+        return run(*ready, "get", "nodes", "-o", conditions).strip() == "True"
+    except Failed:
+        return False
+
+
+def ensure(webhook: bool, shares: int, images: tuple[str, ...]) -> None:
+    """Uses the cluster that is up, or makes a new one in the place of what a crash has left."""
+    if usable():
         if json.loads(CLUSTER.read_text())["webhook"] != webhook:
             operator(webhook)
             CLUSTER.write_text(json.dumps({**json.loads(CLUSTER.read_text()), "webhook": webhook}, indent=1) + "\n")
         print(f"already up; KUBECONFIG={KUBECONFIG}")
         return
-    node.stop()  # what a crash may have left
+    down(reset=True)  # also what a crash may have left
     try:
-        up(webhook, arguments.shares, (*image.CLUSTER, *((place.IMAGE_S3A,) if arguments.s3a else ())))
-    except (Failed, KeyboardInterrupt, subprocess.SubprocessError) as failure:
+        up(webhook, shares, images)
+    except BaseException:
         print(f"the cluster did not come up; its logs are in {place.LOGS}")
+        for log in sorted(place.LOGS.glob("*.log")):
+            lines = [
+                line
+                for line in log.read_text(errors="replace").splitlines()[-400:]
+                if line[:1] in "EF" or "error" in line.lower()
+            ]
+            print("".join(f"{log.name}: {line[:300]}\n" for line in lines[-2:]), end="")
         down()
-        raise failure
+        raise
     print(f"KUBECONFIG={KUBECONFIG}\nwhat there is: {CLUSTER}")
 
 
