@@ -61,7 +61,8 @@ def to_document(settings: JobSettings, *, defaults: bool = True) -> dict[str, An
     defaults
         Without them, the document stays the same when a later version adds a setting.
     """
-    found = settings.model_dump(mode="json", by_alias=True, exclude_defaults=not defaults)
+    # Not pydantic's own JSON mode: that writes null for infinity.
+    found = settings.model_dump(by_alias=True, exclude_defaults=not defaults)
     made = _finite(found)
     assert isinstance(made, dict)
     return made

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from job.configuration import Loaded, canonical, load, load_storage, to_document
 from job.errors import ConfigurationError
+from job.mistakes import Mistake, show
+from job.redaction import HIDDEN
 from job.settings import JobSettings
 
 MINIMAL = """\
@@ -440,6 +442,12 @@ def test_a_uri_with_a_credential_is_refused_from_every_source(uri: str) -> None:
         assert "credential" in str(caught.value)
 
 
+def test_a_value_that_is_a_credential_is_not_shown_by_any_mistake() -> None:
+    assert show("s3://key:hunter2@b") == show(["AKIAIOSFODNN7EXAMPLE"]) == HIDDEN
+    assert "hunter2" not in str(Mistake(path="s3://a:hunter2@b", what="is wrong"))
+    assert show("x" * 200) == f"'{'x' * 76}..."
+
+
 def test_names_that_only_look_like_credentials_are_settings() -> None:
     found = loaded(
         "spark: {conf: {spark.authenticate.secret.file: /s, spark.kubernetes.driver.secrets.x: /y, "
@@ -472,6 +480,7 @@ def test_the_document_reads_back_as_the_same_settings() -> None:
     again = load(document=json.dumps(found.to_document()), env={}).settings
     assert again.input == found.settings.input
     assert to_document(again) == found.to_document()
+    assert '"tol":".inf"' in canonical(found.to_document())
 
 
 def test_the_result_is_plain_settings() -> None:

@@ -183,6 +183,8 @@ def test_names_of_credentials_are_told_from_names_that_only_look_like_them() -> 
         assert not is_secret_name(name), name
     assert is_secret_spark_name("spark.hadoop.fs.s3a.access.key")
     assert not is_secret_spark_name("spark.authenticate.secret.file")
+    assert not is_secret_spark_name("spark.kubernetes.driver.secrets.database-password")
+    assert not is_secret_spark_name("spark.kubernetes.executor.secretKeyRef.DB_PASSWORD")
 
 
 def test_a_user_name_in_an_azure_uri_is_a_container() -> None:

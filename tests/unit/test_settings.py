@@ -17,7 +17,7 @@ from job.configuration import load
 from job.errors import ConfigurationError
 from job.schema import describe, find, job_schema, markdown, section, settings
 from job.settings import JobSettings, StorageSettings
-from job.units import SCHEMES, parse_duration, parse_share, parse_size, parse_uri
+from job.units import SCHEMES, parse_duration, parse_endpoint, parse_share, parse_size, parse_uri
 
 MINIMAL: dict[str, Any] = {
     "input": {"uri": "s3://raw/x/"},
@@ -102,6 +102,15 @@ def test_max_failed_counts_or_is_a_share_of_the_plan_rounded_down() -> None:
 def test_uris_keep_their_place_and_get_one_spelling(given_uri: str, uri: str) -> None:
     assert parse_uri(given_uri) == uri
     assert parse_uri(uri) == uri
+
+
+def test_a_credential_in_a_uri_is_refused_by_the_settings_themselves() -> None:
+    for bad in ("s3://key:hunter2@b/x", "s3://b/x?X-Amz-Signature=hunter2"):
+        with pytest.raises(ValueError, match="credentials come from the environment"):
+            parse_uri(bad)
+    with pytest.raises(ValueError, match="holds credentials"):
+        parse_endpoint("http://u:hunter2@h:9000")
+    assert parse_endpoint("http://h:9000/") == "http://h:9000"
 
 
 @given(
