@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from job.errors import ConfigurationError
-from job.glob import pattern
+from job.globs import pattern
 
 if TYPE_CHECKING:
     from job.store import Store

@@ -11,60 +11,31 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from job import admission, barrier, changes, fingerprint, report, segment
+from job import admission, barrier, changes, record, report, segment
 from job import engine as engines
 from job.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan, storage
 from job.engine import Borrowed, Engine, EngineReport
-from job.errors import HeldError, InputError, InterruptedRun
+from job.errors import ConfigurationError, HeldError, InputError, InterruptedRun
+from job.handout import write_tasks
 from job.index import FAILED, STALE, Release
 from job.outcome import SCHEMA
-from job.page import page
-from job.partition import key_path
 from job.plan import TRAIN, Plan, number_of_tasks, pack
 from job.progress import Tracker
+from job.record import Started, recorded, run_id
 from job.report import RunReport
 from job.table import replaced
-from job.work import TASK_SCHEMA, Work, task_name
+from job.work import Work
 
 log = logging.getLogger(__name__)
 
 MOST_RETIRED = 0.10
 """``on_gone: retire`` refuses to take out more than this share of the published keys."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """A run that is under way."""
-
-    id: str
-    plan: str
-    """unique to this driver: a retried driver of the same run makes its own plan"""
-    at: datetime
-
-
-def run_id(assembly: Assembly, document: dict[str, object], now: datetime) -> str:
-    """``run.id``; on Kubernetes the application with a digest of document and image; else new."""
-    settings = assembly.settings.run
-    if settings.application:
-        return fingerprint.run_id(settings.application, document, settings.image)
-    return settings.id or f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-
-
-def recorded(assembly: Assembly, run: str) -> RunReport | None:
-    """The result of a run that has ended already, or None."""
-    with storage("output", f"the run {run} could not be looked up"):
-        if assembly.output.head(f"runs/{run}/result.json") is None:
-            return None
-        return RunReport.from_json(bytes(assembly.output.get(f"runs/{run}/result.json")))
 
 
 def run(
@@ -109,6 +80,8 @@ def run(
             hint=f"`manyfit rollback {assembly.output.uri} --resume` lets runs publish again.",
         )
     check_identity(assembly, create=True)
+    if settings.output.signing_key:
+        signing_key(settings.output.signing_key)
     phases: dict[str, float] = {"prepare": time.monotonic() - begin}
     engine = Borrowed(lambda: make_engine(assembly))
     with _phase(phases, "plan"):
@@ -120,7 +93,7 @@ def run(
             engine.stop()
             raise
     on_plan(plan, started.id)
-    _write_run(assembly, started, document)
+    record.write_run(assembly, started, document)
     with _phase(phases, "train"):
         outcome, done = _train(assembly, started, plan, engine)
     with _phase(phases, "settle"):
@@ -129,8 +102,10 @@ def run(
     code = report.verdict(count, settings.run)
     with _phase(phases, "publish"):
         released = _publish(assembly, started, plan, settled, count, code)
-    result = _report(assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin)
-    _write_result(assembly, started, settled, result)
+    result = record.make_report(
+        assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
+    )
+    record.write_result(assembly, started, settled, result)
     return result
 
 
@@ -155,20 +130,6 @@ def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
     )
 
 
-def _write_run(assembly: Assembly, started: Started, document: dict[str, object]) -> None:
-    record = {
-        "run": started.id,
-        "started_at": started.at.isoformat(),
-        "settings": document,
-        "versions": assembly.versions,
-        "fingerprints": {"recipe": assembly.fingerprints.recipe, "environment": assembly.fingerprints.environment},
-    }
-    with storage("output", "the run could not be recorded"):
-        # A driver that is retried finds the record of its predecessor, which is as good.
-        assembly.output.create(f"runs/{started.id}/run.json", json.dumps(record, indent=1).encode())
-        assembly.output.put("runs/latest.json", json.dumps({"run": started.id}).encode())
-
-
 def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed) -> tuple[EngineReport, pa.Table]:
     due = plan.with_action(TRAIN)
     output, run = assembly.output, started.id
@@ -180,7 +141,7 @@ def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed)
         engine = borrowed.get()
         tasks = number_of_tasks(due["cost"].to_numpy(), engine.cores(), local=engine.local())
         with storage("output", "the plan could not be written"):
-            _write_tasks(assembly, started, plan, due, pack(due["cost"].to_numpy(), tasks), tasks)
+            write_tasks(output, run, started.plan, plan, due, pack(due["cost"].to_numpy(), tasks))
             tracker.write("training")
         with storage("output", "training could not go on"):
             outcome = engine.run(_work(assembly, started, plan), tasks, tracker.tick)
@@ -238,40 +199,6 @@ def _work(assembly: Assembly, started: Started, plan: Plan) -> Work:
     )
 
 
-def _write_tasks(
-    assembly: Assembly, started: Started, plan: Plan, due: pa.Table, assigned: np.ndarray, tasks: int
-) -> None:
-    """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow."""
-    order = np.lexsort((-due["cost"].to_numpy(), assigned))
-    bounds = np.searchsorted(assigned[order], np.arange(tasks + 1))
-    described = ("name", "etag", "size", "modified")
-    columns = [plan.objects[name].combine_chunks() for name in described]
-
-    def write(task: int) -> None:
-        rows = due.take(pa.array(order[bounds[task] : bounds[task + 1]]))
-        count = rows["count"].to_numpy()
-        at = np.repeat(rows["first"].to_numpy(), count) + _within(count)
-        structs = pa.StructArray.from_arrays([column.take(pa.array(at)) for column in columns], names=described)
-        offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
-        objects = pa.ListArray.from_arrays(offsets, structs)
-        table = pa.table(
-            [*(rows[name].combine_chunks() for name in ("key", "data", "content", "bytes")), objects],
-            schema=TASK_SCHEMA,
-        )
-        assembly.output.ensure(task_name(started.id, started.plan, task), segment.encode(table))
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(tasks)))
-
-
-def _within(count: np.ndarray) -> np.ndarray:
-    """0, 1, … count-1 for each count, one after the other."""
-    total = int(count.sum())
-    starts = np.repeat(np.cumsum(count) - count, count)
-    within: np.ndarray = np.arange(total) - starts
-    return within
-
-
 def _publish(
     assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals, code: int
 ) -> Release:
@@ -292,66 +219,38 @@ def _publish(
         )
         said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
         complete = plan.unmatched == 0 and not _filtered(assembly)
-        return assembly.index.release(rows, run=started.id, complete=complete, metadata=said)
+        # A release names only models that would survive a power cut.
+        assembly.output.sync()
+        released = assembly.index.release(rows, run=started.id, complete=complete, metadata=said)
+    _sign(assembly, released.version)
+    return released
+
+
+def _sign(assembly: Assembly, version: int | None) -> None:
+    """Sign the version with ``output.signing_key``; signing a version again changes nothing."""
+    path = assembly.settings.output.signing_key
+    if not path or version is None:
+        return
+    from job import signing
+
+    with storage("output", f"version {version} is published, but could not be signed"):
+        signing.sign_release(assembly.output, version, signing_key(path))
+
+
+def signing_key(path: str) -> bytes:
+    """The bytes of ``output.signing_key``.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read.
+    """
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"output.signing_key {path!r} cannot be read: {error.strerror}") from None
 
 
 def _filtered(assembly: Assembly) -> bool:
     chosen = assembly.settings.input
     return any((chosen.include, chosen.exclude, chosen.only, chosen.sample, chosen.limit))
-
-
-def _report(
-    assembly: Assembly,
-    started: Started,
-    settled: pa.Table,
-    count: report.Totals,
-    code: int,
-    released: Release,
-    outcome: EngineReport,
-    phases: dict[str, float],
-    seconds: float,
-) -> RunReport:
-    failed = settled.filter(pc.equal(settled["status"], "failed")).slice(0, 20)
-    return RunReport(
-        run=started.id,
-        job=assembly.settings.name,
-        output=assembly.output.uri,
-        exit_code=code,
-        totals=replace(count, superseded=len(released.superseded)),
-        version=released.version,
-        published=bool(released.applied) or released.already,
-        started_at=started.at.isoformat(),
-        finished_at=datetime.now(UTC).isoformat(),
-        seconds=seconds,
-        phases={name: round(value, 3) for name, value in phases.items()},
-        failures=report.reasons(settled, "failed"),
-        skips=report.reasons(settled, "skipped"),
-        examples=tuple(failed.select(["key", "reason", "message"]).to_pylist()),
-        superseded=tuple(released.superseded[:1000]),
-        warnings=int(pc.sum(pc.is_valid(settled["warnings"])).as_py() or 0),
-        spark=outcome.metrics,
-        workers=len({row["worker"] for row in outcome.summaries}),
-        fit_seconds=round(sum(row["fit_seconds"] for row in outcome.summaries), 3),
-        peak=max((row["peak"] for row in outcome.summaries), default=0),
-    )
-
-
-def _write_result(assembly: Assembly, started: Started, settled: pa.Table, result: RunReport) -> None:
-    """What is derived first, the result last: a run without a result is one that did not finish."""
-    output, folder = assembly.output, f"runs/{started.id}"
-    with storage("output", "the result could not be written (the models are published)"):
-        if settled.num_rows:
-            sink = pa.BufferOutputStream()
-            pq.write_table(settled, sink, compression="zstd")
-            output.put(f"{folder}/outcomes.parquet", sink.getvalue().to_pybytes())
-        failed = settled.filter(pc.equal(settled["status"], "failed"))
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda row: _write_failure(assembly, started, row), failed.to_pylist()))
-        output.put(f"{folder}/report.html", page(result, settled).encode("utf-8", "replace"))
-        output.create(f"{folder}/result.json", result.to_json().encode())
-
-
-def _write_failure(assembly: Assembly, started: Started, row: dict[str, object]) -> None:
-    text = f"{row['key']}\n{row['source']}\n{row['reason']}: {row['message']}\n\n{row['traceback'] or ''}"
-    name = f"runs/{started.id}/failures/{key_path(str(row['key']))}.txt"
-    assembly.output.put(name, text.encode("utf-8", "replace"))

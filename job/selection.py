@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, InputError
-from job.glob import pattern
+from job.globs import pattern
 from job.partition import COMPRESSIONS, FORMATS, hive_columns, hive_key, suffix
 from job.settings import InputSettings
 

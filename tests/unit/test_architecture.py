@@ -18,7 +18,7 @@ PACKAGE = Path(job.__file__).parent
 LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_")}
 
 LAYERS = {
-    "words": "errors redaction units glob outcome partition document memory",
+    "words": "errors redaction units globs outcome partition document memory",
     "settings": "settings schema mistakes sources resolution configuration logs",
     "storage": "store admission segment",
     "fit": (
@@ -29,7 +29,7 @@ LAYERS = {
     "plan": "fingerprint selection plan",
     "worker": "watchdog guard work payload table attempt worker",
     "engine": "engine",
-    "run": "report page progress changes barrier assembly run",
+    "run": "report page progress changes barrier assembly handout record run",
     "shell": "screens listing show embedded demo commands cli",
 }
 """From the bottom up: a module imports from its own layer and those above it in this list, never from below it."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.errors import ConfigurationError, InputError
-from job.glob import pattern
+from job.globs import pattern
 from job.partition import is_hidden, object_key
 from job.selection import Selected, select
 from job.settings import InputSettings
