@@ -293,10 +293,23 @@ def test_a_listing_that_breaks_off_is_asked_for_again(double: S3Double) -> None:
     assert store.list()["name"].to_pylist() == ["there"]
 
 
-def test_a_store_that_was_reached_is_retried_with_patience_where_it_is_sent(double: S3Double) -> None:
+def test_before_the_first_answer_a_store_is_given_up_soon(double: S3Double) -> None:
+    store = opened(double)
+    link = store._link  # type: ignore[attr-defined]
+    assert (link.timeout, link.retries) == (8.0, 2)
+
+    store.get("there")
+    assert (link.timeout, link.retries) == (60.0, 10)
+
+
+def test_a_store_that_was_reached_is_retried_with_patience_where_it_is_sent(
+    double: S3Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = opened(double, retries=6)
     store.check()
-    again = pickle.loads(pickle.dumps(store))
+    sent = pickle.dumps(store)
+    monkeypatch.setattr("job.store.link._links", {})  # as in another process
+    again = pickle.loads(sent)
     double.script = ["503"] * 5
 
     assert bytes(again.get("there")) == b"content of the object"
@@ -518,6 +531,7 @@ def child():
             print("child", error.message, flush=True)
         os._exit(0)
     os.waitpid(pid, 0)
+store.list()  # boto3 may be used before a fork
 child()
 print("parent", bytes(store.get("there")).decode(), flush=True)
 child()
