@@ -48,6 +48,7 @@ def recorded(assembly: Assembly, run: str) -> RunReport | None:
 
 
 def write_run(assembly: Assembly, started: Started, document: dict[str, object]) -> None:
+    """Put ``run.json``, which makes the run one that has begun, and point ``runs/latest.json`` at it."""
     record = {
         "run": started.id,
         "started_at": started.at.isoformat(),
@@ -72,6 +73,7 @@ def make_report(
     phases: dict[str, float],
     seconds: float,
 ) -> RunReport:
+    """What the run comes to, from its settled outcomes; ``outcome`` gives the engine's hints."""
     failed = settled.filter(pc.equal(settled["status"], "failed")).slice(0, 20)
     return RunReport(
         run=started.id,
