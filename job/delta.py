@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -116,20 +116,30 @@ class Table:
                 return fields(self._schema, columns, encoded).empty_table()
             where = ' WHERE "key" IN (' + ", ".join("'" + key.replace("'", "''") + "'" for key in keys) + ")"
         chosen = ", ".join(f'"{name}"' for name in wanted)
+        batches = []
+        for batch in self._run(f"SELECT {chosen} FROM t{where}", {"t": table}, at):
+            rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
+            if few is not None:
+                rows = rows.filter(pc.is_in(rows.column("key"), value_set=few))
+            batches.append(rows.cast(given) if encoded else rows)
+        return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
+
+    def count_missing(self, now: DeltaTable, then: DeltaTable, columns: Sequence[str], *, at: int) -> int:
+        """How many rows of one version have no equal, in these columns, in the older version ``at``."""
+        equal = " AND ".join(f'n."{name}" = o."{name}"' for name in columns)
+        (batch,) = self._run(f"SELECT count(*) FROM n LEFT ANTI JOIN o ON {equal}", {"n": now, "o": then}, at)
+        return int(batch.column(0)[0].as_py())
+
+    def _run(self, sql: str, tables: Mapping[str, DeltaTable], at: int | None) -> Iterator[pa.RecordBatch]:
+        builder = QueryBuilder()
+        for name, table in tables.items():
+            builder.register(name, table)
         try:
-            batches = []
-            for batch in pa.RecordBatchReader.from_stream(
-                QueryBuilder().register("t", table).execute(f"SELECT {chosen} FROM t{where}")
-            ):
-                rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
-                if few is not None:
-                    rows = rows.filter(pc.is_in(rows.column("key"), value_set=few))
-                batches.append(rows.cast(given) if encoded else rows)
+            yield from pa.RecordBatchReader.from_stream(builder.execute(sql))
         except _FAILURES as error:
             if at is not None and "not found" in str(error):
                 raise self._no_version(at) from error
             raise self._broken(error) from error
-        return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 
     def commits(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
         """What the commits up to ``table``'s say about themselves, newest first; ``version`` is added.

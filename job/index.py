@@ -105,7 +105,7 @@ class Index:
         keys: Sequence[str] | None = None,
         encoded: Sequence[str] = (),
     ) -> pa.Table:
-        """Rows of the current version or of version ``at``, in no particular order.
+        """Rows of the current version or of version ``at``, in no particular order; none if none are published.
 
         Parameters
         ----------
@@ -118,17 +118,10 @@ class Index:
         encoded
             Columns that come dictionary-encoded: texts that repeat (``recipe``, ``versions``) then cost little.
 
-        Returns
-        -------
-        pyarrow.Table
-            Empty when nothing has been published.
-
         Raises
         ------
         ConfigurationError
             There is no version ``at``, or it has been removed by ``gc``.
-        OutputError
-            The storage cannot be read.
         """
         names = list(columns) if columns is not None else ROW.names
         table = self._table.open(at)
@@ -159,13 +152,10 @@ class Index:
 
     def differing(self, version: int) -> int:
         """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
-        names = ["key", "data", "recipe", "environment"]
-        now, then = self.read(columns=names), self.read(columns=names, at=version)
-        position = pc.index_in(now.column("key"), value_set=then.column("key"))
-        same = pc.is_valid(position)
-        for name in names[1:]:
-            same = pc.and_(same, pc.fill_null(pc.equal(now.column(name), then.column(name).take(position)), False))
-        return int(now.num_rows - (pc.sum(same).as_py() or 0))
+        now, then = self._table.open(), self._table.open(version)
+        if now is None or then is None:
+            return 0
+        return self._table.count_missing(now, then, ["key", "data", "recipe", "environment"], at=version)
 
     # ---- writing
 
@@ -194,8 +184,6 @@ class Index:
         ------
         HeldError
             A rollback holds the output.
-        OutputError
-            The storage cannot be written, or other runs publish without pause.
         """
         return self._publish(checked(rows), run=run, operation="release", complete=complete, metadata=metadata)
 
