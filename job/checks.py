@@ -7,6 +7,7 @@ out; never a value. Rows are counted from 1 and without the header.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,15 +123,28 @@ def _first_no_number(column: pa.ChunkedArray) -> int | None:
     return None
 
 
+def suspects(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """The columns that may have missing or infinite values; all others have none. One cheap look at each."""
+    found = []
+    with np.errstate(all="ignore"):
+        for name in names:
+            column = table.column(name)
+            if column.null_count:
+                found.append(name)
+            elif frame.is_float(column.type):  # a sum is finite only if all of its terms are
+                chunks = column.chunks
+                if not all(math.isfinite(chunk.to_numpy(zero_copy_only=False).sum()) for chunk in chunks):
+                    found.append(name)
+    return found
+
+
 def missing_rows(table: pa.Table, names: Sequence[str]) -> Any:
     """A mask of rows with a missing value (null or NaN) in any of the columns; None if there is no such row."""
     mask = None
     for name in names:
-        column = table.column(name)
-        if column.null_count or pt.is_floating(column.type):
-            here = pc.is_null(column, nan_is_null=True)
-            if pc.any(here).as_py():
-                mask = here if mask is None else pc.or_(mask, here)
+        here = pc.is_null(table.column(name), nan_is_null=True)
+        if pc.any(here).as_py():
+            mask = here if mask is None else pc.or_(mask, here)
     return mask
 
 
@@ -152,7 +166,7 @@ def no_infinite(table: pa.Table, names: Sequence[str], what: str) -> None:
     """Raise ``infinite_values`` if a column of numbers has any."""
     for name in names:
         column = table.column(name)
-        if pt.is_floating(column.type):
+        if frame.is_float(column.type):
             infinite = pc.is_inf(column)
             count = pc.sum(infinite).as_py() or 0
             if count:
@@ -163,15 +177,21 @@ def no_infinite(table: pa.Table, names: Sequence[str], what: str) -> None:
                 )
 
 
-def rows_kept(table: pa.Table, names: Sequence[str], traits: Traits, recipe: Recipe, warnings: list[str]) -> pa.Table:
-    """The rows that are trained on: the recipe's policies for missing features and targets are applied."""
+def rows_kept(
+    table: pa.Table, doubtful: Sequence[str], traits: Traits, recipe: Recipe, warnings: list[str]
+) -> pa.Table:
+    """The rows that are trained on: the recipe's policies for missing features and targets are applied.
+
+    ``doubtful`` are the `suspects` among the features and targets.
+    """
+    targets = [each for each in as_tuple(recipe.target) if each in doubtful]
+    names = [each for each in doubtful if each not in targets]
     policy = recipe.missing if recipe.missing != "auto" else ("allow" if traits.missing else "fail")
     mask = missing_rows(table, names) if policy != "allow" else None
     if mask is not None:
         if policy == "fail":
             no_missing(table, names)
         table = _without(table, mask, "a missing feature", warnings)
-    targets = as_tuple(recipe.target)
     mask = missing_rows(table, targets)
     if mask is not None:
         if not recipe.drop_null_target:

@@ -13,6 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as pt
 
+_FLOATS = frozenset(kind.id for kind in (pa.float16(), pa.float32(), pa.float64()))
+_INTEGERS = frozenset(kind.id for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64()))
+_UNSIGNED = frozenset(kind.id for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()))
+_DECIMALS = frozenset(kind.id for kind in (pa.decimal128(9), pa.decimal256(9)))
+_TEXTS = frozenset(kind.id for kind in (pa.string(), pa.large_string(), pa.string_view()))
+_BOOL, _CATEGORY = pa.bool_().id, pa.dictionary(pa.int8(), pa.string()).id
+_ODD = _DECIMALS | {pa.null().id}
+_NUMBERS = _FLOATS | _INTEGERS | _UNSIGNED | _ODD | {_BOOL}
+_PLAIN = frozenset({pa.float64().id, pa.int64().id})
+
 _LARGE = 4_000_000
 """Cells from which on memory is given back to the system as soon as it can be."""
 
@@ -25,8 +35,12 @@ def give_back(cells: int) -> None:
 
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this type is numbers (bool too)."""
-    kinds = (pt.is_floating, pt.is_integer, pt.is_boolean, pt.is_decimal, pt.is_null)
-    return any(check(kind) for check in kinds)
+    return kind.id in _NUMBERS
+
+
+def is_float(kind: pa.DataType) -> bool:
+    """Whether a column of this type may hold NaN and infinite values."""
+    return kind.id in _FLOATS
 
 
 def is_time(kind: pa.DataType) -> bool:
@@ -36,33 +50,35 @@ def is_time(kind: pa.DataType) -> bool:
 
 def is_textual(kind: pa.DataType) -> bool:
     """Whether a column of this type is texts."""
-    if pt.is_dictionary(kind):
-        kind = kind.value_type
-    return any(check(kind) for check in (pt.is_string, pt.is_large_string, pt.is_string_view))
+    return (kind.value_type.id if kind.id == _CATEGORY else kind.id) in _TEXTS
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """A frame of all columns, which the caller may change."""
-    for number, field in enumerate(table.schema):
-        if pt.is_decimal(field.type) or pt.is_null(field.type):
-            table = table.set_column(
-                number, pa.field(field.name, pa.float64()), table.column(number).cast(pa.float64())
-            )
+    table = _cast(table, _ODD, pa.float64())
     frame = table.to_pandas(use_threads=False, ignore_metadata=True, date_as_object=False)
-    for number, field in enumerate(table.schema):
-        if table.column(number).null_count and (is_textual(field.type) or pt.is_boolean(field.type)):
+    for number, kind in enumerate(table.schema.types):
+        if (kind.id in _TEXTS or kind.id == _BOOL) and table.column(number).null_count:
             column = frame.iloc[:, number]
-            if not isinstance(column.dtype, pd.CategoricalDtype):
-                frame[field.name] = column.where(column.notna(), np.nan)
+            frame[frame.columns[number]] = column.where(column.notna(), np.nan)
     return frame  # type: ignore[no-any-return]
+
+
+def _cast(table: pa.Table, kinds: frozenset[int], wanted: pa.DataType) -> pa.Table:
+    for number, kind in enumerate(table.schema.types):
+        if kind.id in kinds:
+            field = pa.field(table.schema.field(number).name, wanted)
+            table = table.set_column(number, field, table.column(number).cast(wanted))
+    return table
 
 
 def features(table: pa.Table, names: Sequence[str], *, series: bool) -> Any:
     """The features as an estimator gets them: a frame, or one series."""
     chosen = table.select(list(names))
-    for number, field in enumerate(chosen.schema):
-        if pt.is_boolean(field.type) and chosen.column(number).null_count:
-            chosen = chosen.set_column(number, field.name, chosen.column(number).cast(pa.int8()).cast(pa.float64()))
+    for number, kind in enumerate(chosen.schema.types):
+        if kind.id == _BOOL and chosen.column(number).null_count:
+            name = chosen.schema.field(number).name
+            chosen = chosen.set_column(number, name, chosen.column(number).cast(pa.int8()).cast(pa.float64()))
     frame = to_pandas(chosen)
     return frame[names[0]] if series else frame
 
@@ -87,7 +103,7 @@ def block(table: pa.Table, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
     Rows by columns, Fortran order: what scikit-learn gets out of ``to_pandas()``; results agree to the last bit.
     """
     columns = [table.column(name) for name in names]
-    if any(column.null_count or not (pt.is_float64(column.type) or pt.is_int64(column.type)) for column in columns):
+    if any(column.null_count or column.type.id not in _PLAIN for column in columns):
         return None
     values = np.empty((len(columns), table.num_rows))
     for number, column in enumerate(columns):

@@ -80,7 +80,9 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
     metrics = recipe.metrics if recipe.metrics is not None else traits.metrics
     if not traits.raw:
         checks.numeric(table, names, "feature", categories=traits.categories)
-    table = checks.rows_kept(table, names, traits, recipe, notes)
+    targets = as_tuple(recipe.target)
+    doubtful = checks.suspects(table, names + targets)
+    table = checks.rows_kept(table, doubtful, traits, recipe, notes)
     smallest = recipe.smallest(len(names))
     method = recipe.validation.method
     if table.num_rows < smallest:
@@ -94,9 +96,8 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
         if not traits.raw:
             checks.numeric(table, names, "feature", categories=traits.categories)
         notes.append(f"fallback: {message}; {traits.kind.__name__} instead")
-    targets = as_tuple(recipe.target)
-    checks.no_infinite(table, names, "feature")
-    checks.no_infinite(table, targets, "target")
+    checks.no_infinite(table, [each for each in doubtful if each in names], "feature")
+    checks.no_infinite(table, [each for each in doubtful if each in targets], "target")
     if not traits.classifier and traits.metrics:
         checks.numeric(table, targets, "target")
     constant = checks.constant_target(table, recipe, notes)

@@ -23,6 +23,7 @@ from job.reader.schema import check_declared, check_duplicates, delimiter_hint, 
 if TYPE_CHECKING:
     from job.reader import ReadSpec
 
+_BLOCK = 1 << 25  # a column comes in as many pieces as there are blocks, which costs time for each
 _BOM = b"\xef\xbb\xbf"
 _CONVERSION = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+)")
 
@@ -57,7 +58,7 @@ def read_csv(
     try:
         table = pcsv.read_csv(
             pa.BufferReader(text),
-            read_options=pcsv.ReadOptions(use_threads=False),
+            read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),
             parse_options=_parse_options(delimiter, spec.quote, len(header), quoted, bad),
             convert_options=_convert_options(spec.null_values, spec.decimal, decoded, _types(header, spec, declared)),
         )
