@@ -88,7 +88,7 @@ def _demo(console: Console, endpoint: str, keep: Path | None) -> int:
 
     client = _client(endpoint)
     client.create_bucket(Bucket="demo")
-    console.print(f"1. an S3-compatible server in this process ({endpoint}), bucket demo")
+    console.print(f"1. an embedded S3-compatible server ({endpoint}), bucket demo")
     for number, (key, slope) in enumerate(SLOPES.items()):
         body = data_set(slope, seed=number)
         client.put_object(Bucket="demo", Key=f"data/{key}.csv.gz", Body=body)
