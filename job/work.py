@@ -74,6 +74,11 @@ class TableRead:
         return self.root.startswith("file:")
 
     @property
+    def inferred(self) -> bool:
+        """Types are guessed from texts."""
+        return not self.schema and self.format in ("csv", "json")
+
+    @property
     def whole(self) -> bool:
         """A row is a whole object."""
         return self.format == BINARY

@@ -128,7 +128,10 @@ class Gathered:
         found = pa.Table.from_batches(parts)
         if self._read.layout == "columns":
             _check_count(item, found.num_rows)
-            found = key_columns(found.drop_columns([TASK, AT]), item.key, self._read)
+            found = found.drop_columns([TASK, AT])
+            if self._read.inferred:
+                found = wide(found)
+            found = key_columns(found, item.key, self._read)
         else:
             _check_files(item, found)
             found = found.drop_columns([TASK, AT, OBJECT, SAME, WHOLE])
@@ -220,6 +223,14 @@ def refuse_unreadable(item: Item, read: TableRead) -> None:
                 f"{each['name']} has {each['size'] / 1e9:,.1f} GB, more than Spark can hand over as one value",
                 hint="Use input.reader: direct.",
             )
+
+
+def wide(found: pa.Table) -> pa.Table:
+    """Inferred whole numbers as the strict reader has them: of one width, whatever the largest of the table is."""
+    for at, field in enumerate(found.schema):
+        if field.type == pa.int32():
+            found = found.set_column(at, field.with_type(pa.int64()), found.column(at).cast(pa.int64()))
+    return found
 
 
 def key_columns(found: pa.Table, key: str, read: TableRead) -> pa.Table:

@@ -1,7 +1,7 @@
 """Spark on S3: the Java modules of `s3a://`, and its settings from the job's. Only for whoever lets Spark read from S3.
 
 pyspark comes without hadoop-aws. Its AWS SDK "bundle" has hundreds of megabytes; five single modules and what they need
-(12 MB) do (docs/decisions/0005-spark-reader.md). Credentials never pass through here: the JVMs find them by themselves.
+(12 MB) do (docs/decisions/0006-spark-reader.md). Credentials never pass through here: the JVMs find them by themselves.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from job.engine.spark import SparkEngine
 
 _PATH, _BYTES, _SECONDS = "__manyfit_path", "__manyfit_bytes", "__manyfit_seconds"
-_MOST_NAMED = 2_000
+_MOST_NAMED = 10_000
 """Up to so many objects are named in a filter, which keeps Spark from opening the others."""
 _BATCH = {"objects": "64", "rows": "10000"}
 _BATCH_BYTES = "16777216"

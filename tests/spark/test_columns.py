@@ -163,12 +163,14 @@ def test_csv_json_and_formats_of_sparks_give_the_same_models_also_gzipped_and_fr
 
     orc.write_table(pa.Table.from_pandas(frame, preserve_index=False), job.put("orc/a.orc", b""))
     job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
-    root, out = job.data, job.out
+    root, out, digests = job.data, job.out, set()
     for kind, more in (("csv", {"match": ["**/*.csv*"]}), ("json", {}), ("tsv", {}), ("orc", {})):
         job.data, job.out = root / kind, out.with_name(kind)
         report = job.run(input={**more, "uri": str(job.data)}, output={"uri": str(job.out)})
         assert job.slopes() == {"k=1": 1, "k=2": 2}, kind
+        digests.add(job.rows()["k=2"]["digest"])
         assert report.totals.trained == 2, kind
+    assert len(digests) == 1
 
 
 def test_key_columns_of_every_type_have_one_text_and_declared_types_are_kept(job: Job) -> None:
