@@ -104,4 +104,4 @@ def failed(reason: str, message: str, text: str | None = None) -> Result:
 
 
 def _line(error: PartitionError) -> str:
-    return f"{error.message} {error.hint}".strip()
+    return f"{error.message.rstrip('.')}. {error.hint}" if error.hint else error.message
