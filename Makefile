@@ -97,6 +97,19 @@ chaos: java .venv-wheel/.ready ## the long part of the fault tests: every cell, 
 e2e: .venv/.ready ## the chart on a cluster: that of KUBECONFIG, or one of our own (root on Linux, and Go)
 	@$(DEVELOPED) $(CURDIR)/tests/e2e $(ARGS)
 
+.PHONY: cluster-up cluster-down image
+cluster-up: ## a bare cluster of our own to play with: prints its KUBECONFIG (root on Linux, and Go)
+	@python3 tests/e2e/cluster/up.py
+
+cluster-down: ## end it
+	@python3 tests/e2e/cluster/down.py --reset
+
+image: ## the image: docker, podman or buildah if there is one, tagged manyfit:VERSION
+	@tool=$$(command -v docker || command -v podman || command -v buildah) || { echo "building an image needs docker, podman or buildah" >&2; exit 3; }; \
+	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' job/__init__.py); \
+	$$tool build -f docker/Dockerfile --build-arg VERSION=$$version --build-arg REVISION=$$(git describe --always --dirty 2>/dev/null || echo unknown) \
+		-t manyfit:$$version . $(ARGS)
+
 .PHONY: bench
 bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
 	@.venv/bin/python -m benchmarks.table $(ARGS)

@@ -237,9 +237,11 @@ class Space:
         return "\n".join(["", said, *(line[:1500] for line in lines[-3:]), f"(more in {ARTIFACTS}/{name}-*)"])
 
     def result(self, out: str) -> dict[str, Any]:
-        """The report of the run that began last, read from the store."""
-        status = self.cluster.manyfit("status", f"s3://{self.bucket}/{out}", "--json")
-        found: dict[str, Any] = json.loads(status).get("result", {})
+        """The report of the run that ended last, read from the store."""
+        listing = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"{out}/runs/").get("Contents", [])
+        ended = [each for each in listing if each["Key"].endswith("/result.json")]
+        last = max(ended, key=lambda each: each["LastModified"])
+        found: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key=last["Key"])["Body"].read())
         return found
 
     def outcomes(self, out: str, run: str) -> list[dict[str, Any]]:

@@ -30,12 +30,8 @@ class Watch:
         while self.open:
             self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             assert self.process.stdout
-            lines: list[str] = []
-            for line in self.process.stdout:
-                lines.append(line)
-                if line.startswith("}"):  # the events are indented: only their ends begin a line with it
-                    self._take(json.loads("".join(lines)))
-                    lines = []
+            for line in self.process.stdout:  # an event is a line
+                self._take(json.loads(line))
             self.process.wait()
             time.sleep(0.5)  # the server ends a watch now and then
 
