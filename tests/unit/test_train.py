@@ -614,6 +614,12 @@ def test_a_function_can_be_validated_by_scorers(tmp_path):
     assert np.array_equal(found.estimator.coef_, expected.coef_)
 
 
+def test_a_function_that_changes_its_frame_is_scored_on_the_rows_as_they_were(tmp_path):
+    body = "model = LinearRegression().fit(frame[['x']], frame['y'])\nframe.loc[:, 'y'] = 0.0\nreturn model"
+    found = by_function(tmp_path, body, features=["x"], target="y", metrics=["r2"])
+    assert found.metrics == {"r2": found.estimator.score(FRAME[["x"]], FRAME["y"])}
+
+
 @pytest.mark.parametrize(
     ("body", "text"),
     [
