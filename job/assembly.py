@@ -156,7 +156,7 @@ def unfinished_runs(output: Store, now: datetime) -> list[str]:
 
 
 def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
-    """Trained outcomes of runs that did not finish: their models are in the store already. Failures are never adopted."""
+    """Trained outcomes of runs that did not finish: their models are in the store. Failures are never adopted."""
     with storage("output", "unfinished runs could not be read"):
         tables = [segment.read(assembly.output, segment.folder(run)) for run in unfinished_runs(assembly.output, now)]
     if not tables:

@@ -19,8 +19,9 @@ _RANK = {TRAINED: 0, UNCHANGED: 1, SKIPPED: 2, FAILED: 3}
 def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fingerprints) -> pa.Table:
     """One outcome for each key that was to be trained or adopted, by a fixed rule.
 
-    Only outcomes of exactly what was planned count (data, recipe and environment agree). Of several, trained goes before
-    unchanged before skipped before failed, then the lowest digest: whichever attempt of whichever driver wrote it.
+    Only outcomes of exactly what was planned count (data, recipe and environment agree). Of several, trained goes
+    before unchanged before skipped before failed, then the lowest digest: whichever attempt of whichever driver wrote
+    it.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name,
             help=help,
-            description=description,
+            description=textwrap.fill(description, 100),
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -86,7 +87,8 @@ def parser() -> argparse.ArgumentParser:
     command = add(
         "demo",
         "the article, end to end, on this machine",
-        "Makes two data sets (Y = 2.5 X and Y = 3.0 X, with noise), starts an embedded S3 server, trains on local Spark, and reads the coefficients back from the stored models. Needs Java 17.",
+        "Makes two data sets (Y = 2.5 X and Y = 3.0 X, with noise), starts an embedded S3 server, trains on "
+        "local Spark, and reads the coefficients back from the stored models. Needs Java 17.",
         "",
     )
     command.add_argument(
@@ -95,20 +97,24 @@ def parser() -> argparse.ArgumentParser:
     command = add_job(
         "plan",
         "what a run would do, and why; trains nothing",
-        "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and parallelism. Reads one listing and the published table; never starts Spark for layouts objects and hive.",
+        "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and "
+        "parallelism. Reads one listing and the published table; never starts Spark for layouts objects and "
+        "hive.",
     )
     command.add_argument("--json", action="store_true", help="one JSON document on standard output")
     command.add_argument("--keys", action="store_true", help="list every key with its action")
     command = add_job(
         "run",
         "plan, train, upload, publish, report",
-        "Trains what is new or changed, uploads each model from the executors, and publishes the whole set in one atomic version. Ctrl-C stops cleanly; run again to go on.",
+        "Trains what is new or changed, uploads each model from the executors, and publishes the whole set in "
+        "one atomic version. Ctrl-C stops cleanly; run again to go on.",
     )
     command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
     add_job(
         "check",
         "read the input, write to the output, train nothing",
-        "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. For `helm test` and for new buckets.",
+        "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. "
+        "For `helm test` and for new buckets.",
     )
     command = add_output(
         "status",
@@ -136,7 +142,8 @@ def parser() -> argparse.ArgumentParser:
     command = add_output(
         "show",
         "one model: parameters, coefficients, metrics, lineage",
-        "Verifies the model file, loads it, and prints what is in it. Loading a model runs code: show only outputs you trust.",
+        "Verifies the model file, loads it, and prints what is in it. Loading a model runs code: show only "
+        "outputs you trust.",
     )
     command.add_argument("key", metavar="KEY")
     command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
@@ -160,7 +167,8 @@ def parser() -> argparse.ArgumentParser:
     command = add_output(
         "rollback",
         "go back to an older version of the whole set",
-        "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run would train again; --hold keeps runs from doing so.",
+        "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run "
+        "would train again; --hold keeps runs from doing so.",
     )
     command.add_argument("version", type=int, nargs="?", metavar="VERSION")
     command.add_argument("--hold", action="store_true", help="runs refuse (exit 2) until --resume")
@@ -174,7 +182,8 @@ def parser() -> argparse.ArgumentParser:
     command = add_output(
         "gc",
         "remove what no kept version refers to",
-        "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, nor anything young.",
+        "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, "
+        "nor anything young.",
     )
     command.add_argument("--delete", action="store_true", help="really delete")
     command.add_argument("--keep", type=int, default=30, metavar="N", help="versions to keep (30)")

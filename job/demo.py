@@ -137,7 +137,8 @@ def _demo(console: Console, endpoint: str, keep: Path | None) -> int:
     console.print(f"7. verify: {checked.checked} models re-read, {len(checked.damaged)} damaged")
     again = run(assembly, settings.model_dump(mode="json", exclude_defaults=True, by_alias=True))
     console.print(
-        f"8. run again: {again.totals.trained} trained, {again.totals.unchanged} unchanged, in {again.seconds:.1f} s without Spark"
+        f"8. run again: {again.totals.trained} trained, {again.totals.unchanged} unchanged, "
+        f"in {again.seconds:.1f} s without Spark"
     )
     if keep is not None:
         count = _copy(client, keep)

@@ -25,7 +25,8 @@ p.sub{color:#5b6b7b;margin:.2rem 0 1.2rem}
 .tile{border:1px solid #d9e0e7;border-radius:8px;padding:.6rem 1rem;min-width:7rem}
 .tile b{display:block;font-size:1.5rem}.tile span{color:#5b6b7b}
 .bad b{color:#b3261e}.good b{color:#1a6b3c}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #eef1f4;vertical-align:top}
+table{border-collapse:collapse;width:100%}
+td,th{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #eef1f4;vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .bar{background:#4a7fb5;height:.8rem;border-radius:2px;min-width:1px}
 td.w{width:50%}code{background:#f3f5f7;padding:0 .25rem;border-radius:3px}
@@ -135,7 +136,8 @@ def _distribution(title: str, values: np.ndarray, unit: str) -> list[str]:
     if len(values) < 2:
         return []
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-    said = f"5 % {low:.4g} · median {middle:.4g} · 95 % {high:.4g} · lowest {values.min():.4g} · highest {values.max():.4g} {unit}"
+    said = f"5 % {low:.4g} · median {middle:.4g} · 95 % {high:.4g}"
+    said += f" · lowest {values.min():.4g} · highest {values.max():.4g} {unit}"
     if np.ptp(values) <= 1e-9 * max(abs(values.max()), 1e-300):
         return [f"<h2>{escape(title)}</h2>", f"<p class=sub>{escape(said)}</p>"]
     counts, edges = np.histogram(values, bins=min(12, max(4, len(values) // 4)))

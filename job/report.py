@@ -18,8 +18,8 @@ from job.settings import RunSettings
 ADVICE = {
     "corrupt_compression": "Upload the object again.",
     "bad_row": "Mend the row, or set input.format (delimiter, quote) to what the file has.",
-    "schema_mismatch": "Compare the header with input.schema and recipe.features; a wrong delimiter looks like this too.",
-    "missing_column": "Compare the header with recipe.features and recipe.target; a wrong delimiter looks like this too.",
+    "schema_mismatch": "Compare the header with input.schema and recipe.features; is the delimiter right?",
+    "missing_column": "Compare the header with recipe.features and recipe.target; is the delimiter right?",
     "non_numeric": "Encode the column in the recipe, or name what means 'missing' in input.format.null_values.",
     "missing_values": "Impute in the recipe, or set recipe.missing to allow or drop.",
     "null_target": "Set recipe.drop_null_target: true, or mend the data.",
@@ -27,7 +27,7 @@ ADVICE = {
     "input_missing": "The input changes while it is read: run again.",
     "timeout": "Raise run.timeout, or give this key less data or a simpler model.",
     "memory_limit": "Raise run.memory and the executor's memory, or give this key less data or a smaller model.",
-    "worker_died": "Give executors more memory, or look at the recipe: native code or os._exit may have ended the process.",
+    "worker_died": "Give executors more memory, or look at the recipe: native code may have ended the process.",
     "oom": "Give executors more memory, or give this key less data or a smaller model.",
     "fit_error": "Read the traceback below runs/<run id>/failures/.",
 }

@@ -162,7 +162,8 @@ def _interrupted(assembly: Assembly, started: Started, due: int, error: BaseExce
     names = assembly.output.list(segment.folder(started.id, started.plan))["name"].to_pylist()
     done = segment.progress(names).done
     return InterruptedRun(
-        f"stopped: {done:,} of {due:,} partitions are finished and kept in {assembly.output.uri}; nothing is published yet",
+        f"stopped: {done:,} of {due:,} partitions are finished and kept in {assembly.output.uri}; "
+        "nothing is published yet",
         hint="Run the same command again: finished partitions are taken over, not trained again.",
         signum=signum,
     )

@@ -107,14 +107,12 @@ def _advice(found: dict[str, Any]) -> list[str]:
         said.append(
             f"the largest partition may need {size(memory)} of worker memory: size executors by it, or set run.memory"
         )
-    useful = max(1, round(seconds / 60))
-    said.append(
-        f"{min(useful, found['train']):,} core{'s' if min(useful, found['train']) > 1 else ''} would be busy for about a minute"
-    )
+    useful = min(max(1, round(seconds / 60)), found["train"])
+    said.append(f"{useful:,} core{'s' if useful > 1 else ''} would be busy for about a minute")
     if found["train"] > 10 and largest > 10 * max(found["median"], 1):
         said.append(
-            f"skewed: the largest ({found['largest_key']}, {size(largest)}) is {largest / max(found['median'], 1):,.0f} times the median; "
-            "it is trained first"
+            f"skewed: the largest ({found['largest_key']}, {size(largest)}) is {largest / max(found['median'], 1):,.0f} "
+            "times the median; it is trained first"
         )
     return said
 
@@ -129,20 +127,23 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
         table.add_row(f"{number:,}", action, why, f"[dim]{WHY[why]}[/dim]")
     console.print(table)
     console.print(
-        f"{found['planned']:,} planned: {found['train']:,} to train, {found['unchanged']:,} unchanged, {found['skip']:,} to skip"
-        + (f", {found['adopt']:,} to take over" if found["adopt"] else "")
+        f"{found['planned']:,} planned: {found['train']:,} to train, {found['unchanged']:,} unchanged, "
+        f"{found['skip']:,} to skip" + (f", {found['adopt']:,} to take over" if found["adopt"] else "")
     )
     if found["train"]:
         console.print(
-            f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} ({_plain(str(found['largest_key']))})"
+            f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} "
+            f"({_plain(str(found['largest_key']))})"
         )
     if found["gone"]:
         console.print(
-            f"{found['gone']:,} published keys are no longer in the input (input.on_gone: {assembly.settings.input.on_gone})"
+            f"{found['gone']:,} published keys are no longer in the input "
+            f"(input.on_gone: {assembly.settings.input.on_gone})"
         )
     if found["ignored"] or found["unmatched"]:
         console.print(
-            f"passed over: {found['ignored']:,} hidden or marker objects, {found['unmatched']:,} not matched by input.match"
+            f"passed over: {found['ignored']:,} hidden or marker objects, "
+            f"{found['unmatched']:,} not matched by input.match"
         )
     for line in found["advice"]:
         console.print(f"  {_plain(line)}")

@@ -1,6 +1,6 @@
 """Plot the countries that a straight line fits worst, from the published models.
 
-    uv run python examples/gapminder/plot.py OUTPUT FOLDER PICTURE.png
+uv run python examples/gapminder/plot.py OUTPUT FOLDER PICTURE.png
 """
 
 from __future__ import annotations

@@ -28,7 +28,22 @@ BAD = {
     "headphones": ["quiet", "heavy", "tinny", "loose", "hot"],
     "garden": ["brown", "flimsy", "light", "dry", "fragile"],
 }
-FILLER = ["bought", "last", "week", "for", "my", "sister", "delivery", "box", "really", "quite", "the", "it", "was", "and"]
+FILLER = [
+    "bought",
+    "last",
+    "week",
+    "for",
+    "my",
+    "sister",
+    "delivery",
+    "box",
+    "really",
+    "quite",
+    "the",
+    "it",
+    "was",
+    "and",
+]
 
 
 def review(category: str, draw: random.Random) -> dict[str, object]:

@@ -50,7 +50,7 @@ _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "1g",
 }
-# The driver does nothing but hand out task numbers: the first tier of the compiler and one collector thread start fastest.
+# The driver does nothing but hand out task numbers: the first compiler and one collector thread start fastest.
 _LOCAL_JAVA = (
     f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
 )

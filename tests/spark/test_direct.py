@@ -56,7 +56,9 @@ def test_four_hundred_small_objects_give_four_hundred_right_models_without_a_shu
     bucket, client = s3.bucket(), s3.client()
     for number in range(400):
         client.put_object(Bucket=bucket, Key=f"in/k{number:03d}.csv.gz", Body=body(number + 1.0))
-    job = settings({"input": {"uri": f"s3://{bucket}/in"}, "output": {"uri": f"s3://{bucket}/out"}, "storage": s3.storage})
+    job = settings(
+        {"input": {"uri": f"s3://{bucket}/in"}, "output": {"uri": f"s3://{bucket}/out"}, "storage": s3.storage}
+    )
 
     report = trained(job)
 
@@ -136,7 +138,11 @@ def fit(frame, key):
 
 def manyfit(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "job.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-m", "job.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
     )
 
 
@@ -158,7 +164,9 @@ def segments(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(slow_job: Path, number: signal.Signals) -> None:
+def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(
+    slow_job: Path, number: signal.Signals
+) -> None:
     process = manyfit("run", "-c", str(slow_job / "job.yaml"), "--log-format", "text")
     deadline = time.monotonic() + 120
     while segments(slow_job) < 2 and time.monotonic() < deadline and process.poll() is None:
@@ -189,7 +197,14 @@ def test_the_demo_shows_every_step_of_the_article() -> None:
     out, said = process.communicate(timeout=150)
 
     assert process.returncode == 0, said
-    for text in ("df1.csv.gz", "df2.csv.gz", "2 trained", "shuffle read 0 B, shuffle write 0 B", "2 worker processes", "0 damaged"):
+    for text in (
+        "df1.csv.gz",
+        "df2.csv.gz",
+        "2 trained",
+        "shuffle read 0 B, shuffle write 0 B",
+        "2 worker processes",
+        "0 damaged",
+    ):
         assert text in out
     slopes = [float(line.split()[2]) for line in out.splitlines() if line.strip().startswith("df")]
     assert slopes == pytest.approx([2.5, 3.0], abs=0.05)

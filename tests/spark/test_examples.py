@@ -32,7 +32,14 @@ def script(path: str) -> ModuleType:
 
 def trained(name: str, folder: Path) -> RunReport:
     """The example's own job.yaml, with its folders moved."""
-    overrides = ["--input.uri", str(folder / "data"), "--output.uri", str(folder / "models"), "--spark.master", "local[2,4]"]
+    overrides = [
+        "--input.uri",
+        str(folder / "data"),
+        "--output.uri",
+        str(folder / "models"),
+        "--spark.master",
+        "local[2,4]",
+    ]
     loaded = configuration.load(argv_overrides=overrides, file=str(EXAMPLES / name / "job.yaml"), env={})
     made = assemble(loaded.settings, loaded.base)
     return run(made, loaded.to_document(defaults=False), make_engine=lambda each: SharedEngine(each.settings))

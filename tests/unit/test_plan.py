@@ -126,7 +126,15 @@ def test_packing_stays_within_grahams_bound_of_the_best_possible(costs: list[flo
 
 @pytest.mark.parametrize(
     ("seconds", "keys", "cores", "local", "tasks"),
-    [(2.0, 400, 2, True, 2), (2.0, 400, 2, False, 4), (2.0, 1, 8, False, 1), (1200.0, 400, 2, True, 20), (100.0, 400, 2, True, 8)],
+    [
+        (2.0, 400, 2, True, 2),
+        (2.0, 400, 2, False, 4),
+        (2.0, 1, 8, False, 1),
+        (1200.0, 400, 2, True, 20),
+        (100.0, 400, 2, True, 8),
+    ],
 )
-def test_tasks_are_few_and_long_but_never_fewer_than_cores_can_use(seconds: float, keys: int, cores: int, local: bool, tasks: int) -> None:
+def test_tasks_are_few_and_long_but_never_fewer_than_cores_can_use(
+    seconds: float, keys: int, cores: int, local: bool, tasks: int
+) -> None:
     assert number_of_tasks([seconds / keys] * keys, cores, local=local) == tasks

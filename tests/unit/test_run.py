@@ -14,7 +14,15 @@ import pytest
 from job.assembly import Assembly, assemble
 from job.engine import Engine, EngineReport
 from job.engine.inline import InlineEngine
-from job.errors import ConfigurationError, HeldError, InputError, InterruptedRun, OtherJobError, OutputError, UnreachableError
+from job.errors import (
+    ConfigurationError,
+    HeldError,
+    InputError,
+    InterruptedRun,
+    OtherJobError,
+    OutputError,
+    UnreachableError,
+)
 from job.index import Index
 from job.models import ModelSet
 from job.report import RunReport
@@ -370,7 +378,9 @@ def test_hive_levels_are_columns_of_the_frame(tmp_path: Path) -> None:
     assert model.coef_[0] == pytest.approx(20.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["a b", "100%", "k=v", "Zürich", "名前", "a#b?c", "Congo, Dem. Rep.", "x" * 120, "a+b&c"])
+@pytest.mark.parametrize(
+    "name", ["a b", "100%", "k=v", "Zürich", "名前", "a#b?c", "Congo, Dem. Rep.", "x" * 120, "a+b&c"]
+)
 def test_odd_keys_are_trained_published_and_found_by_their_exact_text(tmp_path: Path, name: str) -> None:
     job = Job(tmp_path)
     job.put(f"{name}.csv.gz", line(2.0))
@@ -394,7 +404,9 @@ def test_the_same_inputs_give_the_same_model_files(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_a_release_is_signed_with_the_key_of_the_settings_and_a_reader_can_insist_on_it(job: Job, tmp_path: Path) -> None:
+def test_a_release_is_signed_with_the_key_of_the_settings_and_a_reader_can_insist_on_it(
+    job: Job, tmp_path: Path
+) -> None:
     from cryptography.hazmat.primitives import serialization as io
     from cryptography.hazmat.primitives.asymmetric import ec
 
