@@ -49,6 +49,7 @@ from job.row import (
     decide,
     merge,
     micros,
+    touched_keys,
 )
 
 if TYPE_CHECKING:
@@ -297,7 +298,12 @@ class Index:
         fences = Fences(
             everything=table.transaction_version(_FENCE) or 0, insertions=table.transaction_version(_RETIRED) or 0
         )
-        return decide(rows, current, fences)
+        touched = touched_keys(rows)
+        models = None
+        if touched:
+            chosen = self._table.query(table, ["key", "digest", "content", "recipe", "environment"], touched)
+            models = chosen.filter(pc.is_valid(chosen.column("digest")))
+        return decide(rows, current, fences, models)
 
 
 def _held(table: DeltaTable) -> bool:

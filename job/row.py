@@ -12,7 +12,8 @@ put      a new outcome, all columns given. ``state`` is ``live`` (a new model), 
 touch    with ``data``: the data is (again) what the row's model was made of, be it a new ETag over equal bytes or a
          stale key whose data went back: ``data, content, source, bytes, recipe, environment`` replace the row's
          where they are given (not null, not ""), and a row with a model is ``live`` again. Without ``data``: the
-         key is there, no more (it was gone and is back). A failed row only loses its ``gone_since``.
+         key is there, no more (it was gone and is back). A failed row only loses its ``gone_since``. With
+         ``content``, the touch is of the model made of it, and refused where that is not the published one any more.
 gone     the complete listing no longer has the key: ``gone_since`` is set unless it is set already; the model stays.
 retire   the key leaves the table.
 ======== =============================================================================================================
@@ -136,7 +137,7 @@ def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     return pc.fill_null(column, "") if field.name in _NEVER_NULL and column.null_count else column
 
 
-def decide(source: pa.Table, current: pa.Table, fences: Fences) -> Decision:
+def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table | None = None) -> Decision:
     """Hold a release against the rows published now.
 
     Parameters
@@ -147,6 +148,10 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences) -> Decision:
         Columns ``key``, ``listed_at`` and ``gone_since`` of at least the rows that have one of the source's keys.
     fences
         Of the same version.
+    models
+        Columns ``key``, ``content``, ``recipe`` and ``environment`` of at least the rows that are touched with contents.
+        Such a touch was made of the model that was published when its run was planned; where another one has been
+        published since, it is refused, and the next run looks again.
     """
     position = pc.index_in(source.column("key"), value_set=current.column("key"))
     absent = pc.is_null(position)
@@ -161,7 +166,7 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences) -> Decision:
 
     older = pc.or_(before(fences.everything), pc.fill_null(pc.less(listed, published), False))
     misplaced = pc.and_(absent, pc.or_(is_(TOUCH), pc.and_(is_(PUT), before(fences.insertions))))
-    refused = pc.or_(older, misplaced)
+    refused = pc.or_(pc.or_(older, misplaced), _of_another_model(source, models))
     marked = pc.and_(is_(GONE), pc.is_valid(current.column("gone_since").take(position)))
     idle = pc.or_(marked, pc.and_(absent, pc.or_(is_(GONE), is_(RETIRE))))
     apply = pc.invert(pc.or_(refused, idle))
@@ -169,6 +174,25 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences) -> Decision:
         effective=source if pc.all(apply).as_py() else source.filter(apply),
         superseded=tuple(sorted(source.column("key").filter(refused).to_pylist())),
     )
+
+
+def touched_keys(source: pa.Table) -> list[str]:
+    """Keys whose touch says what their model was made of."""
+    with_content = pc.and_(pc.equal(source.column("action"), TOUCH), pc.is_valid(source.column("content")))
+    keys: list[str] = source.column("key").filter(with_content).to_pylist()
+    return keys
+
+
+def _of_another_model(source: pa.Table, models: pa.Table | None) -> Any:
+    if models is None or not models.num_rows:
+        return pa.scalar(False)
+    position = pc.index_in(source.column("key"), value_set=models.column("key"))
+    other: Any = pa.scalar(False)
+    for name in ("content", "recipe", "environment"):
+        given, has = source.column(name).cast(pa.string()), models.column(name).take(position)
+        differs = pc.and_(pc.not_equal(given, ""), pc.not_equal(given, has))
+        other = pc.or_(other, pc.fill_null(differs, False))
+    return pc.and_(other, pc.and_(pc.equal(source.column("action"), TOUCH), pc.is_valid(source.column("content"))))
 
 
 def micros(moment: datetime) -> int:

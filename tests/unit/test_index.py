@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake.exceptions import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -297,6 +298,21 @@ def test_a_commit_succeeds_only_on_the_version_it_was_computed_from(table: Index
     assert {key: row["digest"][-1] for key, row in rows(table).items()} == {"a": "2", "b": "3"}
 
 
+def test_no_commit_is_moved_onto_another_version_even_where_nothing_would_conflict(table: Index, store: Store) -> None:
+    """Else a transaction's number would not be the version that it made."""
+    release(table, "run-1", model("a", 1))
+    delta = Table(store, "index", ROW)
+    stale = delta.open()
+    assert stale is not None
+    delta.append(stale, "RESUME", {"mark": 2}, {})
+
+    with pytest.raises(CommitFailedError):
+        delta.append(stale, "RESUME", {"mark": 2}, {})
+    with pytest.raises(CommitFailedError):
+        index.merge(stale, index.changes([model("b", 3)]), index.commit({"run-3": 2}, {}))
+    assert table.version() == 2
+
+
 def test_a_row_that_cannot_be_right_is_refused_before_anything_is_written(table: Index) -> None:
     with pytest.raises(AccountingError, match=r"occur twice.*'a'"):
         release(table, "run-1", model("a", 1), failure("a", 1))
@@ -408,6 +424,22 @@ def test_a_touch_renews_the_fingerprint_and_keeps_the_model(table: Index) -> Non
     row = rows(table)["a"]
     assert (row["data"], row["source"], row["bytes"], row["listed_at"]) == ("etag-2", "new.csv", 2, at(2))
     assert (row["digest"], row["content"], row["recipe"], row["run"]) == (f"{1:064x}", "c", "r", "run-1")
+
+
+def test_a_touch_made_of_a_model_that_was_replaced_meanwhile_is_refused(table: Index) -> None:
+    """Its run found the content unchanged; before it publishes, an older listing's run publishes another model."""
+    release(table, "run-1", model("a", 1, content="one"))
+    release(table, "run-2", model("a", 2, content="two"))
+
+    late = release(table, "run-3", just("a", 3, TOUCH, data="etag-3", content="one", recipe="r", environment="e"))
+
+    assert late.superseded == ("a",)
+    assert (rows(table)["a"]["content"], rows(table)["a"]["data"]) == ("two", "data-2")
+    assert release(table, "run-4", just("a", 4, TOUCH, data="etag-4", content="two", recipe="other")).superseded == (
+        "a",
+    )
+    assert release(table, "run-5", just("a", 5, TOUCH, data="etag-5", content="two", recipe="r")).superseded == ()
+    assert rows(table)["a"]["data"] == "etag-5"
 
 
 def test_a_stale_key_whose_data_went_back_is_live_again(table: Index) -> None:
