@@ -19,9 +19,19 @@ from job.units import parse_duration
 
 def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configuration.Loaded]:
     loaded = configuration.load(
-        argv_overrides=overrides, file=arguments.config, document=arguments.document, env=os.environ
+        argv_overrides=overrides, file=arguments.config, document=arguments.document, env=os.environ, read=_read_uri
     )
     return assemble(loaded.settings, loaded.base), loaded
+
+
+def _read_uri(uri: str) -> bytes:
+    """A job file in object storage (``-c s3://bucket/jobs/nightly.yaml``), by the environment's storage settings."""
+    from job.store import Store
+
+    folder, _, name = uri.rpartition("/")
+    found = configuration.load_storage(env=os.environ)
+    with storage("input", f"the job {uri} cannot be read"):
+        return bytes(Store.open(folder, found.side("input"), what="input").get(name))
 
 
 def _output(arguments: Namespace, overrides: list[str]) -> Any:

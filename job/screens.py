@@ -111,8 +111,8 @@ def _advice(found: dict[str, Any]) -> list[str]:
     said.append(f"{useful:,} core{'s' if useful > 1 else ''} would be busy for about a minute")
     if found["train"] > 10 and largest > 10 * max(found["median"], 1):
         said.append(
-            f"skewed: the largest ({found['largest_key']}, {size(largest)}) is {largest / max(found['median'], 1):,.0f} "
-            "times the median; it is trained first"
+            f"skewed: the largest ({found['largest_key']}, {size(largest)}) is "
+            f"{largest / max(found['median'], 1):,.0f} times the median; it is trained first"
         )
     return said
 

@@ -84,7 +84,7 @@ def test_the_key_expression_takes_its_group() -> None:
 
 
 def test_a_path_that_the_key_expression_does_not_match_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="other.csv"):
+    with pytest.raises(ConfigurationError, match=r"other\.csv"):
         chosen(["shop-7.csv", "other.csv"], key=r"shop-(\d+)")
 
 
