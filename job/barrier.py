@@ -66,4 +66,8 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
             f"{len(missing)} planned partitions have no outcome: {shown}",
             hint="Nothing was published. Run again: what is finished is taken over. If it happens again, report it.",
         )
-    return settled
+    # A driver that was started again finds its first life's segments among its own: what was planned as taken over is.
+    taken = plan.keys["key"].filter(pc.equal(plan.keys["action"], ADOPT))
+    return settled.set_column(
+        SCHEMA.get_field_index("adopted"), "adopted", pc.is_in(settled["key"], value_set=taken.combine_chunks())
+    )

@@ -261,6 +261,16 @@ def test_a_run_that_died_is_taken_over_and_nothing_is_trained_twice(job: Job) ->
     assert job.models()["k3"].coef_[0] == pytest.approx(42.0, abs=1e-6)
 
 
+def test_what_a_driver_that_is_started_again_takes_over_from_its_first_life_is_counted(job: Job) -> None:
+    with pytest.raises(OutputError, match="the store went away"):
+        job.run(run={"application": "nightly-17"}, engine=lambda _: DiesAfter())
+
+    report = job.run(run={"application": "nightly-17"})
+
+    assert counts(report) == (6, 0, 0, 0)
+    assert report.totals.adopted == 6
+
+
 def test_a_failure_of_a_run_that_died_is_never_taken_over(job: Job) -> None:
     job.put("k2.csv.gz", b"no gzip")
     with pytest.raises(OutputError):
