@@ -26,7 +26,7 @@ OURS = {"function": "recipe:fit", "allow": ["recipe"]}
 
 MISTAKES: dict[str, tuple[dict[str, Any], int, str]] = {
     "no-bucket": ({"input": {"uri": "s3://no-such-bucket-here/in/"}}, 4, "no-such-bucket-here"),
-    "no-rights": ({}, 4, "credentials"),
+    "no-rights": ({}, 5, "credentials"),
     "bad-recipe": (
         {"recipe": {"target": "y", "estimator": {"_target_": "sklearn.linear_model.LinearRegresion"}}},
         2,
@@ -42,19 +42,22 @@ def _slow(space: Space, name: str) -> dict[str, Any]:
     return {**space.values(name, f"{name}-out", recipe=OURS), "code": {"files": {"recipe.py": SLOW}}}
 
 
-def lost_executor(space: Space) -> str:
-    """An executor's pod is deleted when the first models are there; the uid of the pod."""
-    space.install("lost-executor", _slow(space, "lost-executor"))
-    wait("the first models", lambda: space.segments("lost-executor-out") >= 2, 300)
+def lost_executors(space: Space) -> list[str]:
+    """When the first models are there, one executor's pod is deleted and the other one's Java killed; their uids."""
+    space.install("lost-executors", _slow(space, "lost-executors"))
+    wait("the first models", lambda: space.segments("lost-executors-out") >= 2, 300)
 
     def running() -> list[dict[str, Any]]:
-        pods = space.pods.labelled(spark_role="executor", **{"sparkoperator.k8s.io/app-name": "lost-executor"})
-        return [pod for pod in pods if pod["status"]["phase"] == "Running"]
+        pods = space.pods.labelled(spark_role="executor", **{"sparkoperator.k8s.io/app-name": "lost-executors"})
+        found = [pod["metadata"] for pod in pods if pod["status"]["phase"] == "Running"]
+        return found if len(found) > 1 else []
 
-    victim: dict[str, Any] = space.pods.until("a running executor", running, 60)[0]["metadata"]
-    space.kubectl("delete", "pod", victim["name"], "--grace-period=0", "--force")
-    space.completed("lost-executor")
-    return str(victim["uid"])
+    deleted, crashed = space.pods.until("two running executors", running, 60)[:2]
+    kill = "for each in /proc/[0-9]*; do read -r name <$each/comm; [ $name != java ] || kill -9 ${each#/proc/}; done"
+    space.kubectl("exec", crashed["name"], "--", "bash", "-c", kill)
+    space.kubectl("delete", "pod", deleted["name"], "--grace-period=0", "--force")
+    space.completed("lost-executors")
+    return [deleted["uid"], crashed["uid"]]
 
 
 def lost_driver(space: Space) -> None:
@@ -128,5 +131,5 @@ def scheduled(space: Space) -> tuple[str, dict[str, Any]]:
 
 
 ALL: dict[str, Callable[[Space], Any]] = {
-    act.__name__: act for act in (scheduled, lost_driver, lost_executor, mistaken, poisoned, applied)
+    act.__name__: act for act in (scheduled, lost_driver, lost_executors, mistaken, poisoned, applied)
 }
