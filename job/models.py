@@ -54,6 +54,14 @@ class ModelSet(Mapping[str, Any]):
         self._lock = threading.Lock()
         self._models = source.models()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A set may be sent to other processes (a Spark UDF, a pool); loaded models stay behind."""
+        return {**self.__dict__, "_loaded": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     @classmethod
     def open(
         cls,

@@ -607,6 +607,104 @@ def test_a_run_stays_released_after_a_rollback(table: Index) -> None:
     assert release(table, "run-2", model("a", 2)).already
 
 
+# ---- the rules, once more, in plain Python
+
+
+def expected(published: dict[str, Any], fences: dict[str, int], change: dict[str, Any]) -> str:
+    """What one change does to a published set; an independent reading of job/row.py's docstring."""
+    key, minute, action, old = change["key"], change["minute"], change["action"], published.get(change["key"])
+    if minute < fences["everything"] or (old is not None and minute < old["minute"]):
+        return "superseded"
+    if old is None:
+        if action in ("gone", "retire"):
+            return "idle"
+        if action == "touch" or minute < fences["insertions"]:
+            return "superseded"
+        published[key] = {"state": action, "model": change["model"] if action == "live" else None}
+        published[key] |= {"data": change["data"] if action != "failed" else "", "minute": minute, "gone": None}
+        return "applied"
+    if action == "gone" and old["gone"] is not None:
+        return "idle"
+    old["minute"] = minute
+    if action == "retire":
+        del published[key]
+        return "applied"
+    if action == "gone":
+        old["gone"] = minute
+        return "applied"
+    old["gone"] = None
+    if action == "live":
+        old |= {"state": "live", "model": change["model"], "data": change["data"]}
+    elif action in ("failed", "skipped"):
+        if old["model"] is None:
+            old |= {"state": action, "data": "" if action == "failed" else change["data"]}
+        else:
+            old["state"] = "stale"
+    elif change["data"]:
+        if old["state"] != "failed":
+            old["data"] = change["data"]
+        if old["model"] is not None:
+            old["state"] = "live"
+    return "applied"
+
+
+def as_row(change: dict[str, Any]) -> dict[str, Any]:
+    listed, action, data = at(change["minute"]), change["action"], change["data"]
+    if action in ("gone", "retire", "touch"):
+        return {
+            "key": change["key"],
+            "action": action,
+            "listed_at": listed,
+            "data": data if action == "touch" else None,
+        }
+    row = {"key": change["key"], "state": action, "listed_at": listed, "reason": None if action == "live" else "oom"}
+    return row | {"digest": change["model"] if action == "live" else None, "data": "" if action == "failed" else data}
+
+
+CHANGE = st.fixed_dictionaries(
+    {
+        "key": st.sampled_from("abc"),
+        "action": st.sampled_from(["live", "failed", "skipped", "touch", "gone", "retire"]),
+        "data": st.sampled_from(["", "d1", "d2"]),
+        "model": st.sampled_from(["m1", "m2", "m3"]),
+    }
+)
+RELEASE = st.tuples(
+    st.integers(1, 9), st.booleans(), st.lists(CHANGE, min_size=1, max_size=3, unique_by=lambda each: each["key"])
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(releases=st.lists(RELEASE, min_size=1, max_size=8))
+def test_any_order_of_releases_gives_what_the_rules_say(
+    tmp_path_factory: pytest.TempPathFactory, releases: list[tuple[int, bool, list[dict[str, Any]]]]
+) -> None:
+    table = Index(Store.open(str(tmp_path_factory.mktemp("rules") / "o"), StorageSide()))
+    published: dict[str, Any] = {}
+    fences = {"everything": 0, "insertions": 0}
+    for number, (minute, complete, chosen) in enumerate(releases):
+        chosen = [{**change, "minute": minute} for change in chosen]
+        # Fences are those before the release; its own come after it.
+        became = {change["key"]: expected(published, fences, change) for change in chosen}
+        if "applied" in became.values():
+            if complete:
+                fences["everything"] = max(fences["everything"], minute)
+            if any(change["action"] == "retire" and became[change["key"]] == "applied" for change in chosen):
+                fences["insertions"] = max(fences["insertions"], minute)
+
+        done = release(table, f"run-{number}", *map(as_row, chosen), complete=complete)
+
+        assert done.superseded == tuple(sorted(key for key, what in became.items() if what == "superseded"))
+        assert done.applied == list(became.values()).count("applied")
+        assert {
+            key: (row["state"], row["digest"], row["data"], row["listed_at"], row["gone_since"])
+            for key, row in rows(table).items()
+        } == {
+            key: (row["state"], row["model"], row["data"], at(row["minute"]), row["gone"] and at(row["gone"]))
+            for key, row in published.items()
+        }
+
+
 # ---- history and the process
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -194,6 +195,17 @@ def test_threads_may_share_a_set(store: Store) -> None:
     assert wrong == []
 
 
+def test_a_set_can_be_sent_to_another_process(store: Store) -> None:
+    publish(store, {"a": line(1.0)})
+    models = ModelSet.open(store.uri)
+    models["a"]
+
+    sent = pickle.loads(pickle.dumps(models))
+
+    assert (list(sent), sent.version, slope(sent["a"])) == (["a"], 1, 1.0)
+    assert sent["a"] is not models["a"]
+
+
 @pytest.mark.parametrize("package", ["scikit-learn", "python"])
 def test_a_model_of_another_version_is_refused_unless_told_otherwise(store: Store, package: str) -> None:
     from job import artifact
@@ -234,7 +246,9 @@ def test_using_a_set_needs_neither_spark_nor_java_and_exits_cleanly(store: Store
 
 
 def test_the_package_offers_model_set_without_importing_it_before_it_is_asked_for() -> None:
-    program = "import sys, job; assert 'job.models' not in sys.modules; from job import ModelSet; print(ModelSet.__name__)"
+    program = (
+        "import sys, job; assert 'job.models' not in sys.modules; from job import ModelSet; print(ModelSet.__name__)"
+    )
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
