@@ -23,7 +23,7 @@ from pathlib import Path
 
 import tools
 from containerd import FILES, blobs, folder, load
-from place import CACHE, HERE, IMAGE, IMAGE_S3A, OPERATOR_IMAGE, REPOSITORY
+from place import CACHE, HERE, IMAGE, IMAGE_S3A, OPERATOR_IMAGE, REPOSITORY, S3_SERVER
 from shell import Failed, guarded, run
 
 KEYS = CACHE / "images" / "keys.json"
@@ -199,7 +199,7 @@ def recipes(images: tuple[str, ...]) -> dict[str, tuple[str, Callable[[], None]]
     return {tag: everything[tag] for tag in everything if tag in needed}
 
 
-CLUSTER = (*(f"localhost/{name}:e2e" for name in ("pause", "coredns", "versitygw")), OPERATOR_IMAGE, IMAGE)
+CLUSTER = (*(f"localhost/{name}:e2e" for name in ("pause", "coredns", S3_SERVER)), OPERATOR_IMAGE, IMAGE)
 
 
 def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:

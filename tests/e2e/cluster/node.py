@@ -19,9 +19,17 @@ from shell import Failed, run, succeeds, wait
 KERNEL = ("vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops", "vm.panic_on_oom")
 """What a kubelet sets for the whole machine."""
 GROUPS = Path("/sys/fs/cgroup")
+S3 = {
+    # accounts with fewer rights can be made through versitygw's admin API: --iam-dir keeps them
+    "versitygw": ("/health", "--port :$port --health /health --iam-dir /iam posix --versioning-dir /versions /data"),
+    "minio": ("/minio/health/ready", "server --address :$port --certs-dir /iam /data"),
+}
+"""Each server's readiness and arguments."""
 VALUES = {
     "state": str(STATE), "node": NODE_ADDRESS, "pods": POD_CIDR, "services": SERVICE_CIDR, "cgroup": CGROUP,
     "dns": place.DNS_SERVICE, "s3": place.S3_SERVICE, "s3_port": str(place.S3_PORT),
+    "s3_server": place.S3_SERVER, "s3_health": S3[place.S3_SERVER][0],
+    "s3_args": json.dumps(S3[place.S3_SERVER][1].replace("$port", str(place.S3_PORT)).split()),
     "s3_key": place.S3_KEYS["AWS_ACCESS_KEY_ID"], "s3_secret": place.S3_KEYS["AWS_SECRET_ACCESS_KEY"],
 }  # fmt: skip
 

@@ -31,6 +31,8 @@ API_SERVICE, DNS_SERVICE, S3_SERVICE = "198.19.0.1", "198.19.0.10", "198.19.0.20
 HOST_LINK = "manyfit0"
 CGROUP = "manyfit-e2e"
 
+S3_SERVER = os.environ.get("E2E_S3") or "versitygw"
+"""Or `minio`, which the full run tries, too."""
 S3_PORT = 9000
 S3_ENDPOINT = f"http://{S3_SERVICE}:{S3_PORT}"
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "e2e", "AWS_SECRET_ACCESS_KEY": "e2e-not-a-secret"}

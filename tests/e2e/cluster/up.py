@@ -99,7 +99,7 @@ def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]
         "kubeconfig": str(KUBECONFIG), "kubectl": str(tools.path("kubectl")), "helm": str(tools.path("helm")),
         "image": place.IMAGE, "images": list(images), "operator_image": place.OPERATOR_IMAGE, "webhook": webhook,
         "s3": {"endpoint": place.S3_ENDPOINT, "in_cluster": f"http://s3.s3.svc.cluster.local:{place.S3_PORT}", "region": "us-east-1", **place.S3_KEYS},
-        "logs": str(place.LOGS), "audit": str(place.LOGS / "audit.log"), "pod_logs": str(STATE / "ns/varlog/pods"),
+        "s3_server": place.S3_SERVER, "logs": str(place.LOGS), "audit": str(place.LOGS / "audit.log"), "pod_logs": str(STATE / "ns/varlog/pods"),
         "containerd": str(CONTAINERD), "seconds": lap.seconds,
     }  # fmt: skip
     CLUSTER.write_text(json.dumps(known, indent=1) + "\n")
@@ -126,7 +126,7 @@ def usable() -> bool:
     if not node.processes() or not CLUSTER.exists():
         return False
     known = json.loads(CLUSTER.read_text())
-    if known["kubectl"] != str(tools.path("kubectl")):
+    if known["kubectl"] != str(tools.path("kubectl")) or known.get("s3_server", "versitygw") != place.S3_SERVER:
         return False
     ready = (tools.path("kubectl"), "--kubeconfig", KUBECONFIG, "--request-timeout=10s")
     conditions = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
