@@ -97,6 +97,10 @@ chaos: java .venv-wheel/.ready ## the long part of the fault tests: every cell, 
 e2e: .venv/.ready ## the chart on a cluster: that of KUBECONFIG, or one of our own (root on Linux, and Go)
 	@$(DEVELOPED) $(CURDIR)/tests/e2e $(ARGS)
 
+.PHONY: e2e-full
+e2e-full: e2e ## the same against MinIO, too, on a cluster of our own
+	@env -u KUBECONFIG E2E_S3=minio $(DEVELOPED) $(CURDIR)/tests/e2e $(ARGS)
+
 .PHONY: cluster-up cluster-down image
 cluster-up: ## a bare cluster of our own to play with: prints its KUBECONFIG (root on Linux, and Go)
 	@python3 tests/e2e/cluster/up.py
