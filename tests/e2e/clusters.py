@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.harness import HERE, Cluster, Failed, call, wait
+import pytest
+
+from tests.e2e.harness import ARTIFACTS, HERE, Cluster, Failed, call, wait
 
 SCRIPTS = HERE / "cluster"
 PYTHON = shutil.which("python3") or sys.executable
@@ -27,7 +29,10 @@ def bare() -> Iterator[Cluster]:
     before = place.CLUSTER.exists() and not _forgotten(place.STATE / "tests")
     try:
         if subprocess.run([PYTHON, str(SCRIPTS / "up.py"), "--webhook", "on"], check=False).returncode:
-            raise Failed("the bare cluster did not come up; the lines above say why")
+            shutil.copytree(place.LOGS, ARTIFACTS / "cluster", dirs_exist_ok=True)
+            pytest.exit(
+                f"the bare cluster did not come up; the lines above say why, logs are in {ARTIFACTS}/cluster", 1
+            )
         if not before:
             (place.STATE / "tests").write_text(str(os.getpid()))
         # One that was up has the code of then. Only the layers that differ are built and imported.

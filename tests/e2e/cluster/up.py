@@ -7,6 +7,7 @@ Needs root on Debian 12 with Go. Prints the time of each step; what the tests ne
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -149,13 +150,11 @@ def ensure(webhook: bool, shares: int, images: tuple[str, ...]) -> None:
         up(webhook, shares, images)
     except BaseException:
         print(f"the cluster did not come up; its logs are in {place.LOGS}")
-        for log in sorted(place.LOGS.glob("*.log")):
-            lines = [
-                line
-                for line in log.read_text(errors="replace").splitlines()[-400:]
-                if line[:1] in "EF" or "error" in line.lower()
-            ]
-            print("".join(f"{log.name}: {line[:300]}\n" for line in lines[-2:]), end="")
+        for what in ("pods", "events"):
+            with contextlib.suppress(Failed):  # where it came that far
+                (place.LOGS / f"{what}.txt").write_text(
+                    kubectl("--request-timeout=5s", "get", what, "-A", "-o", "wide")
+                )
         down()
         raise
     print(f"KUBECONFIG={KUBECONFIG}\nwhat there is: {CLUSTER}")
