@@ -138,7 +138,11 @@ def list_input(assembly: Assembly) -> tuple[pa.Table, datetime]:
     uri = assembly.input.uri
     with storage("input", f"the input {uri} cannot be listed"):
         now = assembly.input.now()
-        return assembly.input.list(), now
+        listing = assembly.input.list()
+    # A thousand pages in one piece: their many small buffers took a hundred bytes a name.
+    listing = listing.combine_chunks()
+    pa.default_memory_pool().release_unused()
+    return listing, now
 
 
 def unfinished_runs(output: Store, now: datetime) -> list[str]:
@@ -190,6 +194,8 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
     else:
         selected = selection.select(listing, settings.input, settings.run.seed)
         read = table.reading(settings, assembly.input)
+    del listing
+    pa.default_memory_pool().release_unused()
     with storage("output", "the published table cannot be read"):
         index = assembly.index.read(columns=_INDEX_COLUMNS)
     made = plan.make(selected, index, finished, assembly.fingerprints, listed_at=listed_at)

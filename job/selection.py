@@ -46,7 +46,8 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
     """
     matched, ignored, unmatched = matching(listing, settings)
     keyed = matched.append_column("key", _keys(matched["name"], settings))
-    keyed = keyed.take(pc.sort_indices(keyed, sort_keys=[("key", "ascending"), ("name", "ascending")]))
+    if not _in_order(keyed["key"]):
+        keyed = keyed.take(pc.sort_indices(keyed, sort_keys=[("key", "ascending"), ("name", "ascending")]))
     keyed = keyed.select(["key", "name", "size", "etag", "modified"]).combine_chunks()
     if settings.layout == "objects":
         _refuse_doubles(keyed)
@@ -77,7 +78,9 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
     """
     visible = listing
     if not hidden:
-        visible = listing.filter(pc.invert(pc.match_substring_regex(listing["name"], _HIDDEN)))
+        is_hidden = pc.match_substring_regex(listing["name"], _HIDDEN)
+        # A filter copies a million names even where it leaves all of them.
+        visible = listing.filter(pc.invert(is_hidden)) if pc.any(is_hidden).as_py() else listing
     matched = visible
     if settings.match != ["**"]:
         matched = visible.filter(pc.match_substring_regex(visible["name"], "^" + pattern(settings.match) + "$"))
@@ -89,6 +92,12 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
             hint="Check input.uri and input.match; globs match the path below input.uri, and only ** crosses '/'.",
         )
     return matched, ignored, unmatched
+
+
+def _in_order(keys: pa.ChunkedArray) -> bool:
+    """Whether the keys ascend, each but once: then the order of names says nothing more, and no sort copies them."""
+    array = keys.combine_chunks()
+    return len(array) < 2 or bool(pc.all(pc.less(array[:-1], array[1:])).as_py())
 
 
 def _keys(names: pa.ChunkedArray, settings: InputSettings) -> pa.Array:
@@ -167,7 +176,8 @@ def starts(keys: pa.ChunkedArray) -> Runs:
     new = np.ones(len(array), bool)
     new[1:] = pc.not_equal(array[1:], array[:-1]).to_numpy(zero_copy_only=False)
     first = np.flatnonzero(new).astype(np.int64)
-    return Runs(keys=array.take(pa.array(first)), first=first, count=np.diff(np.append(first, len(array))))
+    unique = array if len(first) == len(array) else array.take(pa.array(first))
+    return Runs(keys=unique, first=first, count=np.diff(np.append(first, len(array))))
 
 
 def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | None:
