@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote, unquote
 
 from job.errors import ConfigurationError, InputError, ManyfitError
 from job.work import TableRead
@@ -29,9 +30,14 @@ class readable:  # noqa: N801 - reads as a statement
         text = str(error)
         for pattern, cls, message, hint in _SAID:
             if re.search(pattern, text):
-                found = re.search(r"(?:file|s3a|gs|abfss?):/[^\s,\]]*", text)
-                where = found[0] if found else self._read.root
-                raise cls(message.format(where=where, format=self._read.format), hint=hint) from None
+                raise cls(message.format(where=_where(self._read, text), format=self._read.format), hint=hint) from None
+
+
+def _where(read: TableRead, text: str) -> str:
+    """The file that a message of Spark's is about, if it says so; it quotes some paths and others not."""
+    path = read.root.partition(":")[2]
+    found = re.search(rf"(?:{re.escape(path)}|{re.escape(quote(path))})/[^\s,\]]+", text)
+    return unquote(found[0].rstrip(".:;'\"")) if found else read.root
 
 
 _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] = (
@@ -50,8 +56,8 @@ _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] =
     (
         r"CSV header does not conform|csvHeaderDoesNotConform",
         InputError,
-        "the header of {where} is not that of input.schema",
-        "Declare the columns in the order of the header.",
+        "the header of {where} is not that of input.schema, or of the table's other files",
+        "All files must have the same columns in the same order; declare them in that order.",
     ),
     (
         r"AccessDenied|AccessControlException|status code: 403|Status Code: 403|NoAuthWithAWS|CredentialInitialization",

@@ -106,12 +106,34 @@ def test_a_damaged_row_a_wrong_key_and_a_missing_column_end_before_anything_is_p
     with pytest.raises(InputError, match="damaged or has another number of fields") as caught:
         job.run(recipe={"features": None})
     assert "secret-value" not in str(caught.value)
+    job.put("a.csv", "k,x,y\n1,2,3\n1,2,3\n")
+    job.put("b.csv", "k,y,x\n1,2,3\n")
+    with pytest.raises(InputError, match=r"the header of .*in put/[ab]\.csv is not that"):
+        job.run()
+    (job.data / "b.csv").unlink()
     with pytest.raises(ConfigurationError, match="no column 'kk'"):
         job.run(input={"key": "kk"})
     with pytest.raises(ConfigurationError, match="no column 'xx'") as told:
         job.run(recipe={"features": ["xx"]})
     assert "Did you mean 'x'" in str(told.value)
     assert job.rows() == {}
+
+
+def test_files_whose_columns_cannot_be_one_table_and_damaged_ones_are_named(job: Job) -> None:
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    pq.write_table(pa.table({"k": [1], "x": [1.0], "y": [2.0]}), job.put("a.parquet", b""))
+    pq.write_table(pa.table({"k": [1], "x": ["text"], "y": [2.0]}), job.put("b.parquet", b""))
+    with pytest.raises(InputError, match="Spark could not read"):
+        job.run()
+    (job.data / "b.parquet").write_bytes((job.data / "a.parquet").read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"Spark could not read .*b\.parquet"):
+        job.run()
+    # What only some files have is there, and missing elsewhere.
+    pq.write_table(
+        pa.table({"k": [1] * 3, "x": [1.0, 2, 3], "y": [2.0, 4, 6], "z": [1.0, 2, 3]}), job.data / "b.parquet"
+    )
+    report = job.run(recipe={"features": ["x", "z"]})
+    assert report.failures == {"missing_values": 1}
 
 
 def test_a_file_replaced_while_the_table_is_read_publishes_nothing(table: Job) -> None:

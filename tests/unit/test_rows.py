@@ -66,6 +66,7 @@ def test_different_rows_have_different_digests(one: list[dict], other: list[dict
     ("one", "other"),
     [
         (pa.table({"a": ["x", ""]}), pa.table({"a": ["x", None]})),
+        (pa.table({"a": [""]}), pa.table({"a": pa.array([None], pa.string())})),
         (pa.table({"a": [0.0]}), pa.table({"a": pa.array([None], pa.float64())})),
         (pa.table({"a": ["ab", "c"]}), pa.table({"a": ["a", "bc"]})),
         (pa.table({"a": [1]}), pa.table({"b": [1]})),
