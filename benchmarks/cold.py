@@ -88,8 +88,8 @@ PARTS = {
     "scikit-learn alone, of that": "import sklearn.linear_model",
     "the worker daemon's imports": "import job.engine.daemon as d; d.warm()",
     "a bare Spark session": "import job.engine.spark as s; from job.settings import JobSettings as J; "
-    "e = s.SparkEngine(J.model_validate({'input': {'uri': '/i'}, 'recipe': {'function': 'm:f'}, 'output': {'uri': '/o'}, "
-    "'spark': {'master': 'local[2,4]'}})); e.stop()",
+    "e = s.SparkEngine(J.model_validate({'input': {'uri': '/i'}, 'recipe': {'function': 'm:f'}, "
+    "'output': {'uri': '/o'}, 'spark': {'master': 'local[2,4]'}})); e.stop()",
 }
 
 

@@ -13,6 +13,18 @@ from typing import Any
 _TICK = os.sysconf("SC_CLK_TCK")
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
+_PACKAGES = (
+    "pyspark",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "joblib",
+    "boto3",
+    "obstore",
+    "deltalake",
+)
 
 
 def adopt_orphans() -> None:
@@ -83,20 +95,8 @@ def resident(pid: int) -> int:
 
 def machine() -> dict[str, Any]:
     """What a figure depends on: processor, cores, memory, versions, load when it began."""
-    packages = [
-        "pyspark",
-        "numpy",
-        "pandas",
-        "pyarrow",
-        "scikit-learn",
-        "scipy",
-        "joblib",
-        "boto3",
-        "obstore",
-        "deltalake",
-    ]
     versions = {}
-    for name in packages:
+    for name in _PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

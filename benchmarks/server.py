@@ -65,7 +65,7 @@ def free_port() -> int:
 
 def versitygw() -> Path | None:
     """The gateway's binary, built once from the module that the test cluster pins; None where that does not work."""
-    given = os.environ.get("MANYFIT_BENCH_S3")
+    given = os.environ.get("BENCH_S3")
     if given == "moto" or not shutil.which("go"):
         return None
     done = subprocess.run([sys.executable, str(_TOOLS), "versitygw"], capture_output=True, text=True, check=False)

@@ -166,9 +166,9 @@ def _line(entry: Entry, rounds: list[Round], shape: data.Shape, cores: int) -> d
 
 def markdown(result: dict[str, Any]) -> str:
     """The table for docs/benchmarks.md."""
-    host = result["machine"]
+    host, shape = result["machine"], result["shape"]
     out = [
-        f"{result['shape']['note']} ({result['shape']['partitions']} objects, {result['shape']['bytes'] / 1e6:.0f} MB), "
+        f"{shape['note']} ({shape['partitions']} objects, {shape['bytes'] / 1e6:.0f} MB), "
         f"{result['cores']} cores ({host['processor']}), {result['server']} on loopback, {result['at'][:10]}.",
         "",
         "| way | models/s | wall s | × floor, wall | CPU s, own | × floor, CPU | CPU s, server | largest difference |",
