@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import artifact, fingerprint, plan, segment, selection, table
+from job import artifact, fingerprint, plan, segment, selection, table, table_read
 from job import engine as engines
 from job.engine import Borrowed
 from job.errors import DeniedError, InputError, NotFoundError, OtherJobError, OutputError, StoreError
@@ -193,7 +193,7 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
         selected, read, files = _select_rows(assembly, listing, engine)
     else:
         selected = selection.select(listing, settings.input, settings.run.seed)
-        read = table.reading(settings, assembly.input)
+        read = table_read.of_objects(settings, assembly.input)
     del listing
     pa.default_memory_pool().release_unused()
     with storage("output", "the published table cannot be read"):
@@ -207,7 +207,7 @@ def _select_rows(
 ) -> tuple[selection.Selected, TableRead, pa.Table]:
     settings, output = assembly.settings, assembly.output
     files, ignored, unmatched = table.files(listing, settings.input)
-    read = table.table_read(
+    read = table_read.of_table(
         settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.fitting.spec
     )
 

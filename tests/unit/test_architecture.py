@@ -27,7 +27,7 @@ LAYERS = {
     ),
     "published": "delta row history index signing models verify retention",
     "plan": "fingerprint selection plan",
-    "worker": "watchdog guard work payload table attempt worker",
+    "worker": "watchdog guard work payload table table_read attempt worker",
     "engine": "engine",
     "run": "report page progress changes barrier assembly handout record run",
     "shell": "screens listing show embedded demo commands cli",

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from job import table
+from job import table, table_read
 from job.errors import ConfigurationError, InputError
 from job.reader import ReadSpec
 from job.settings import JobSettings, StorageSide
@@ -28,7 +28,7 @@ def settings(**chosen: Any) -> JobSettings:
 
 def read(*names: str, some: bool = False, **chosen: Any) -> TableRead:
     store = Store.open("/data/in", StorageSide())
-    return table.table_read(settings(**chosen), store, names, some=some, spec=ReadSpec())
+    return table_read.of_table(settings(**chosen), store, names, some=some, spec=ReadSpec())
 
 
 def listing(*names: str, etag: str = "e") -> pa.Table:
@@ -48,24 +48,24 @@ def listing(*names: str, etag: str = "e") -> pa.Table:
     ],
 )
 def test_a_store_has_the_name_that_hadoop_gives_it(uri: str, written: str, root: str) -> None:
-    assert table.hadoop_root(uri, written) == root
+    assert table_read.hadoop_root(uri, written) == root
 
 
 @pytest.mark.parametrize("written", ["az://container/p", "memory://x"])
 def test_what_spark_cannot_reach_is_refused_with_the_way_out(written: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read by Spark") as caught:
-        table.hadoop_root(written, written)
+        table_read.hadoop_root(written, written)
     assert "reader: direct" in caught.value.hint
 
 
 def test_objects_in_our_formats_are_handed_over_whole_and_others_by_spark() -> None:
     store = Store.open("/data/in", StorageSide())
     chosen = {"layout": "objects", "key": None, "reader": "spark"}
-    assert table.reading(settings(**{**chosen, "reader": "direct"}), store) is None
-    whole = table.reading(settings(**chosen), store)
+    assert table_read.of_objects(settings(**{**chosen, "reader": "direct"}), store) is None
+    whole = table_read.of_objects(settings(**chosen), store)
     assert whole is not None
     assert (whole.format, whole.whole, whole.shuffled) == (BINARY, True, False)
-    orc = table.reading(settings(**chosen, format={"type": "orc", "options": {"a": "b"}}), store)
+    orc = table_read.of_objects(settings(**chosen, format={"type": "orc", "options": {"a": "b"}}), store)
     assert orc is not None
     assert (orc.format, orc.options, orc.whole) == ("orc", {"a": "b"}, False)
 
