@@ -81,10 +81,10 @@ class Pretending:
 
         self._marks["planned"] = reset_peak()
         share = [str(task) for task in range(tasks)]
+        command = [sys.executable, "-m", "benchmarks.driver_scale", "--pretend", work.output.uri, work.run, work.plan]
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.driver_scale", "--pretend", work.output.uri, work.run, work.plan]
-                + [work.recipe, work.environment, ",".join(share[number::2])],
+                [*command, work.recipe, work.environment, ",".join(share[number::2])],
                 preexec_fn=end_with_parent,
             )
             for number in range(min(2, tasks))

@@ -41,13 +41,15 @@ def document(work: Workload, output: str) -> dict[str, Any]:
     """The job's document for one output."""
     reader = work.options.get("reader", "direct")
     # Spark's readers get the server's files, as those of the peers do: no S3 jars are fetched for a benchmark.
-    source = work.folder if reader == "spark" else f"s3://{work.bucket}/{work.prefix}"
+    local = reader == "spark" or work.options.get("store") == "folder"
+    source = work.folder if local else f"s3://{work.bucket}/{work.prefix}"
+    root = work.options.get("target", f"s3://{work.bucket}")
     return {
         "name": "bench",
         "input": {"uri": source, "reader": reader},
         "recipe": {"features": work.columns, "target": "y", "estimator": work.estimator},
-        "output": {"uri": f"s3://{work.bucket}/{output}"},
-        "storage": {"endpoint": os.environ["AWS_ENDPOINT_URL"], "path_style": True},
+        "output": {"uri": f"{root}/{output}"},
+        "storage": {"endpoint": os.environ.get("AWS_ENDPOINT_URL"), "path_style": True},
         "spark": {
             "master": work.options.get("master", f"local[{work.cores},4]"),
             "conf": work.options.get("conf", {}),
