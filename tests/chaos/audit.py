@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import joblib
 import pyarrow.parquet as pq
@@ -23,6 +24,10 @@ class Audit:
     live: dict[str, str] = field(default_factory=dict)
     """key to digest"""
     states: dict[str, str] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """of the current version"""
+    slopes: dict[str, float] = field(default_factory=dict)
+    """key to the slope that its model has; only where ``slopes`` were asked for"""
     orphans: int = 0
     """models that the current version does not name: allowed, gc's work"""
     problems: list[str] = field(default_factory=list)
@@ -62,6 +67,7 @@ def audit(objects: Mapping[str, bytes], slopes: Mapping[str, float] | None = Non
             found.problems.append(f"the table names a file that is not there: {path}")
             continue
         rows += pq.read_table(io.BytesIO(body)).to_pylist()
+    found.rows = rows
     runs = [name for name in transactions if not name.startswith("manyfit/")]
     if len(runs) != len(set(runs)):
         found.problems.append("a run was released twice")
@@ -80,10 +86,11 @@ def audit(objects: Mapping[str, bytes], slopes: Mapping[str, float] | None = Non
         if hashlib.sha256(body).hexdigest() != digest:
             found.problems.append(f"the model of {key!r} is torn")
             continue
-        if slopes and key in slopes and row["state"] == "live":
-            slope = float(joblib.load(io.BytesIO(body)).coef_[0])
-            if abs(slope - slopes[key]) > 1e-6 * max(1, abs(slopes[key])):
-                found.problems.append(f"the model of {key!r} is wrong: {slope} instead of {slopes[key]}")
+        if slopes is None:
+            continue
+        slope = found.slopes[key] = float(joblib.load(io.BytesIO(body)).coef_[0])
+        if key in slopes and row["state"] == "live" and abs(slope - slopes[key]) > 1e-6 * max(1, abs(slopes[key])):
+            found.problems.append(f"the model of {key!r} is wrong: {slope} instead of {slopes[key]}")
     for key in slopes or {}:
         if key not in found.live:
             found.problems.append(f"the key {key!r} has no model")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from job import assembly as assemblies
-
 from job.assembly import Assembly
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
@@ -140,7 +139,11 @@ def dying(folder: Path, death: Death) -> Assembly:
 
 def once(point: str) -> int:
     """The driver comes by its points once, workers by theirs for each key."""
-    return 1 if point in ("before_barrier", "before_release", "release_stored_ack_lost", "after_release", "before_result") else 2
+    return (
+        1
+        if point in ("before_barrier", "before_release", "release_stored_ack_lost", "after_release", "before_result")
+        else 2
+    )
 
 
 def run_dying(folder: Path, point: str, die: Callable[[], None]) -> None:
@@ -157,4 +160,3 @@ def kill() -> None:
 if __name__ == "__main__":
     run_dying(Path(sys.argv[1]), sys.argv[2], kill)
     raise SystemExit(f"{sys.argv[2]} was never reached")
-

@@ -7,6 +7,7 @@ with other bytes can be seen afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import socket
@@ -18,7 +19,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-KINDS = ("input_get", "model_put", "model_head", "segment_put", "segment_get", "plan_put", "release_put", "release_list")
+KINDS = (
+    "input_get",
+    "model_put",
+    "model_head",
+    "segment_put",
+    "segment_get",
+    "plan_put",
+    "release_put",
+    "release_list",
+)
 """Requests of our protocol that are broken, each alone."""
 
 FAULTS = (
@@ -144,7 +154,7 @@ class FaultProxy:
         if fault == "reset_after":
             return _reset(request)
         if fault == "timeout_after":
-            time.sleep(4)
+            time.sleep(2.5)
             return _reset(request)
         try:
             request.send_response_only(status)
@@ -161,7 +171,9 @@ class FaultProxy:
         if fault == "truncated":
             _reset(request)
 
-    def _forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _forward(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(*self.target, timeout=60)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -182,7 +194,9 @@ class FaultProxy:
             connection.close()
 
     def _refuse(self, request: BaseHTTPRequestHandler, status: int) -> None:
-        code = {500: "InternalError", 503: "SlowDown", 429: "TooManyRequests", 409: "ConditionalRequestConflict"}[status]
+        code = {500: "InternalError", 503: "SlowDown", 429: "TooManyRequests", 409: "ConditionalRequestConflict"}[
+            status
+        ]
         data = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
         self.requests.append((request.command, request.path, status))
         request.send_response_only(status)
@@ -203,7 +217,9 @@ class FaultProxy:
         """Keys that were stored with two different bodies, though they may never be: all but what is derived."""
         seen: dict[str, set[str]] = {}
         for each in self.stored:
-            derived = each.key.endswith(("progress.json", "latest.json", "report.html", "outcomes.parquet", "_last_checkpoint"))
+            derived = each.key.endswith(
+                ("progress.json", "latest.json", "report.html", "outcomes.parquet", "_last_checkpoint")
+            )
             if not derived and "/failures/" not in each.key and "/in/" not in each.key and "/.probe/" not in each.key:
                 seen.setdefault(each.key, set()).add(each.digest)
         return [key for key, digests in seen.items() if len(digests) > 1]
@@ -227,8 +243,6 @@ def _reset(request: BaseHTTPRequestHandler) -> None:
     """Close without a word, so that the client sees a reset."""
     request.close_connection = True
     request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    try:
+    with contextlib.suppress(OSError):
         request.connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     request.connection.close()

@@ -23,7 +23,9 @@ DRIVER = ("before_release", "release_stored_ack_lost", "after_release", "before_
 
 def look(folder: Path, slopes: dict[str, float] | None) -> Audit:
     out = folder / "out"
-    return audit({path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}, slopes)
+    return audit(
+        {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}, slopes
+    )
 
 
 def healthy(folder: Path) -> RunReport:
@@ -75,7 +77,12 @@ def test_a_process_that_ends_by_an_exception_loses_tears_and_doubles_nothing(fol
 @pytest.mark.chaos
 @pytest.mark.parametrize("point", KILL_POINTS)
 def test_a_process_that_is_killed_loses_tears_and_doubles_nothing(folder: Path, point: str) -> None:
-    ended = subprocess.run([sys.executable, "-m", "tests.chaos.dying", str(folder), point], capture_output=True, check=False, cwd=Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.dying", str(folder), point],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
 
     assert ended.returncode == -9, ended.stderr.decode()[-500:]
     heals(folder, point)

@@ -1,0 +1,105 @@
+"""Random schedules of 2 to 4 concurrent drivers; see tests/chaos/schedule.py.
+
+A few dozen in ``make test``, from a seed that differs from day to day; ``make chaos`` plays CHAOS_SCHEDULES of them
+(default 2,000), spread over two processes. ``python -m tests.chaos.test_schedules SEED`` replays one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.schedule import Schedule
+
+SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
+QUICK = 24
+MANY = int(os.environ.get("CHAOS_SCHEDULES", "2000"))
+ROOT = Path(__file__).parents[2]
+
+
+def play(seed: int) -> Schedule:
+    """One schedule, in memory where the machine has such a folder."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="manyfit-", dir=memory if os.access(memory, os.W_OK) else None))
+    try:
+        schedule = Schedule(folder, seed)
+        schedule.play()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return schedule
+
+
+def test_a_few_dozen_schedules_lose_tear_and_double_nothing() -> None:
+    played = []
+    for seed in range(SEED * 10_000, SEED * 10_000 + QUICK):
+        schedule = play(seed)
+        assert schedule.problems == [], f"replay it: python -m tests.chaos.test_schedules {seed}"
+        played.append(schedule)
+
+    assert sum(each.releases for each in played) > QUICK
+    assert sum(each.faults.injected for each in played) > 10 * QUICK
+    assert sum(each.faults.deaths for each in played) > 0
+    assert sum(each.finished for each in played) > 0
+
+
+def test_a_seed_replays_its_schedule() -> None:
+    first, second = play(5), play(5)
+
+    assert (first.baton.steps, first.releases, first.faults.injected) == (
+        second.baton.steps,
+        second.releases,
+        second.faults.injected,
+    )
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_thousands_of_schedules_lose_tear_and_double_nothing() -> None:
+    begin, half = SEED * 10_000 + 1000, (MANY + 1) // 2
+    ranges = [(begin, begin + half), (begin + half, begin + MANY)]
+    command = [sys.executable, "-m", "tests.chaos.test_schedules"]
+    running = [
+        subprocess.Popen(
+            [*command, str(low), str(high)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for low, high in ranges
+    ]
+    said = [process.communicate()[0] for process in running]
+    print(*said)
+
+    assert [process.returncode for process in running] == [0, 0], said
+
+
+def main(low: int, high: int) -> int:
+    """Play a range of seeds; each that fails is printed with what was found."""
+    begin, failed, steps, releases, injected, deaths = time.perf_counter(), 0, 0, 0, 0, 0
+    for seed in range(low, high):
+        try:
+            schedule = play(seed)
+            problems = schedule.problems
+        except Exception as error:  # whatever a schedule comes upon, the others are played too
+            problems, schedule = [f"{type(error).__name__}: {error}"], None
+        if problems:
+            failed += 1
+            print(f"seed {seed}:", *problems[:5], sep="\n  ", flush=True)
+        if schedule is not None:
+            steps, releases = steps + schedule.baton.steps, releases + schedule.releases
+            injected, deaths = injected + schedule.faults.injected, deaths + schedule.faults.deaths
+    print(
+        f"seeds {low} to {high - 1}: {failed} failed; {steps:,} steps, {releases:,} releases audited, "
+        f"{injected:,} faults, {deaths:,} deaths; {time.perf_counter() - begin:.0f} s",
+        flush=True,
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    first = int(sys.argv[1])
+    raise SystemExit(main(first, int(sys.argv[2]) if len(sys.argv) > 2 else first + 1))
