@@ -16,35 +16,25 @@ P-521). The predicate's additional member ``manyfit`` names output, version and 
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from job import bundle
 from job.delta import fields
-from job.errors import ConfigurationError, DamageError, NotFoundError
+from job.errors import DamageError, NotFoundError
 from job.index import ROW, Index
 from job.store import Store
 
-_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-_PAYLOAD = "application/vnd.in-toto+json"
-_STATEMENT = "https://in-toto.io/Statement/v1"
-_PREDICATE = "https://model_signing/signature/v1.0"
-_HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
-    "secp256r1": hashes.SHA256,
-    "secp384r1": hashes.SHA384,
-    "secp521r1": hashes.SHA512,
-}
 # A name is taken from the signed statement only if it cannot lead anywhere else than to a file of the table.
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.parquet")
 _LOG = re.compile(r"_delta_log/\d{20}\.json")
@@ -88,9 +78,32 @@ class SignedRelease:
             parts.append(part)
         return pa.concat_tables(parts).unify_dictionaries().select(list(columns))
 
+    def check(self) -> None:
+        """Compare the digest of every file.
 
-def sign_release(store: Store, version: int, key_pem: bytes, *, password: bytes | None = None) -> str:
+        Raises
+        ------
+        DamageError
+            A file is missing or has other bytes than were signed.
+        """
+        for name, digest in self.files.items():
+            _verified(self.store, name, digest)
+
+
+def sign_release(
+    store: Store,
+    version: int,
+    key_pem: bytes,
+    *,
+    run: str | None = None,
+    vouch: bool = False,
+    password: bytes | None = None,
+    patience: float = 20.0,
+) -> str | None:
     """Sign one version; the same version is signed once.
+
+    A version is made from the one before it, so that one must be trusted too: signed with this key, or made of nothing
+    but files that are (a rollback). The very first signature of an output has nothing before it.
 
     Parameters
     ----------
@@ -100,30 +113,41 @@ def sign_release(store: Store, version: int, key_pem: bytes, *, password: bytes 
         That a release, a rollback or a retirement made.
     key_pem
         An ECDSA private key.
+    run
+        Sign only if this run made the version, or if it holds only files that are signed already (a rollback).
+    vouch
+        A person has looked at the version, and wants it signed whoever made it.
+    patience
+        Seconds that another run has to sign the version before this one, which it may have published just now.
 
     Returns
     -------
     str
-        The signature's name below the output.
+        The signature's name below the output; None if the version is not this run's to sign.
 
     Raises
     ------
     ConfigurationError
         The key cannot be used.
     DamageError
-        The version before this one is signed with this key, but its files are no longer what was signed: this version
-        may have been computed from what somebody else wrote. Or this version has another signature already.
+        The version was made from one that was published without this key, or whose files are no longer what was
+        signed. Or it has another signature already.
     """
-    private = _private_key(key_pem, password)
+    private = bundle.private_key(key_pem, password)
     public = private.public_key()
     name = signature_name(version)
     if store.head(name) is not None:
-        _check_files(verify_release(store, version, _pem(public)))
+        verify_release(store, version, bundle.pem(public)).check()
         return name
-    if _signed_with(store, version - 1, public):
-        _check_files(verify_release(store, version - 1, _pem(public)))
     index = Index(store)
-    run = next((each.run for each in index.history() if each.version == version), None)
+    if not vouch:
+        signed = _signed(store, public)
+        if signed is not None and not _known(store, index.files(version), signed):
+            if run is not None and index.released(run) != version:
+                return None
+            _wait_for_trust(store, index, version - 1, public, patience)
+    newer = (index.version() or version) - version
+    made_by = next((each.run for each in index.history(newer + 1) if each.version == version), None)
     resources = []
     root = hashlib.sha256()
     for file in sorted([*index.files(version), f"_delta_log/{version:020d}.json"]):
@@ -131,28 +155,16 @@ def sign_release(store: Store, version: int, key_pem: bytes, *, password: bytes 
         root.update(digest.digest())
         resources.append({"name": file, "algorithm": "sha256", "digest": digest.hexdigest()})
     statement = {
-        "_type": _STATEMENT,
         "subject": [{"name": "index", "digest": {"sha256": root.hexdigest()}}],
-        "predicateType": _PREDICATE,
+        "predicateType": bundle.PREDICATE,
         "predicate": {
             "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": []},
             "resources": resources,
-            "manyfit": {"output": store.uri, "version": version, "run": run},
+            "manyfit": {"output": store.uri, "version": version, "run": made_by},
         },
     }
-    payload = json.dumps(statement, indent=1, sort_keys=True).encode()
-    signature = private.sign(_pae(payload), ec.ECDSA(_HASHES[private.curve.name]()))
-    bundle = {
-        "mediaType": _BUNDLE,
-        "verificationMaterial": {"publicKey": {"hint": _hint(public)}, "tlogEntries": []},
-        "dsseEnvelope": {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": _PAYLOAD,
-            "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
-        },
-    }
-    if not store.create(name, json.dumps(bundle).encode()):
-        _check_files(verify_release(store, version, _pem(public)))
+    if not store.create(name, bundle.sign(statement, private)):
+        verify_release(store, version, bundle.pem(public)).check()
     return name
 
 
@@ -171,14 +183,14 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
     DamageError
         There is no signature, or it is not by this key, or not for this output and version.
     """
-    public = _public_key(public_pem)
+    public = bundle.public_key(public_pem)
     where = f"version {version} of {store.uri}"
     try:
         raw = bytes(store.get(signature_name(version)))
     except NotFoundError:
         raise DamageError(f"{where} is not signed", hint="Sign its release, or open it without a public key.") from None
     try:
-        statement = _statement(raw, public)
+        statement = bundle.opened(raw, public)
         about = statement["predicate"]["manyfit"]
         files = _resources(statement)
     except InvalidSignature:
@@ -201,34 +213,40 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
     )
 
 
-def _signed_with(store: Store, version: int, public: ec.EllipticCurvePublicKey) -> bool:
-    """Whether a version has a signature that claims this key; keys may be changed between versions."""
-    try:
-        bundle = json.loads(bytes(store.get(signature_name(version))))
-        return bool(bundle["verificationMaterial"]["publicKey"]["hint"] == _hint(public))
-    except NotFoundError:
+def _signed(store: Store, public: ec.EllipticCurvePublicKey) -> dict[str, str] | None:
+    """Every data file that a signature with this key names, with its digest; None if this key has signed nothing."""
+    found: dict[str, str] | None = None
+    for name in store.list("signatures")["name"].to_pylist():
+        try:
+            if not bundle.claims(bytes(store.get(name)), public):
+                continue  # keys may be changed between versions
+            version = int(name[-25:-5])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamageError(f"{name} in {store.uri} is not a signature: {error}") from None
+        found = {**(found or {}), **verify_release(store, version, bundle.pem(public)).files}
+    return found
+
+
+def _known(store: Store, files: Sequence[str], signed: Mapping[str, str]) -> bool:
+    """Whether these are signed files only, with the bytes that were signed."""
+    if not all(file in signed for file in files):
         return False
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamageError(f"the signature of version {version} of {store.uri} is malformed: {error}") from None
+    for file in files:
+        _verified(store, file, signed[file])
+    return True
 
 
-def _statement(raw: bytes, public: ec.EllipticCurvePublicKey) -> Any:
-    """The in-toto statement of a bundle, after its signature has been checked over exactly these bytes."""
-    bundle = json.loads(raw)
-    if bundle["mediaType"] != _BUNDLE:
-        raise ValueError("not a Sigstore bundle v0.3")
-    envelope = bundle["dsseEnvelope"]
-    if envelope["payloadType"] != _PAYLOAD:
-        raise ValueError("not an in-toto payload")
-    payload = base64.b64decode(envelope["payload"], validate=True)
-    (signature,) = envelope["signatures"]
-    public.verify(
-        base64.b64decode(signature["sig"], validate=True), _pae(payload), ec.ECDSA(_HASHES[public.curve.name]())
-    )
-    statement = json.loads(payload)
-    if statement["_type"] != _STATEMENT or statement["predicateType"] != _PREDICATE:
-        raise ValueError("not a model signature statement v1.0")
-    return statement
+def _wait_for_trust(
+    store: Store, index: Index, version: int, public: ec.EllipticCurvePublicKey, patience: float
+) -> None:
+    until = time.monotonic() + patience
+    while not _known(store, index.files(version), _signed(store, public) or {}):
+        if time.monotonic() >= until:
+            raise DamageError(
+                f"version {version} of {store.uri} was published without the signing key: what follows it is not signed",
+                hint="Look at `manyfit history` and `manyfit models --at`; if it is right, sign it with vouch.",
+            )
+        time.sleep(min(0.5, patience))
 
 
 def _resources(statement: Any) -> dict[str, str]:
@@ -256,44 +274,3 @@ def _verified(store: Store, name: str, digest: str) -> Any:
     if hashlib.sha256(data).hexdigest() != digest:
         raise DamageError(f"index/{name} in {store.uri} has other bytes than were signed")
     return data
-
-
-def _check_files(release: SignedRelease) -> None:
-    for name, digest in release.files.items():
-        _verified(release.store, name, digest)
-
-
-def _pae(payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding."""
-    return b"DSSEv1 %d %s %d %s" % (len(_PAYLOAD), _PAYLOAD.encode(), len(payload), payload)
-
-
-def _pem(public: ec.EllipticCurvePublicKey) -> bytes:
-    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _hint(public: ec.EllipticCurvePublicKey) -> str:
-    return hashlib.sha256(_pem(public)).hexdigest()
-
-
-def _private_key(pem: bytes, password: bytes | None) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = serialization.load_pem_private_key(pem, password)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(f"the signing key cannot be used: {error}", hint=_HOW) from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in _HASHES:
-        raise ConfigurationError("the signing key is not an ECDSA key on P-256, P-384 or P-521", hint=_HOW)
-    return key
-
-
-def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
-    try:
-        key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(f"the public key cannot be used: {error}", hint=_HOW) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
-        raise ConfigurationError("the public key is not an ECDSA key on P-256, P-384 or P-521", hint=_HOW)
-    return key
-
-
-_HOW = "Make a pair: `openssl ecparam -name prime256v1 -genkey -noout -out key.pem && openssl ec -in key.pem -pubout`."

@@ -181,7 +181,7 @@ def test_8_no_key_and_no_digest_leads_out_of_the_models_folder(store: Store, tmp
     """Even a signed table could name such keys: they come from the names of input objects."""
     (tmp_path / "evil.joblib").write_bytes(canary)
     key = "../../evil"
-    publish(store, {key: line(1.0)}, minute=2)
+    sign_release(store, publish(store, {key: line(1.0)}, minute=2), PRIVATE)
     evil = put(store, "digest", canary, listed_at=at(3)) | {"digest": "../../../evil"}
     Index(store).release(index.changes([evil]), run="run-3")
     sign_release(store, 3, PRIVATE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,60 @@ def test_nothing_is_signed_that_was_computed_from_a_tampered_version(store: Stor
 
     with pytest.raises(DamageError, match="has other bytes than were signed"):
         sign_release(store, version, PRIVATE)
+
+
+def test_nothing_is_signed_that_was_made_from_a_version_published_without_the_key(store: Store) -> None:
+    """Somebody who can write, but not sign, publishes; the next run's signature would cover that as well."""
+    sign_release(store, 1, PRIVATE, run="run-1")
+    forged = publish(store, {"b": line(666.0)}, minute=2)
+    version = publish(store, {"a": line(5.0)}, minute=3)
+
+    assert sign_release(store, forged, PRIVATE, run="run-3") is None
+    with pytest.raises(DamageError, match=r"version 2 .* was published without the signing key"):
+        sign_release(store, version, PRIVATE, run="run-3", patience=0)
+    with pytest.raises(DamageError, match="is not signed"):
+        ModelSet.open(store.uri, public_key=PUBLIC)
+
+
+def test_a_run_waits_for_the_signature_of_the_run_that_published_just_before(store: Store) -> None:
+    sign_release(store, 1, PRIVATE, run="run-1")
+    publish(store, {"a": line(2.0)}, minute=2)
+    publish(store, {"a": line(3.0)}, minute=3)
+    other = threading.Timer(0.7, lambda: sign_release(store, 2, PRIVATE, run="run-2"))
+    other.start()
+
+    assert sign_release(store, 3, PRIVATE, run="run-3", patience=30) is not None
+    other.join()
+    assert slope(ModelSet.open(store.uri, public_key=PUBLIC)["a"]) == 3.0
+
+
+def test_a_run_that_changed_nothing_does_not_sign_what_others_published(store: Store) -> None:
+    sign_release(store, 1, PRIVATE, run="run-1")
+    publish(store, {"a": line(666.0)}, minute=2)
+
+    assert sign_release(store, 2, PRIVATE, run="nothing-to-do") is None
+    assert not file(store, signature_name(2)).exists()
+
+
+def test_a_person_may_vouch_for_a_version_and_runs_go_on_from_there(store: Store) -> None:
+    sign_release(store, 1, PRIVATE, run="run-1")
+    Index(store).retire(["b"])
+    sign_release(store, 2, PRIVATE, vouch=True)
+    publish(store, {"a": line(5.0)}, minute=3)
+
+    assert sign_release(store, 3, PRIVATE, run="run-3") is not None
+    assert list(ModelSet.open(store.uri, public_key=PUBLIC)) == ["a"]
+
+
+def test_a_rollback_without_the_key_holds_signed_files_only_and_the_next_run_signs_it(store: Store) -> None:
+    sign_release(store, 1, PRIVATE, run="run-1")
+    sign_release(store, publish(store, {"a": line(5.0)}, minute=2), PRIVATE, run="run-2")
+    Index(store).rollback(1)
+    with pytest.raises(DamageError, match="is not signed"):
+        ModelSet.open(store.uri, public_key=PUBLIC)
+
+    assert sign_release(store, 3, PRIVATE, run="nothing-to-do") is not None
+    assert slope(ModelSet.open(store.uri, public_key=PUBLIC)["a"]) == 1.0
 
 
 def test_the_key_may_be_changed_between_releases(store: Store) -> None:
