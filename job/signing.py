@@ -243,8 +243,8 @@ def _wait_for_trust(
     while not _known(store, index.files(version), _signed(store, public) or {}):
         if time.monotonic() >= until:
             raise DamageError(
-                f"version {version} of {store.uri} was published without the signing key: what follows it is not signed",
-                hint="Look at `manyfit history` and `manyfit models --at`; if it is right, sign it with vouch.",
+                f"version {version} of {store.uri} was published without the signing key; what follows is not signed",
+                hint="See `manyfit history` and `manyfit models --at`; if it is right, sign it with vouch=True.",
             )
         time.sleep(min(0.5, patience))
 
