@@ -26,6 +26,7 @@ from typing import Any
 from benchmarks import check, data, environment, server
 from benchmarks.contender import Contender, ContenderFailed, Round
 from benchmarks.entries import ENTRIES, FLOOR, Entry
+from benchmarks.latency import delayed
 from benchmarks.measure import machine
 
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     cores = arguments.cores or len(os.sched_getaffinity(0))
     scratch = Path(arguments.scratch or tempfile.mkdtemp(prefix="manyfit-bench-"))
     begun = machine()
-    with server.serve(scratch / "server") as here:
+    with server.serve(scratch / "server") as here, delayed(here, arguments.latency / 1000) as there:
         os.environ.update(here.environment())
         client = server.client(here)
         prefix = f"in/{shape.name}/"
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "cores": cores,
             "folder": str(here.folder / prefix) if here.folder else None,
         }
-        running, failures = _start(entries, work, here, scratch)
+        running, failures = _start(entries, work, there, scratch)
         try:
             rounds: dict[str, list[Round]] = {name: [] for name in running}
             order = list(running)
@@ -98,6 +99,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "shape": {**shape.as_dict(), "bytes": sum(sizes.values())},
         "cores": cores,
         "server": here.kind,
+        "latency_ms": arguments.latency,
         "machine": {**begun, "load_after": [round(each, 2) for each in os.getloadavg()]},
         "command": "uv run python -m benchmarks.table " + " ".join(sys.argv[1:]),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -167,9 +169,10 @@ def _line(entry: Entry, rounds: list[Round], shape: data.Shape, cores: int) -> d
 def markdown(result: dict[str, Any]) -> str:
     """The table for docs/benchmarks.md."""
     host, shape = result["machine"], result["shape"]
+    away = f", {result['latency_ms']:g} ms away" if result["latency_ms"] else ""
     out = [
         f"{shape['note']} ({shape['partitions']} objects, {shape['bytes'] / 1e6:.0f} MB), "
-        f"{result['cores']} cores ({host['processor']}), {result['server']} on loopback, {result['at'][:10]}.",
+        f"{result['cores']} cores ({host['processor']}), {result['server']} on loopback{away}, {result['at'][:10]}.",
         "",
         "| way | models/s | wall s | × floor, wall | CPU s, own | × floor, CPU | CPU s, server | largest difference |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -213,6 +216,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="3 rounds, the nearest peers")
     parser.add_argument("--only", metavar="NAMES", help="these contenders, with commas; the floor is always there")
     parser.add_argument("--cores", type=int, help="default: as many as this process may use")
+    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="a store this far away")
     parser.add_argument("--timeout", type=float, default=600, help="seconds for one round")
     parser.add_argument("--guard", type=float, metavar="RATIO", help="exit 1 if our CPU is above this × the floor's")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
