@@ -57,8 +57,11 @@ def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
 
 @pytest.fixture(scope="session")
 def begun(space: Space, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
-    """The scenarios that the chosen tests look at, three at a time; a fixture of its name waits for its end."""
+    """The scenarios that the chosen tests look at, some at a time; a fixture of its name waits for its end."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    pool = ThreadPoolExecutor(3)
+    if "measured" in wanted:
+        request.getfixturevalue("measured")  # on a cluster that does nothing else
+    busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(2 if busy else 3)
     yield {name: pool.submit(act, space) for name, act in scenarios.ALL.items() if name in wanted}
     pool.shutdown(wait=False, cancel_futures=True)

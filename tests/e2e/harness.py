@@ -183,7 +183,7 @@ class Space:
             "credentials": {"secretName": "s3"},
             "driver": {**small, "overhead": "512m"},
             "executor": {**small, "instances": 2, "cores": 1, "overhead": "384m", "workerMemory": "512m"},
-            "retries": {"onFailure": 0, "onSubmissionFailure": 1, "onSubmissionFailureInterval": 5},
+            "retries": {"onFailure": 0, "onSubmissionFailure": 5, "onSubmissionFailureInterval": 5},
             "networkPolicy": {"storage": {"ports": [9000]}},
         }
 

@@ -10,17 +10,26 @@ import yaml
 
 from tests.e2e.harness import CHART, TERMINAL, Failed, Space, wait
 
-RECIPE = """
-import os
+SLOW = """
 import time
 from sklearn.linear_model import LinearRegression
 
 def fit(frame, key):
-    {first}
+    time.sleep(0.7)
     return LinearRegression().fit(frame[["x"]], frame["y"])
 """
-SLOW = RECIPE.format(first="time.sleep(0.7)")
-POISON = RECIPE.format(first='os._exit(9) if key == "shop-3" else None')
+POISON = """
+import os
+from pathlib import Path
+from sklearn.linear_model import LinearRegression
+
+def fit(frame, key):
+    if key == "shop-3":  # takes the whole executor with it, as the kernel does when memory runs out
+        for each in Path("/proc").glob("[0-9]*"):
+            if (each / "comm").read_text() == "java\\n":
+                os.kill(int(each.name), 9)
+    return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
 SLOPES = {f"shop-{number:02d}": number + 1.0 for number in range(40)}
 OURS = {"function": "recipe:fit", "allow": ["recipe"]}
 
@@ -76,9 +85,10 @@ def lost_driver(space: Space) -> None:
 
 
 def poisoned(space: Space) -> dict[str, Any]:
-    """One partition kills every process that fits it; the report."""
+    """One partition kills every executor that fits it; the report."""
     space.put("poison", {f"shop-{number}": number + 1.0 for number in range(8)})
     values = space.values("poison", "poison-out", recipe=OURS, run={"max_failed": 1})
+    values["executor"]["deleteOnTermination"] = False
     space.install("poison", {**values, "code": {"files": {"recipe.py": POISON}}})
     space.completed("poison")
     return space.result("poison-out")

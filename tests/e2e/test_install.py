@@ -17,7 +17,7 @@ from tests.e2e.watch import Object
 SLOPES = {f"shop-{number:02d}": number + 1.0 for number in range(24)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def event_log(space: Space) -> bool:
     """A volume for the event log, where the cluster has one to give."""
     claim: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -36,7 +36,7 @@ def event_log(space: Space) -> bool:
     return True
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def values(space: Space, event_log: bool) -> dict[str, Any]:
     """The values of the release."""
     made = space.values("nightly", "models")
@@ -51,7 +51,7 @@ def values(space: Space, event_log: bool) -> dict[str, Any]:
     return made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def measured(space: Space, values: dict[str, Any]) -> dict[str, Any]:
     """One finished run of a fresh release on a cluster that does nothing else, with its times; its report."""
     space.put("nightly", SLOPES)

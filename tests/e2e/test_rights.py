@@ -12,8 +12,8 @@ import pytest
 from tests.e2e.harness import CHART, Failed, Space
 
 GRANTED = {"create", "get", "list", "watch", "patch", "delete", "deletecollection"}
-WITNESS = {"patch": "nightly", "delete": "lost-executors"}
-"""Verbs that not every job needs: executors' pods that are kept are marked, those that crashed are deleted."""
+WITNESS = {"patch": "poison", "delete": "lost-executors"}
+"""Verbs that not every job needs: a crashed executor's pod is deleted, or marked where pods are kept."""
 
 
 @pytest.fixture(scope="module")
