@@ -6,6 +6,7 @@ import json
 import os
 import time
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -67,18 +68,35 @@ def measured(space: Space, values: dict[str, Any]) -> dict[str, Any]:
     times["completed"] = time.monotonic() - began
     report = space.result("models")
     times["the job's own"] = report["seconds"]
-    facts: dict[str, Any] = {"seconds": times, "MB": memory.end() if memory else {}, "start": space.cluster.seconds}
+    times |= steps(space, "nightly")
+    held = memory.end() if memory else {}
     if os.environ.get("E2E_MEASURE"):  # needs Java here
         job = json.dumps(space.document("nightly", "local", spark={"master": "local[2]"}))
         began = time.monotonic()
         space.cluster.manyfit("run", "--document", job)
         times["a local run"] = time.monotonic() - began
         times["a local run, the job's own"] = space.result("local")["seconds"]
+    seconds = {name: round(each, 1) for name, each in times.items()}
+    facts = {"seconds": seconds, "phases": report["phases"], "MB": held, "start": space.cluster.seconds}
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=1)
     (ARTIFACTS / "measured.json").write_text(text)
     print(f"\n{text}")
     return report
+
+
+def steps(space: Space, name: str) -> dict[str, float]:
+    """Where the time goes before the first fit, by the API server's clock."""
+
+    def clock(text: str) -> float:
+        return datetime.fromisoformat(text).timestamp()
+
+    pods = space.pods.labelled(**{"sparkoperator.k8s.io/app-name": name})
+    driver = next(pod for pod in pods if pod["metadata"]["labels"]["spark-role"] == "driver")
+    executors = [clock(pod["metadata"]["creationTimestamp"]) for pod in pods if pod is not driver]
+    asked = clock(space.applications.named(name)["metadata"]["creationTimestamp"])
+    made = clock(driver["metadata"]["creationTimestamp"])
+    return {"the operator submits": made - asked, "the driver starts, plans, asks for executors": min(executors) - made}
 
 
 @pytest.fixture(scope="module")
