@@ -18,7 +18,7 @@ from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
 from tests.chaos.world import OLD, World, broken
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
-QUICK = 16
+QUICK = 12
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,177 @@
+"""The policies of docs/policies, enforced by a server: each account, each action, each place; and a run with the least.
+
+The server is versitygw, which enforces bucket policies (``make tools`` builds what the cluster tests use; it is not built
+here). Skipped where it was never built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from job.assembly import assemble
+from job.engine.inline import InlineEngine
+from job.errors import InputError, OutputError
+from job.models import ModelSet
+from job.retention import gc
+from job.run import run
+from job.settings import JobSettings
+from job.store import Store
+from tests.chaos.world import OLD, body
+
+pytestmark = pytest.mark.chaos
+
+POLICIES = Path(__file__).parents[2] / "docs" / "policies"
+CACHE = Path(os.environ.get("E2E_CACHE", Path.home() / ".cache" / "manyfit"))
+ACCOUNTS = ("reader", "writer", "publisher", "janitor")
+PLACES = ("in/a", "out/models/a/b", "out/index/a", "out/runs/a", "out/signatures/a", "out/manyfit.json", "elsewhere/a")
+MAY = {
+    "reader": {"get": {1, 2, 4}},
+    "writer": {"get": {0, 1, 3}, "put": {1, 3}},
+    "publisher": {"get": {0, 1, 2, 3, 4, 5}, "put": {1, 2, 3, 4, 5}},
+    "janitor": {"get": {1, 2, 3, 4, 5}, "delete": {1, 2, 3, 4}},
+}
+"""What each account may do, by the numbers of `PLACES`; all may list, or a missing object would look like a denied one."""
+
+
+@dataclass
+class Server:
+    """versitygw on a folder."""
+
+    endpoint: str
+
+    def client(self, account: str) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=account,
+            aws_secret_access_key=f"{account}-secret",
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    found = sorted(CACHE.glob("tools/versitygw-*/versitygw"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        pytest.skip("versitygw was not built: python3 tests/e2e/cluster/tools.py versitygw")
+    folder = tmp_path_factory.mktemp("gateway")
+    for name in ("data", "iam"):
+        (folder / name).mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    root = ["--access", "root", "--secret", "root-secret"]
+    command = [found[-1], *root, "--port", f"127.0.0.1:{port}", "--iam-dir", folder / "iam", "posix", folder / "data"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        made = Server(endpoint)
+        for account in ACCOUNTS:
+            user = ["create-user", "--access", account, "--secret", f"{account}-secret", "--role", "user"]
+            subprocess.run(
+                [found[-1], "admin", *root, "--endpoint-url", endpoint, *user], check=True, capture_output=True
+            )
+        client = made.client("root")
+        client.create_bucket(Bucket="models")
+        for key, slope in OLD.items():
+            client.put_object(Bucket="models", Key=f"in/{key}.csv.gz", Body=body(slope))
+        statements = []
+        for account in ACCOUNTS:
+            text = (POLICIES / f"{account}.json").read_text()
+            for each in json.loads(text.replace("BUCKET", "models").replace("INPUT", "in").replace("OUTPUT", "out"))[
+                "Statement"
+            ]:
+                statements.append({**each, "Sid": f"{account}{each['Sid']}", "Principal": {"AWS": [account]}})
+        client.put_bucket_policy(Bucket="models", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+        yield made
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_each_account_may_do_what_its_policy_says_and_nothing_else(server: Server) -> None:
+    root = server.client("root")
+    wrong = []
+    for account in ACCOUNTS:
+        client = server.client(account)
+        calls = {
+            "get": lambda key, client=client: client.get_object(Bucket="models", Key=key),
+            "put": lambda key, client=client: client.put_object(Bucket="models", Key=key, Body=b"x"),
+            "delete": lambda key, client=client: client.delete_object(Bucket="models", Key=key),
+        }
+        client.list_objects_v2(Bucket="models")
+        for number, place in enumerate(PLACES):
+            for action, call in calls.items():
+                root.put_object(Bucket="models", Key=f"{place}", Body=b"x")
+                try:
+                    call(place)
+                    done = True
+                except ClientError as error:
+                    if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
+                        raise
+                    done = False
+                if done != (number in MAY[account].get(action, set())):
+                    wrong.append(f"{account} {'may' if done else 'may not'} {action} {place}")
+    for place in PLACES:
+        root.delete_object(Bucket="models", Key=place)
+    assert wrong == []
+
+
+def test_a_run_needs_no_more_than_the_publisher_a_reader_no_more_than_the_reader_and_gc_no_more_than_the_janitor(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def become(account: str) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", account)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{account}-secret")
+
+    def job(n: int) -> JobSettings:
+        # Another user agent's number of retries for each account: clients are kept per process and settings.
+        return JobSettings.model_validate(
+            {
+                "input": {"uri": "s3://models/in"},
+                "recipe": {
+                    "features": ["x"],
+                    "target": "y",
+                    "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
+                },
+                "output": {"uri": "s3://models/out"},
+                "storage": {"endpoint": server.endpoint, "region": "us-east-1", "retries": n, "timeout": 60},
+                "spark": {"master": "inline"},
+            }
+        )
+
+    for n, account in ((3, "reader"), (4, "writer")):
+        become(account)
+        with pytest.raises((OutputError, InputError)):
+            run(assemble(job(n)), {}, make_engine=lambda _: InlineEngine())
+    become("publisher")
+    report = run(assemble(job(5)), {}, make_engine=lambda _: InlineEngine())
+    assert (report.exit_code, report.totals.trained, report.published) == (0, len(OLD), True)
+    become("reader")
+    models = ModelSet.open("s3://models/out", storage=job(6).storage.side("output"))
+    assert {key: round(float(models[key].coef_[0]), 6) for key in models} == OLD
+    become("janitor")
+    assert (
+        gc(Store.open("s3://models/out", job(7).storage.side("output")), dry_run=False, margin=0.0).kept_versions == 2
+    )
+    assert len(ModelSet.open("s3://models/out", storage=job(8).storage.side("output"))) == len(OLD)
