@@ -63,7 +63,10 @@ def main() -> int:
             seconds, mib = LIMITS.get(name, (None, None))
             within = (seconds is None or found["seconds"] <= seconds) and (mib is None or found["peak_mib"] <= mib)
             results[name] = {**found, "limit_seconds": seconds, "limit_mib": mib, "within": within}
-            print(f"{name:<20} {found['seconds']:7.2f} s {found['cpu']:7.2f} s CPU {found['peak_mib']:6} MiB", file=sys.stderr)
+            print(
+                f"{name:<20} {found['seconds']:7.2f} s {found['cpu']:7.2f} s CPU {found['peak_mib']:6} MiB",
+                file=sys.stderr,
+            )
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

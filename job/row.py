@@ -149,7 +149,7 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table
     fences
         Of the same version.
     models
-        Columns ``key``, ``content``, ``recipe`` and ``environment`` of at least the rows that are touched with contents.
+        Columns ``key``, ``content``, ``recipe`` and ``environment`` of at least the rows touched with contents.
         Such a touch was made of the model that was published when its run was planned; where another one has been
         published since, it is refused, and the next run looks again.
     """
