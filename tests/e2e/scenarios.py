@@ -20,6 +20,7 @@ def fit(frame, key):
 """
 POISON = """
 import os
+import time
 from pathlib import Path
 from sklearn.linear_model import LinearRegression
 
@@ -28,6 +29,7 @@ def fit(frame, key):
         for each in Path("/proc").glob("[0-9]*"):
             if (each / "comm").read_text() == "java\\n":
                 os.kill(int(each.name), 9)
+        time.sleep(60)  # the end comes from outside
     return LinearRegression().fit(frame[["x"]], frame["y"])
 """
 SLOPES = {f"shop-{number:02d}": number + 1.0 for number in range(40)}
