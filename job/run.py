@@ -223,19 +223,19 @@ def _publish(
         # A release names only models that would survive a power cut.
         assembly.output.sync()
         released = assembly.index.release(rows, run=started.id, complete=complete, metadata=said)
-    _sign(assembly, released.version)
+    _sign(assembly, started, released.version)
     return released
 
 
-def _sign(assembly: Assembly, version: int | None) -> None:
-    """Sign the version with ``output.signing_key``; signing a version again changes nothing."""
+def _sign(assembly: Assembly, started: Started, version: int | None) -> None:
+    """Sign the version with ``output.signing_key``, if this run made it; signing it again changes nothing."""
     path = assembly.settings.output.signing_key
     if not path or version is None:
         return
     from job import signing
 
     with storage("output", f"version {version} is published, but could not be signed"):
-        signing.sign_release(assembly.output, version, signing_key(path))
+        signing.sign_release(assembly.output, version, signing_key(path), run=started.id)
 
 
 def signing_key(path: str) -> bytes:
