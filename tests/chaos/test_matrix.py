@@ -38,10 +38,14 @@ def test_the_matrix_has_every_cell_that_the_protocol_asks_for() -> None:
 
 def _cell(s3_server: str, proxy: FaultProxy, cell: str) -> None:
     _, kind, name, times = cell.split()
-    world = World(proxy, s3_server, admit=False)
-    fault = Fault(kind, name, TIMES[times])
-
-    error, found, _ = broken(world, fault)
+    # Impatient only where that is the point: on a machine under load a healthy request takes its time too.
+    timeout = 2.0 if name == "timeout_after" else 30.0
+    for _ in range(3):
+        world = World(proxy, s3_server, admit=False, timeout=timeout)
+        fault = Fault(kind, name, TIMES[times])
+        error, found, _ = broken(world, fault)
+        if fault.hits:
+            break
 
     assert fault.hits > 0, "the fault hit nothing: the cell shows nothing"
     assert found.problems == []

@@ -92,6 +92,8 @@ def main(low: int, high: int) -> int:
         if schedule is not None:
             steps, releases = steps + schedule.baton.steps, releases + schedule.releases
             injected, deaths = injected + schedule.faults.injected, deaths + schedule.faults.deaths
+        if (seed - low) % 100 == 99:
+            print(f"{seed - low + 1:,} of {high - low:,} played, {failed} failed", flush=True)
     print(
         f"seeds {low} to {high - 1}: {failed} failed; {steps:,} steps, {releases:,} releases audited, "
         f"{injected:,} faults, {deaths:,} deaths; {time.perf_counter() - begin:.0f} s",

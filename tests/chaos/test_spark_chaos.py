@@ -52,7 +52,11 @@ class Place:
     def start(self, master: str, *more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "job.cli", "run", "-c", str(self.folder / "job.yaml"), "--json"]
         return subprocess.Popen(
-            [*command, "--spark.master", master, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, "--spark.master", master, *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "SPARK_WORKER_DIR": str(self.folder / "work")},
         )
 
     def segments(self) -> int:
@@ -77,8 +81,8 @@ def place(tmp_path: Path) -> Place:
 
 
 def workers(process: psutil.Process) -> list[psutil.Process]:
-    """Python workers: children of the daemon of a driver or of its executors."""
-    every = [each for each in process.children(recursive=True) if "job.engine.daemon" in " ".join(_command(each))]
+    """Python workers: children of the daemon of a driver or of its executors. (The JVM's command names the daemon too.)"""
+    every = [each for each in process.children(recursive=True) if _command(each)[1:3] == ["-m", "job.engine.daemon"]]
     return [each for each in every if each.ppid() in {other.pid for other in every}]
 
 

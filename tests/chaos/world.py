@@ -155,6 +155,8 @@ def broken(world: World, fault: Fault, *, heals: int = 3) -> tuple[ManyfitError 
         error = caught
     finally:
         world.proxy.fault = None
+    # Impatience is for what never succeeds; a machine under load may take its time to heal.
+    world.retries, world.timeout = 5, 60
     if error is not None:
         between = world.audit(None)
         assert not between.problems, between.problems
