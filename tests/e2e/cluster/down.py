@@ -12,7 +12,7 @@ import node
 from place import STATE
 from shell import Laps, guarded
 
-RESET = ("etcd", "ns", "log", "pki", "config", "volumes", "tests")
+RESET = ("etcd", "ns", "log", "pki", "config", "volumes")
 
 
 def down(reset: bool = False, purge: bool = False) -> None:
@@ -20,6 +20,7 @@ def down(reset: bool = False, purge: bool = False) -> None:
     if purge:
         shutil.rmtree(STATE, ignore_errors=True)
     elif reset:
+        (STATE / "tests").unlink(missing_ok=True)
         for name in RESET:
             shutil.rmtree(STATE / name, ignore_errors=True)
 
