@@ -29,7 +29,7 @@ def ordered(table: pa.Table) -> pa.Table:
 def digest(table: pa.Table) -> str:
     """SHA-256 of names, types and values, in the order of the rows.
 
-    Independent of how the values are chunked and of what lies under nulls. Zero and minus zero differ, NaN and null too.
+    Independent of how values are chunked and of what lies under nulls. Zero and minus zero differ; NaN and null, too.
     """
     hasher = hashlib.sha256()
     for field, column in zip(table.schema, table.columns, strict=True):
