@@ -141,6 +141,7 @@ class Attempt:
         room = threading.Semaphore(1)
         try:
             for item, read in source.read(wanted):
+                self._writer.flush()  # or a death at this one would throw suspicion on those before it
                 mark = mark_name(self.work, self.task, item.key)
                 self.work.output.ensure(f"{_marks(self.work)}{mark}-a{self.attempt}", b"")
                 result, content = self._one(item, read, child)
