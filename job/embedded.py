@@ -36,9 +36,7 @@ class EmbeddedS3:
         said = self._process.stdout.readline().strip()
         if not said.startswith("http"):
             self.__exit__()
-            raise SetupError(
-                "the embedded S3 server is not installed", hint="Install it: pip install 'manyfit[demo]'."
-            )
+            raise SetupError("the embedded S3 server is not installed", hint="Install it: pip install 'manyfit[demo]'.")
         self.endpoint = said
 
     def __enter__(self) -> EmbeddedS3:
