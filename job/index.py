@@ -57,23 +57,13 @@ if TYPE_CHECKING:
 
     from job.store import Store
 
+# What callers of the index need of its rows and its answers, under one name.
+# fmt: off
 __all__ = [
-    "CHANGES",
-    "FAILED",
-    "GONE",
-    "LIVE",
-    "PUT",
-    "RETIRE",
-    "ROW",
-    "SKIPPED",
-    "STALE",
-    "TOUCH",
-    "Index",
-    "Release",
-    "Rollback",
-    "VersionInfo",
-    "changes",
+    "CHANGES", "FAILED", "GONE", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
+    "Index", "Release", "Rollback", "VersionInfo", "changes",
 ]
+# fmt: on
 
 _FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
 

@@ -25,7 +25,7 @@ LAYERS = {
         "frame rows reader shipped function traits targets recipe recipe_mistakes recipe_text checks faults fitted "
         "validation call short train artifact fit"
     ),
-    "published": "delta row history index signing models verify retention",
+    "published": "delta row history index bundle signing models verify retention",
     "plan": "fingerprint selection plan",
     "worker": "watchdog guard work payload table table_read attempt worker",
     "engine": "engine",
@@ -42,7 +42,7 @@ ONLY_HERE = {
     "obstore": ("store/",),
     "deltalake": ("delta.py", "index.py", "signing.py", "retention.py", "history.py"),
     "moto": ("embedded.py",),
-    "cryptography": ("signing.py",),
+    "cryptography": ("bundle.py", "signing.py"),
     "pydantic": ("settings.py", "units.py", "resolution.py", "sources.py", "mistakes.py"),
     "pydantic_settings": ("resolution.py", "sources.py"),
     "yaml": ("document.py",),
