@@ -26,7 +26,9 @@ def bare() -> Iterator[Cluster]:
     sys.path.insert(0, str(SCRIPTS))
     import place  # type: ignore[import-not-found]
 
-    before = place.CLUSTER.exists() and not _forgotten(place.STATE / "tests")
+    if _forgotten(place.STATE / "tests"):
+        subprocess.run([PYTHON, str(SCRIPTS / "down.py"), "--reset"], check=False)
+    before = place.CLUSTER.exists()
     try:
         if subprocess.run([PYTHON, str(SCRIPTS / "up.py"), "--webhook", "on"], check=False).returncode:
             shutil.copytree(place.LOGS, ARTIFACTS / "cluster", dirs_exist_ok=True)
@@ -55,7 +57,7 @@ def bare() -> Iterator[Cluster]:
 
 
 def _forgotten(owner: Path) -> bool:
-    """Whether the cluster was begun by tests that were killed: then it is ours to end."""
+    """Whether the cluster was begun by tests that were killed: their jobs may still run there."""
     try:
         return not Path(f"/proc/{int(owner.read_text())}").exists() and not os.environ.get("E2E_KEEP")
     except (OSError, ValueError):
