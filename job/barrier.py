@@ -5,13 +5,13 @@ Reads what lies in the store; what a task returned is a hint and is not looked a
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.errors import AccountingError
 from job.outcome import FAILED, SCHEMA, SKIPPED, TRAINED, UNCHANGED
 from job.plan import ADOPT, TRAIN, Fingerprints, Plan
-from job.selection import starts
 
 _RANK = {TRAINED: 0, UNCHANGED: 1, SKIPPED: 2, FAILED: 3}
 
@@ -50,14 +50,24 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
             pc.equal(every["recipe"], fingerprints.recipe), pc.equal(every["environment"], fingerprints.environment)
         ),
     )
-    fitting = every.filter(fits)
-    rank = pc.index_in(fitting["status"], value_set=pa.array(list(_RANK)))
-    order = pc.sort_indices(
-        pa.table({"key": fitting["key"], "rank": rank, "digest": fitting["digest"], "adopted": fitting["adopted"]}),
-        sort_keys=[("key", "ascending"), ("rank", "ascending"), ("adopted", "ascending"), ("digest", "ascending")],
+    # Row numbers are filtered and sorted, and the rows taken once: a million of them are half a gigabyte a copy. The
+    # place of a key in the plan, whose keys ascend, stands for the key.
+    rows = pc.indices_nonzero(pc.fill_null(fits, False))
+    ranked = pa.table(
+        {
+            "at": at.take(rows),
+            "rank": pc.index_in(every["status"].take(rows), value_set=pa.array(list(_RANK))),
+            "adopted": every["adopted"].take(rows),
+            "digest": every["digest"].take(rows),
+        }
     )
-    fitting = fitting.take(order)
-    settled = fitting.take(pa.array(starts(fitting["key"]).first))
+    order = pc.sort_indices(
+        ranked,
+        sort_keys=[("at", "ascending"), ("rank", "ascending"), ("adopted", "ascending"), ("digest", "ascending")],
+    )
+    places = ranked["at"].take(order).to_numpy()
+    first = np.flatnonzero(np.append(True, places[1:] != places[:-1])[: len(places)])
+    settled = every.take(rows.take(order.take(pa.array(first))))
     if settled.num_rows != due.num_rows:
         have = settled["key"].combine_chunks()
         missing = due["key"].filter(pc.invert(pc.is_in(due["key"], value_set=have))).to_pylist()

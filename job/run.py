@@ -98,6 +98,7 @@ def run(
         outcome, done = _train(assembly, started, plan, engine)
     with _phase(phases, "settle"):
         settled = barrier.settle(plan, done, finished, assembly.fingerprints)
+        del done, finished
         count = report.totals(plan, settled)
     code = report.verdict(count, settings.run)
     with _phase(phases, "publish"):
