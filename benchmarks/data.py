@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 LINEAR: dict[str, Any] = {"_target_": "sklearn.linear_model.LinearRegression"}
 FOREST: dict[str, Any] = {
     "_target_": "sklearn.ensemble.RandomForestRegressor",
-    "n_estimators": 20,
+    "n_estimators": 60,
     "min_samples_leaf": 5,
     "n_jobs": 1,
     "random_state": 0,

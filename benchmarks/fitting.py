@@ -20,11 +20,11 @@ def build(spec: dict[str, Any]) -> Any:
     return getattr(importlib.import_module(module), name)(**{k: v for k, v in spec.items() if k != "_target_"})
 
 
-def parse_pandas(name: str, data: Any) -> pd.DataFrame:
+def parse_pandas(name: str, data: Any, **options: Any) -> pd.DataFrame:
     """As everyone does it."""
     if name.endswith(".parquet"):
         return pd.read_parquet(io.BytesIO(data))
-    return pd.read_csv(io.BytesIO(gzip.decompress(data)))
+    return pd.read_csv(io.BytesIO(gzip.decompress(data)), **options)
 
 
 def parse_arrow(name: str, data: Any) -> pd.DataFrame:

@@ -180,7 +180,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [line for line in result["lines"].values() if "wall" in line]
     for line in sorted(lines, key=lambda line: float(line["wall"])):
         found = line.get("check")
-        fair = "" if not found else f"{found['largest_difference']:.1g}"
+        fair = "" if not found else f"{found['largest_difference']:.1g} ({found['bit_equal']} bit-equal)"
         if found and found["missing"]:
             fair += f", {found['missing']} missing"
         cells = [

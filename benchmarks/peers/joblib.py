@@ -12,7 +12,8 @@ class Peer:
 
     def __init__(self, work: Workload) -> None:
         self._work = work
-        self._pool = Parallel(n_jobs=work.cores, batch_size=1, pre_dispatch="all")
+        # Workers that have been idle for a while would end, and the next round would begin with their imports.
+        self._pool = Parallel(n_jobs=work.cores, batch_size=1, pre_dispatch="all", idle_worker_timeout=7200)
 
     def round(self, output: str) -> int:
         """One call."""
