@@ -33,6 +33,8 @@ IDENTITY = "manyfit.json"
 ADOPT_SECONDS = 7 * 86400.0
 """Runs that did not finish are looked at for this long."""
 _INDEX_COLUMNS = (*plan.INDEX_COLUMNS, "gone_since")
+_REPEATED = ("state", "recipe", "environment")
+"""Columns with few texts in many rows: read as dictionaries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
     del listing
     pa.default_memory_pool().release_unused()
     with storage("output", "the published table cannot be read"):
-        index = assembly.index.read(columns=_INDEX_COLUMNS)
+        index = assembly.index.read(columns=_INDEX_COLUMNS, encoded=_REPEATED)
     made = plan.make(selected, index, finished, assembly.fingerprints, listed_at=listed_at)
     return replace(made, read=read, files=files)
 
