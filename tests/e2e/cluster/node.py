@@ -25,6 +25,8 @@ S3 = {
     "minio": ("/minio/health/ready", "server --address :$port --certs-dir /iam /data"),
 }
 """Each server's readiness and arguments."""
+if place.S3_SERVER not in S3:
+    raise SystemExit(f"E2E_S3={place.S3_SERVER}: known are {' and '.join(S3)}")
 VALUES = {
     "state": str(STATE), "node": NODE_ADDRESS, "pods": POD_CIDR, "services": SERVICE_CIDR, "cgroup": CGROUP,
     "dns": place.DNS_SERVICE, "s3": place.S3_SERVICE, "s3_port": str(place.S3_PORT),
