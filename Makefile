@@ -118,6 +118,10 @@ image: ## the image: docker, podman or buildah if there is one, tagged manyfit:V
 bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
 	@.venv/bin/python -m benchmarks.table $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: java .venv/.ready ## planning, memory, skew, cores, start: one question each
+	@.venv/bin/python -m benchmarks.scale $(ARGS)
+
 .PHONY: lint
 lint: .venv/.ready ## ruff: rules and format
 	@.venv/bin/ruff check .
