@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,18 +54,17 @@ class Result:
 
 def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
     """Train one partition from the bytes of its objects; never raises for what the data or the recipe does."""
-    try:
-        return _fitted(fitting, reader.read(blobs, fitting.spec, columns=columns), key)
-    except MemoryError as error:
-        return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
-    except Exception as error:
-        return of_error(fitting, error)
+    return _caught(fitting, key, lambda: reader.read(blobs, fitting.spec, columns=columns))
 
 
 def fit_table(fitting: Fitting, key: str, table: Any) -> Result:
     """The same from rows that are in memory already (the ``spark`` reader)."""
+    return _caught(fitting, key, lambda: table)
+
+
+def _caught(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
     try:
-        return _fitted(fitting, table, key)
+        return _fitted(fitting, rows(), key)
     except MemoryError as error:
         return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
     except Exception as error:
