@@ -79,6 +79,24 @@ def test_equal_models_have_equal_bytes_in_every_process():
     assert digests == {f"{artifact.pack(text_model(), DEFAULT).digest}\n".encode()}
 
 
+@pytest.mark.parametrize("compress", [0, 3])
+def test_equal_models_have_equal_bytes_whichever_objects_their_texts_are(compress):
+    """Whether two equal names are one object depends on what a process has imported before."""
+
+    def with_texts_of_its_own(model):
+        for estimator in (model, *(step for _, step in model.steps)):
+            estimator.__dict__ = {own(name): own(value) for name, value in vars(estimator).items()}
+        return model
+
+    def own(value):
+        return value.encode().decode() if isinstance(value, str) else value
+
+    settings, model = ArtifactSettings(compress=compress), text_model()
+    first = artifact.pack(model, settings)
+    again = artifact.pack(with_texts_of_its_own(pickle.loads(pickle.dumps(model))), settings)
+    assert again.digest == first.digest
+
+
 def test_a_model_loads_without_manyfit(tmp_path):
     path = tmp_path / "model.joblib"
     path.write_bytes(artifact.pack(text_model(), DEFAULT).data)
