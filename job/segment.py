@@ -22,6 +22,8 @@ from job.store import Store
 
 EVERY_SECONDS = 2.0
 EVERY_OUTCOMES = 512
+ADOPT_SECONDS = 7 * 86400.0
+"""What runs that did not finish have written is taken over for this long, and kept by ``gc`` for its margin more."""
 _NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
 
 
@@ -68,7 +70,9 @@ class SegmentWriter:
 
     def __init__(self, store: Store, *, run: str, plan: str, task: int, attempt: int) -> None:
         self._store = store
-        self._stem = f"{folder(run, plan)}t{task:05d}-a{attempt}-{uuid.uuid4().hex[:16]}"
+        self.id = uuid.uuid4().hex[:16]
+        """of this attempt, and of no other"""
+        self._stem = f"{folder(run, plan)}t{task:05d}-a{attempt}-{self.id}"
         self._rows: list[Outcome] = []
         self._lock = threading.Lock()
         self._put = threading.Lock()
