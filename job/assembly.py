@@ -30,8 +30,6 @@ from job.work import TableRead
 FORMAT = 1
 """Version of what lies in the output."""
 IDENTITY = "manyfit.json"
-ADOPT_SECONDS = 7 * 86400.0
-"""Runs that did not finish are looked at for this long."""
 _INDEX_COLUMNS = (*plan.INDEX_COLUMNS, "gone_since")
 _REPEATED = ("state", "recipe", "environment")
 """Columns with few texts in many rows: read as dictionaries."""
@@ -156,7 +154,7 @@ def unfinished_runs(output: Store, now: datetime) -> list[str]:
                 begun = json.loads(bytes(output.get(f"runs/{run}/run.json")))["started_at"]
             except NotFoundError:
                 continue
-            if (now - datetime.fromisoformat(begun)).total_seconds() < ADOPT_SECONDS:
+            if (now - datetime.fromisoformat(begun)).total_seconds() < segment.ADOPT_SECONDS:
                 found.append((begun, run))
     return [run for _, run in sorted(found)]
 

@@ -18,7 +18,9 @@ from job.engine import EngineReport
 from job.index import Release
 from job.page import page
 from job.partition import key_path
+from job.plan import Plan
 from job.report import RunReport
+from job.table import state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,8 @@ def recorded(assembly: Assembly, run: str) -> RunReport | None:
         return RunReport.from_json(bytes(assembly.output.get(f"runs/{run}/result.json")))
 
 
-def write_run(assembly: Assembly, started: Started, document: dict[str, object]) -> None:
-    """Put ``run.json``, which makes the run one that has begun, and point ``runs/latest.json`` at it."""
+def write_run(assembly: Assembly, started: Started, document: dict[str, object], plan: Plan) -> None:
+    """Put ``run.json``, from which on others take over what the run has, and point ``runs/latest.json`` at it."""
     record = {
         "run": started.id,
         "started_at": started.at.isoformat(),
@@ -56,6 +58,9 @@ def write_run(assembly: Assembly, started: Started, document: dict[str, object])
         "versions": assembly.versions,
         "fingerprints": {"recipe": assembly.fingerprints.recipe, "environment": assembly.fingerprints.environment},
     }
+    if plan.files is not None:
+        # gc keeps the keys that were counted in this state of the table.
+        record["table"] = state(plan.files, assembly.settings.input)
     with storage("output", "the run could not be recorded"):
         # A driver that is retried finds the record of its predecessor, which is as good.
         assembly.output.create(f"runs/{started.id}/run.json", json.dumps(record, indent=1).encode())

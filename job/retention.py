@@ -4,12 +4,17 @@ What stays, whatever else is said:
 
 - the newest ``keep`` versions of the set, the current one among them, and any version that was current within the
   margin: their rows, and every model they refer to;
-- unfinished runs (those without ``result.json``), and every model that their segments name;
+- unfinished runs (those without ``result.json``) for as long as other runs take over what they have, and every model
+  that their segments name;
 - anything younger than the margin; and while an unfinished run has shown life within the margin, all models: it may be
   about to take over one that lies there already;
-- ``result.json`` of every run, so that a run id once used stays answered.
+- ``result.json`` of every run, so that a run id once used stays answered;
+- the counted keys (layout ``columns``) of the newest ``keep`` states of a table, and of those that kept runs planned
+  from.
 
-It first removes the rows of expired versions, then models, so that a version never has rows without models.
+It first removes the rows of expired versions, then what is left of abandoned runs, then models, so that nothing is left
+that names a model which is gone. The last two under a notice (`job.notice`), after a second look at the runs: one that
+begins meanwhile waits, or is seen.
 """
 
 from __future__ import annotations
@@ -22,11 +27,13 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import segment
+from job import notice
 from job.errors import ConfigurationError, DamageError, NotFoundError
 from job.history import VersionInfo
 from job.index import Index
+from job.notice import Removal
 from job.partition import model_name
+from job.runs import Runs
 from job.store import LISTING, Store
 
 _SLICE = 50_000
@@ -49,15 +56,15 @@ class Report:
     model_bytes: int
     """their size"""
     runs: int
-    """finished runs whose logs, plans and outcomes have expired"""
+    """finished runs whose logs, plans and outcomes have expired, and abandoned ones"""
     run_bytes: int
     """their size"""
     others: int
-    """signatures of expired versions, and left-over probes of the store"""
+    """signatures of expired versions, counted keys of past tables, and left-over probes and notices"""
     unfinished_runs: int
     """kept; run the job again to finish them"""
     blocked_by: tuple[str, ...] = ()
-    """unfinished runs that may still be at work, for whose sake no model was removed"""
+    """runs that may still be at work, for whose sake models and abandoned runs were not removed, or not all"""
 
 
 def gc(
@@ -101,22 +108,29 @@ def gc(
     kept = _kept(history, keep, before)
     files = {file for version in kept for file in index.files(version)}
     say("runs")
-    runs = _Runs(store, before)
+    runs = Runs(store, now, margin)
     say("references")
     references = _distinct([index.read(columns=["key", "digest"], at=version) for version in kept] + runs.references())
     say("models")
     old_files = _old(store, "index", before, lambda name: _is_data(name) and name.removeprefix("index/") not in files)
     expired = {each.version for each in history} - kept
-    signatures = _old(store, "signatures", before, lambda name: name[-25:-5].isdigit() and int(name[-25:-5]) in expired)
     models = _unreferenced(store, before, references) if not runs.alive else LISTING.empty_table()
-    finished = runs.expired({each.run for each in history if each.version in kept and each.run}, keep)
-    probes = _old(store, ".probe", before, lambda name: True)
+    leftovers = runs.leftovers() if not runs.alive else LISTING.empty_table()
+    retained = runs.retained({each.run for each in history if each.version in kept and each.run}, keep)
+    finished = runs.expired(retained)
+    others = _others(store, now, margin, expired, _past_tables(store, before, runs, retained, keep))
+    blocked_by = runs.alive
     if not dry_run:
-        for doomed, what in ((signatures, "signatures"), (old_files, "table"), (models, "models"), (finished, "runs")):
-            say(f"removing {what}")
-            store.delete(doomed.column("name").to_pylist())
-        store.delete(probes.column("name").to_pylist())
+        say("removing signatures and rows")
+        store.delete(others)
+        store.delete(old_files.column("name").to_pylist())
+        if leftovers.num_rows or models.num_rows:
+            say("removing abandoned runs and models")
+            leftovers, models, blocked_by = _remove(store, index, history, runs, margin, leftovers, models)
+        say("removing runs")
+        store.delete(finished.column("name").to_pylist())
         _check(index, history, files, old_files, models)
+    gone = pa.concat_tables([finished, leftovers])
     return Report(
         kept_versions=len(kept),
         expired_versions=len(expired),
@@ -124,12 +138,54 @@ def gc(
         index_bytes=_bytes(old_files),
         models=models.num_rows,
         model_bytes=_bytes(models),
-        runs=len({name.split("/")[1] for name in finished.column("name").to_pylist()}),
-        run_bytes=_bytes(finished),
-        others=signatures.num_rows + probes.num_rows,
+        runs=len({name.split("/")[1] for name in gone.column("name").to_pylist()}),
+        run_bytes=_bytes(gone),
+        others=len(others),
         unfinished_runs=len(runs.unfinished),
-        blocked_by=runs.alive,
+        blocked_by=blocked_by,
     )
+
+
+def _remove(
+    store: Store,
+    index: Index,
+    history: list[VersionInfo],
+    runs: Runs,
+    margin: float,
+    leftovers: pa.Table,
+    models: pa.Table,
+) -> tuple[pa.Table, pa.Table, tuple[str, ...]]:
+    """Remove what a run that begins now might take over; what was removed, and the runs for whose sake not all was."""
+    with Removal(store) as removal:
+        # Again, after the notice: whoever began before it is seen here, and whoever begins after it sees the notice.
+        again = Runs(store, store.now(), margin)
+        at_work = tuple(sorted({*again.changed(runs), *again.alive}))
+        if at_work or (index.version() or 0) != max((each.version for each in history), default=0):
+            return leftovers.slice(0, 0), models.slice(0, 0), at_work
+        left = removal.remove(leftovers.column("name").to_pylist())
+        gone = removal.remove(models.column("name").to_pylist()) if left == leftovers.num_rows else 0
+        asked = removal.asked_by()
+    return leftovers.slice(0, left), models.slice(0, gone), (asked,) if asked else ()
+
+
+def _others(store: Store, now: datetime, margin: float, expired: set[int], tables: list[str]) -> list[str]:
+    before = now - timedelta(seconds=margin)
+    # A notice is heeded for a while, whatever the margin.
+    unheeded = now - timedelta(seconds=max(margin, 2 * notice.LEASE))
+    found = [
+        _old(store, "signatures", before, lambda name: name[-25:-5].isdigit() and int(name[-25:-5]) in expired),
+        _old(store, ".probe", before, lambda name: True),
+        _old(store, notice.FOLDER, unheeded, lambda name: True),
+    ]
+    return [*tables, *(name for each in found for name in each.column("name").to_pylist())]
+
+
+def _past_tables(store: Store, before: datetime, runs: Runs, retained: set[str], keep: int) -> list[str]:
+    """Counted keys that no run is likely to ask for again; one that does counts them anew."""
+    listing = _list(store, "keys").sort_by([("modified", "descending")]).slice(keep)
+    old = listing.filter(pc.less_equal(listing.column("modified"), before)).column("name").to_pylist()
+    needed = {f"keys/{state}.arrow" for state in runs.table_states(retained)} if old else set()
+    return [name for name in old if name not in needed]
 
 
 def _kept(history: list[VersionInfo], keep: int, before: datetime) -> set[int]:
@@ -140,45 +196,6 @@ def _kept(history: list[VersionInfo], keep: int, before: datetime) -> set[int]:
         if later.at > before:
             kept.add(each.version)
     return kept
-
-
-class _Runs:
-    """The runs below an output, by what their objects say."""
-
-    def __init__(self, store: Store, before: datetime) -> None:
-        self._store = store
-        self._before = before
-        self._listing = _list(store, "runs")
-        names = self._listing.column("name")
-        self._of = pc.list_element(pc.split_pattern(names, "/"), 1) if len(names) else names
-        self._newest: dict[str, datetime] = {}
-        finished = set()
-        for name, run, modified in zip(
-            names.to_pylist(), self._of.to_pylist(), self._listing.column("modified").to_pylist(), strict=True
-        ):
-            if name.count("/") < 2:
-                continue  # runs/latest.json belongs to no run
-            self._newest[run] = max(modified, self._newest.get(run, modified))
-            if name == f"runs/{run}/result.json":
-                finished.add(run)
-        self._finished = finished
-        self.unfinished = sorted(self._newest.keys() - finished)
-        self.alive = tuple(run for run in self.unfinished if self._newest[run] > before)
-
-    def references(self) -> list[pa.Table]:
-        """Key and digest of every model that an unfinished run has put."""
-        columns = ["key", "digest"]
-        return [segment.read(self._store, segment.folder(run), columns=columns) for run in self.unfinished]
-
-    def expired(self, made_kept: set[str], keep: int) -> pa.Table:
-        """What may go of the finished runs: of none that made a kept version, and of none of the newest."""
-        newest = sorted(self._finished, key=lambda run: self._newest[run], reverse=True)[:keep]
-        going = [run for run in self._finished - made_kept - set(newest) if self._newest[run] <= self._before]
-        names = self._listing.column("name")
-        result = pc.match_substring_regex(names, r"^runs/[^/]+/result\.json$")
-        return self._listing.filter(
-            pc.and_(pc.is_in(self._of, value_set=pa.array(going, pa.string())), pc.invert(result))
-        )
 
 
 def _unreferenced(store: Store, before: datetime, references: pa.Table) -> pa.Table:
@@ -206,9 +223,11 @@ def _check(index: Index, history: list[VersionInfo], files: set[str], removed: p
     if current is None or current in {each.version for each in history}:
         return
     gone = {name.removeprefix("index/") for name in removed.column("name").to_pylist()}
-    lost = gone.intersection(index.files(current)) or set(
-        _unwanted(index.read(columns=["key", "digest"], at=current), models)
-    )
+    rows = index.read(columns=["key", "digest"], at=current)
+    # A run that waited for us has put what it needs again.
+    lost = gone.intersection(index.files(current)) or {
+        name for name in _unwanted(rows, models) if index.store.head(name) is None
+    }
     if lost:
         raise DamageError(
             f"version {current} was published while gc ran, and needs {len(lost)} of the objects it removed",

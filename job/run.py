@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import admission, barrier, changes, record, report, segment
+from job import admission, barrier, changes, notice, record, report, segment
 from job import engine as engines
 from job.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan, storage
 from job.engine import Borrowed, Engine, EngineReport
@@ -82,6 +82,9 @@ def run(
     check_identity(assembly, create=True)
     if settings.output.signing_key:
         signing_key(settings.output.signing_key)
+    with storage("output", "the run could not be announced"):
+        # Before anything is looked at that it may take over: see job.notice.
+        notice.begin(assembly.output, started.id, started.plan)
     phases: dict[str, float] = {"prepare": time.monotonic() - begin}
     engine = Borrowed(lambda: make_engine(assembly))
     with _phase(phases, "plan"):
@@ -93,7 +96,7 @@ def run(
             engine.stop()
             raise
     on_plan(plan, started.id)
-    record.write_run(assembly, started, document)
+    record.write_run(assembly, started, document, plan)
     with _phase(phases, "train"):
         outcome, done = _train(assembly, started, plan, engine)
     with _phase(phases, "settle"):

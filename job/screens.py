@@ -292,4 +292,6 @@ def gc(done: Any, *, dry_run: bool) -> None:
     for name, value in gc_document(done).items():
         if isinstance(value, int) and not isinstance(value, bool):
             console.print(f"{name.replace('_', ' ')}: {size(value) if 'bytes' in name else format(value, ',')}")
+    if done.blocked_by:
+        console.print(f"models are kept for runs that may be at work: {', '.join(done.blocked_by)}")
     console.print(f"({verb}; --delete really deletes)" if dry_run else f"({verb})")

@@ -27,6 +27,7 @@ from job.index import Index, Release
 from job.models import ModelSet
 from job.outcome import Outcome
 from job.run import run
+from job.runs import Runs
 from job.segment import SegmentWriter
 from job.settings import JobSettings
 from job.store import Store
@@ -381,7 +382,16 @@ def without_transactions(patch: Patch) -> None:
 def without_age(patch: Patch) -> None:
     gc = retention.gc
     patch.setattr(retention, "gc", lambda store, **options: gc(store, **{**options, "margin": 0.0}))
-    patch.setattr(retention._Runs, "references", lambda self: [])
+
+    class Ageless(Runs):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.alive = ()
+
+        def references(self) -> list[pa.Table]:
+            return []
+
+    patch.setattr(retention, "Runs", Ageless)
 
 
 def clock_as_name(patch: Patch) -> None:

@@ -43,8 +43,9 @@ def blob(key: str, model: object) -> str:
 def age(store: Store, days: float, prefix: str = "") -> None:
     """Let everything below a prefix have been written so many days ago."""
     then = time.time() - days * DAY
-    for name in names(store, prefix):
-        os.utime(Path(store.uri.removeprefix("file://")) / name, (then, then))
+    for name in names(store, ""):
+        if name.startswith(prefix):
+            os.utime(Path(store.uri.removeprefix("file://")) / name, (then, then))
 
 
 def run(store: Store, name: str, *, finished: bool, **models: object) -> None:
@@ -201,7 +202,7 @@ def test_models_of_an_unfinished_run_stay_until_it_has_finished(store: Store) ->
     publish(store, {"a": line(1.0)})
     run(store, "crashed", finished=False, a=line(2.0), b=line(3.0))
     run(store, "other", finished=True, c=line(4.0))
-    age(store, 400)
+    age(store, 7)
 
     done = retention.gc(store, keep=1, dry_run=False)
 
@@ -211,6 +212,78 @@ def test_models_of_an_unfinished_run_stay_until_it_has_finished(store: Store) ->
     store.create("runs/crashed/result.json", b"{}")
     age(store, 400)
     assert retention.gc(store, keep=1, dry_run=False).models == 2
+
+
+def test_a_run_that_nobody_takes_over_any_more_goes_whole_and_so_do_the_models_that_only_it_names(store: Store) -> None:
+    publish(store, {"a": line(1.0)})
+    run(store, "crashed", finished=False, a=line(1.0), b=line(3.0))
+    store.create("runs/crashed/marks/p/t00000-mark-a1", b"")
+    store.create("runs/crashed/plan/p/00000.arrow", b"")
+    run(store, "later", finished=False, b=line(4.0))
+    age(store, 8.5, "models")
+    age(store, 8.5, "runs/crashed")
+    age(store, 7.9, "runs/later")
+
+    told = retention.gc(store)
+    assert (told.runs, told.models, told.unfinished_runs) == (1, 1, 1)
+    assert "runs/crashed/run.json" in names(store, "runs"), "a dry run"
+    done = retention.gc(store, dry_run=False)
+
+    assert (done.runs, done.models, done.run_bytes) == (1, 1, told.run_bytes)
+    assert {name.split("/")[1] for name in names(store, "runs")} == {"later"}
+    assert names(store, "models") == {blob("a", line(1.0)), blob("b", line(4.0))}
+    assert verify(store).damaged == ()
+
+
+def test_the_segments_of_an_abandoned_run_go_before_anything_that_they_name(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, {"a": line(1.0)})
+    run(store, "crashed", finished=False, b=line(3.0))
+    age(store, 30)
+    removed: list[str] = []
+    monkeypatch.setattr(type(store), "delete", lambda self, doomed: removed.extend(doomed))
+
+    retention.gc(store, dry_run=False)
+
+    assert [name.split("/")[2 if name.startswith("runs") else 0] for name in removed] == [
+        "segments",
+        "run.json",
+        "models",
+    ]
+
+
+def test_counted_keys_of_the_newest_tables_stay_and_those_that_a_kept_run_planned_from(store: Store) -> None:
+    for number in range(5):
+        store.create(f"keys/state{number}.arrow", b"keys")
+        age(store, 100 - number, f"keys/state{number}.arrow")
+    store.create("runs/old/run.json", b'{"table": "state1"}')
+    store.create("runs/old/result.json", b"{}")
+    store.create("runs/newest/run.json", b'{"table": "state2"}')
+    store.create("runs/newest/result.json", b"{}")
+    age(store, 50, "runs/old")
+    age(store, 40, "runs/newest")
+
+    assert retention.gc(store, keep=1).others == 3
+    retention.gc(store, keep=1, dry_run=False)
+
+    assert names(store, "keys") == {"keys/state2.arrow", "keys/state4.arrow"}
+
+
+def test_counted_keys_younger_than_the_margin_stay(store: Store) -> None:
+    for number in range(3):
+        store.create(f"keys/state{number}.arrow", b"keys")
+
+    assert retention.gc(store, keep=1).others == 0
+
+
+def test_a_run_that_wrote_a_moment_ago_is_at_work_whatever_the_margin(store: Store) -> None:
+    publish(store, {"a": line(1.0)})
+    run(store, "old", finished=True, a=line(9.0))
+    run(store, "working", finished=False)
+
+    assert retention.gc(store, keep=1, margin=0, dry_run=False).blocked_by == ("working",)
+    assert blob("a", line(9.0)) in names(store, "models")
 
 
 def test_while_a_run_may_be_at_work_no_model_is_removed(store: Store) -> None:
