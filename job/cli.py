@@ -84,6 +84,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("output", metavar="OUTPUT", help="where the models lie: s3://bucket/prefix/ or a folder")
         return command
 
+    def add_signing(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--signing-key", metavar="PEM", help="sign the new version with this private key")
+        command.add_argument("--unsigned", action="store_true", help="leave it unsigned, though the set is signed")
+
     command = add(
         "demo",
         "the article, end to end, on this machine",
@@ -173,12 +177,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("version", type=int, nargs="?", metavar="VERSION")
     command.add_argument("--hold", action="store_true", help="runs refuse (exit 2) until --resume")
     command.add_argument("--resume", action="store_true", help="let runs publish again")
+    add_signing(command)
     command = add_output(
         "retire",
         "take keys out of the set",
         "The models stay until gc; a key whose data is still there is trained again by the next run.",
     )
     command.add_argument("keys", nargs="+", metavar="KEY")
+    add_signing(command)
     command = add_output(
         "gc",
         "remove what no kept version refers to",

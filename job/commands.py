@@ -216,19 +216,24 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     from job.index import Index
 
     output = _output(arguments, overrides)
-    index = Index(output)
+    index, seal = Index(output), _seal(arguments, output)
     if arguments.resume == (arguments.version is not None):
         raise ConfigurationError(
             "give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions."
         )
     with storage("output", f"{output.uri} cannot be changed"):
         if arguments.resume:
+            # Without a hold there is no new version; with a key the current one gets its signature.
+            warning = seal.check() if index.held() else None
             done = index.resume()
             print(f"runs may publish again; version {done.version}")
+            _sealed(seal, done.version, warning)
             return 0
         again = index.differing(arguments.version)
+        warning = seal.check(arguments.version)
         done = index.rollback(arguments.version, hold=arguments.hold)
-    print(f"version {done.version} has the rows of version {arguments.version}")
+        print(f"version {done.version} has the rows of version {arguments.version}")
+        _sealed(seal, done.version, warning)
     if done.held:
         print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
     else:
@@ -241,10 +246,27 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
     from job.index import Index
 
     output = _output(arguments, overrides)
+    seal = _seal(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
+        warning = seal.check()
         done = Index(output).retire(arguments.keys)
-    print(f"{done.applied:,} keys retired; version {done.version}")
+        print(f"{done.applied:,} keys retired; version {done.version}")
+        _sealed(seal, done.version, warning)
     return 0
+
+
+def _seal(arguments: Namespace, output: Any) -> Any:
+    from job.seal import Seal
+
+    key = _read_file(arguments.signing_key) if arguments.signing_key else None
+    return Seal(output, key, unsigned=arguments.unsigned)
+
+
+def _sealed(seal: Any, version: int | None, warning: str | None) -> None:
+    if seal.put(version) is not None:
+        print(f"version {version} is signed")
+    if warning:
+        print(f"manyfit: {warning}", file=sys.stderr)
 
 
 def gc(arguments: Namespace, overrides: list[str]) -> int:

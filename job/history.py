@@ -56,6 +56,11 @@ class VersionInfo:
     """what the run said about itself"""
 
 
+def signature_name(version: int) -> str:
+    """Where the signature of a version lies below the output, if there is one."""
+    return f"signatures/{version:020d}.json"
+
+
 _OPERATIONS = {"CREATE TABLE": "create", "MERGE": "release", "RESTORE": "rollback"}
 
 

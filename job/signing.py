@@ -32,17 +32,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from job import bundle
 from job.delta import fields
 from job.errors import DamageError, NotFoundError
+from job.history import signature_name
 from job.index import ROW, Index
 from job.store import Store
 
 # A name is taken from the signed statement only if it cannot lead anywhere else than to a file of the table.
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.parquet")
 _LOG = re.compile(r"_delta_log/\d{20}\.json")
-
-
-def signature_name(version: int) -> str:
-    """Where the signature of a version lies below the output."""
-    return f"signatures/{version:020d}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +207,20 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
         run=about.get("run"),
         files={name: digest for name, digest in files.items() if _FILE.fullmatch(name)},
     )
+
+
+def trusted(store: Store, files: Sequence[str], key_pem: bytes) -> bool:
+    """Whether a version with these data files may be signed: they are signed with this key, or it signed nothing yet.
+
+    Raises
+    ------
+    ConfigurationError
+        The key cannot be used.
+    DamageError
+        A file no longer has the bytes that were signed.
+    """
+    signed = _signed(store, bundle.private_key(key_pem, None).public_key())
+    return signed is None or _known(store, files, signed)
 
 
 def _signed(store: Store, public: ec.EllipticCurvePublicKey) -> dict[str, str] | None:

@@ -20,12 +20,12 @@ LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_"
 LAYERS = {
     "words": "errors redaction units globs outcome partition document memory",
     "settings": "settings schema mistakes sources resolution configuration logs",
-    "storage": "store admission segment",
+    "storage": "store admission segment notice",
     "fit": (
         "frame rows reader shipped function traits targets recipe recipe_mistakes recipe_text checks faults fitted "
         "validation call short train artifact fit"
     ),
-    "published": "delta row history index bundle signing models verify retention",
+    "published": "delta row history index bundle signing seal models verify runs retention",
     "plan": "fingerprint selection plan",
     "worker": "watchdog guard work payload table table_read attempt worker",
     "engine": "engine",

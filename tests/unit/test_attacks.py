@@ -22,7 +22,8 @@ from job import artifact, index
 from job.errors import DamageError
 from job.index import Index
 from job.models import ModelSet
-from job.signing import sign_release, signature_name
+from job.history import signature_name
+from job.signing import sign_release
 from job.store import Store
 from tests.unit.published import at, dumped, line, publish, put, slope
 

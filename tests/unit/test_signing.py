@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from job import index
 from job.errors import ConfigurationError, DamageError
+from job.history import signature_name
 from job.index import Index
 from job.models import ModelSet
-from job.signing import sign_release, signature_name, verify_release
+from job.signing import sign_release, verify_release
 from job.store import Store
 from tests.unit.published import at, dumped, line, publish, put, slope
 
