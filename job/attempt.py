@@ -12,6 +12,7 @@ import resource
 import socket
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import threadpool_limits
@@ -27,6 +28,8 @@ from job.watchdog import Watchdog
 from job.work import Item, Payload, Source, Summary, Work
 
 UPLOADS = 32
+ENOUGH_DEATHS = 2
+"""A partition at which so many attempts have died is not let in again."""
 _DIED = (
     "the worker process and its container died while fitting this partition. "
     "Likely cause: out of memory. Raise the executor's memory, or set run.memory below it."
@@ -63,7 +66,9 @@ class Attempt:
         Raises
         ------
         StoreError
-            The store stayed unreachable, or refuses to take models.
+            The output stayed unreachable, or refuses to take models.
+        InputError
+            The input stayed unreachable.
         """
         begin = time.perf_counter()
         done = self._finished_keys() if self.attempt else set()
@@ -122,46 +127,63 @@ class Attempt:
                 watchdog.stop()
 
     def _guarded(self, source: Source, done: set[str]) -> None:
-        """Each partition in a child of its own process, after a mark that survives the death of this worker too."""
+        """Each partition in a child of its own process, after a mark that survives the death of this worker too.
+
+        A mark without an outcome says that an attempt died there, and not why: by the partition, or from outside. So
+        a partition with one mark is tried once more, after all others; with two it is given up. The last attempt that
+        Spark allows gives up whatever has a mark: one row too many is less than a run that ends.
+        """
         marks = self._marks()
-        suspects: list[Item] = []
+        last = self.attempt >= self.work.attempts - 1
+        suspects: set[str] = set()
+        given_up: list[Item] = []
 
         def wanted(item: Item) -> bool:
             if item.key in done:
                 return False
             # With Spark's speculation the attempt that made the mark may be alive, and well.
-            if mark_name(self.work, self.task, item.key) in marks and not self.work.speculation:
-                suspects.append(item)
+            deaths = 0 if self.work.speculation else marks[mark_name(self.work, self.task, item.key)]
+            if deaths >= ENOUGH_DEATHS or (deaths and last):
+                given_up.append(item)
                 return False
+            if deaths:
+                suspects.add(item.key)
             return True
 
         limit = container_limit()
         memory = self.work.memory or (int(limit * 0.8) if limit else None)
         child = Child(self.work.fitting, timeout=self.work.timeout, memory=memory)
-        room = threading.Semaphore(1)
         try:
+            later = []
             for item, read in source.read(wanted):
-                self._writer.flush()  # or a death at this one would throw suspicion on those before it
-                mark = mark_name(self.work, self.task, item.key)
-                self.work.output.ensure(f"{_marks(self.work)}{mark}-a{self.attempt}", b"")
-                result, content = self._one(item, read, child)
-                if result.data is None:
-                    self._record(item, result, content)
-                    continue
-                room.acquire()
-                self._upload(item, result, content, room)
-                self._check()
+                if item.key in suspects:
+                    later.append((item, read))
+                else:
+                    self._guard(item, read, child)
+            for item, read in later:
+                self._guard(item, read, child)
         finally:
             child.close()
-        if not suspects:
+        if not given_up:
             return
-        # An earlier attempt was marked at these and has not written what became of them: they have killed a whole
-        # worker once, and are not let in again.
         self._writer.flush()
         done = self._finished_keys()
-        for item in suspects:
+        for item in given_up:
             if item.key not in done:
                 self._record(item, failed("worker_died", _DIED), None)
+
+    def _guard(self, item: Item, read: Payload | PartitionError, child: Child) -> None:
+        self._writer.flush()  # or a death at this one would throw suspicion on those before it
+        # Unique to this attempt: Spark may give one number twice, and marks are counted.
+        name = f"{_marks(self.work)}{mark_name(self.work, self.task, item.key)}-a{self.attempt}-{self._writer.id}"
+        self.work.output.ensure(name, b"")
+        result, content = self._one(item, read, child)
+        if result.data is None:
+            self._record(item, result, content)
+            return
+        room = threading.Semaphore(0)
+        self._upload(item, result, content, room)
+        self._check()
 
     # -- one partition
 
@@ -232,9 +254,10 @@ class Attempt:
         found = segment.read(self.work.output, prefix, columns=["key", "task"])
         return {row["key"] for row in found.to_pylist() if row["task"] == self.task}
 
-    def _marks(self) -> set[str]:
+    def _marks(self) -> Counter[str]:
+        """How many attempts have left each mark."""
         names = self.work.output.list(_marks(self.work))["name"].to_pylist()
-        return {name.rpartition("/")[2].rpartition("-a")[0] for name in names}
+        return Counter(name.rpartition("/")[2].rpartition("-a")[0] for name in names)
 
 
 def _marks(work: Work) -> str:
@@ -242,7 +265,7 @@ def _marks(work: Work) -> str:
 
 
 def mark_name(work: Work, task: int, key: str) -> str:
-    """A key's mark, without the number of the attempt."""
+    """A key's mark, without what is unique to the attempt."""
     return f"t{task:05d}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 

@@ -113,6 +113,8 @@ class Work:
     """resident bytes of the worker during a fit"""
     speculation: bool = False
     """two attempts of one task may run at once"""
+    attempts: int = 4
+    """at one task, before Spark ends the job"""
     table: TableRead | None = None
     """``spark.read`` hands over the data; None: the tasks read by themselves"""
 

@@ -11,13 +11,14 @@ import sys
 import uuid
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job import errors
 from job.engine import EngineReport, jars
 from job.engine.chatter import quiet_start
-from job.errors import ManyfitError, SetupError
+from job.engine.raised import translated
+from job.errors import SetupError
 from job.settings import JobSettings
 from job.work import TableRead, Work
 
@@ -95,6 +96,14 @@ def cluster_cores(get: Callable[[str, str], str]) -> int:
     return each * int(get("spark.executor.instances", "2"))
 
 
+def most_attempts(master: str, get: Callable[[str, str], str]) -> int:
+    """Attempts at one task before Spark ends the job: local masters say it themselves, and try once by default."""
+    match = re.fullmatch(r"local(?:\[(?:\*|\d+)(?:,\s*(\d+)\s*)?\])?", master)
+    if match:
+        return int(match[1] or 1)
+    return int(get("spark.task.maxFailures", "4"))
+
+
 class SparkEngine:
     """One Spark session and the one action of a run.
 
@@ -120,9 +129,10 @@ class SparkEngine:
 
     def cores(self) -> int:
         """Tasks that can run at once, by the settings."""
-        return local_cores(self._master) or cluster_cores(
-            lambda name, default: str(self._context.getConf().get(name, default))
-        )
+        return local_cores(self._master) or cluster_cores(self._conf)
+
+    def _conf(self, name: str, default: str) -> str:
+        return str(self._context.getConf().get(name, default))
 
     def local(self) -> bool:
         """Whether the executors are threads of the local JVM."""
@@ -132,6 +142,7 @@ class SparkEngine:
         """One action over ``tasks`` task numbers; the rows that come back are hints."""
         from job.engine.task import SUMMARY, TaskRunner
 
+        work = replace(work, attempts=most_attempts(self._master, self._conf))
         if work.table is not None:
             return self._table_engine().run(work, tasks, tick)
         # A range, one number per Spark partition: Spark would repack the rows of a DataFrame and lose our packing.
@@ -175,7 +186,7 @@ class SparkEngine:
             thread.join(10)
             raise
         if "error" in outcome:
-            raise _translated(outcome["error"]) from None
+            raise translated(outcome["error"]) from None
         return outcome["value"], self._metrics(group)
 
     def _metrics(self, group: str) -> dict[str, int]:
@@ -274,17 +285,3 @@ def _submitted_conf() -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-_RAISED = re.compile(r"^job\.errors\.(\w+): (.*)$", re.MULTILINE)
-
-
-def _translated(error: BaseException) -> BaseException:
-    """The error of ours that a task ended with, if there is one: Spark hands it over as text."""
-    found = _RAISED.findall(str(error))
-    if found:
-        name, message = found[-1]
-        cls = getattr(errors, name, None)
-        if isinstance(cls, type) and issubclass(cls, ManyfitError) and not issubclass(cls, errors.PartitionError):
-            return cls(message)
-    return error
