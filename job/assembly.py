@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +14,7 @@ import pyarrow.compute as pc
 from job import artifact, fingerprint, plan, segment, selection, table, table_read
 from job import engine as engines
 from job.engine import Borrowed
-from job.errors import DeniedError, InputError, NotFoundError, OtherJobError, OutputError, StoreError
+from job.errors import NotFoundError, OtherJobError
 from job.fit import Fitting
 from job.index import Index
 from job.outcome import SCHEMA
@@ -24,6 +22,7 @@ from job.plan import Fingerprints, Plan
 from job.reader import ReadSpec
 from job.recipe import Recipe
 from job.settings import JobSettings
+from job.side import storage
 from job.store import Store
 from job.work import TableRead
 
@@ -47,22 +46,6 @@ class Assembly:
     fingerprints: Fingerprints
     versions: dict[str, str]
     """the environment card"""
-
-
-@contextmanager
-def storage(side: Literal["input", "output"], what: str) -> Iterator[None]:
-    """Turn an error of one store into that of its side: exit code 4 or 5, and one line that says what was tried."""
-    try:
-        yield
-    except StoreError as error:
-        cls = InputError if side == "input" else OutputError
-        if isinstance(error, NotFoundError):
-            hint = f"Check {side}.uri; a bucket must exist before the run."
-        elif isinstance(error, DeniedError):
-            hint = f"Check the credentials and the permissions for {side}.uri (storage.profile, AWS_* variables, role)."
-        else:
-            hint = "Check storage.endpoint and the network, then run again: what is finished is kept."
-        raise cls(f"{what}: {error.message}", hint=error.hint or hint) from error
 
 
 def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:

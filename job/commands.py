@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from job import configuration, screens
-from job.assembly import Assembly, assemble, check_identity, finished_outcomes, list_input, make_plan, storage
+from job.assembly import Assembly, assemble, check_identity, finished_outcomes, list_input, make_plan
 from job.errors import ConfigurationError, OutputError
 from job.outcome import SCHEMA
 from job.plan import Plan
+from job.side import storage
 from job.units import parse_duration
 
 

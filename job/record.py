@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import fingerprint, report
-from job.assembly import Assembly, storage
+from job.assembly import Assembly
 from job.engine import EngineReport
 from job.index import Release
 from job.page import page
 from job.partition import key_path
 from job.plan import Plan
 from job.report import RunReport
+from job.side import storage
 from job.table import state
 
 

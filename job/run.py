@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from job import admission, barrier, changes, notice, record, report, segment
 from job import engine as engines
-from job.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan, storage
+from job.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan
 from job.engine import Borrowed, Engine, EngineReport
 from job.errors import ConfigurationError, HeldError, InputError, InterruptedRun
 from job.handout import write_tasks
@@ -29,6 +29,7 @@ from job.plan import TRAIN, Plan, number_of_tasks, pack
 from job.progress import Tracker
 from job.record import Started, recorded, run_id
 from job.report import RunReport
+from job.side import storage
 from job.table import replaced
 from job.work import Work
 

@@ -16,6 +16,7 @@ from job.attempt import Attempt
 from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError
 from job.partition import hive_columns
 from job.payload import Blobs
+from job.side import storage
 from job.store import Store
 from job.work import TASK_SCHEMA, Item, Payload, Summary, Work, summary_row, task_name
 
@@ -42,7 +43,9 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
     Raises
     ------
     StoreError
-        The store stayed unreachable, or refuses to take models.
+        The output stayed unreachable, or refuses to take models.
+    InputError
+        The input stayed unreachable.
     """
     table = segment.decode(work.output.get(task_name(work.run, work.plan, task)))
     items = [Item(**row) for row in table.to_pylist()]
@@ -97,16 +100,18 @@ def read_ahead(store: Store, items: list[Item]) -> Iterator[tuple[Item, Any]]:
 
 def _read(store: Store, item: Item) -> Any:
     blobs = []
-    for each in item.objects:
-        name = str(each["name"])
-        try:
-            blobs.append((name, store.get(name, if_match=each["etag"])))
-        except ChangedError:
-            return PartitionError("input_changed", f"{name} was replaced after the plan was made; run again")
-        except NotFoundError:
-            return PartitionError("input_missing", f"{name} was deleted after the plan was made; run again")
-        except DeniedError:
-            return PartitionError("input_denied", f"the store refused to hand out {name}; check its permissions")
-        except PartitionError as error:
-            return error
+    # What is wrong with one object is a row; what is wrong with the store is the input's fault, not the output's.
+    with storage("input", "the input could not be read"):
+        for each in item.objects:
+            name = str(each["name"])
+            try:
+                blobs.append((name, store.get(name, if_match=each["etag"])))
+            except ChangedError:
+                return PartitionError("input_changed", f"{name} was replaced after the plan was made; run again")
+            except NotFoundError:
+                return PartitionError("input_missing", f"{name} was deleted after the plan was made; run again")
+            except DeniedError:
+                return PartitionError("input_denied", f"the store refused to hand out {name}; check its permissions")
+            except PartitionError as error:
+                return error
     return blobs

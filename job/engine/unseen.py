@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from job.engine.gather import changed, missing, refuse_unreadable
 from job.errors import PartitionError, SkipPartition
+from job.side import storage
 from job.work import Item, Payload, Work
 
 
@@ -40,7 +41,8 @@ class Unseen:
             refuse_unreadable(item, self._read)
             for each in item.objects:
                 name = str(each["name"])
-                info = self._work.input.head(name)
+                with storage("input", "the input could not be looked at"):
+                    info = self._work.input.head(name)
                 if info is None:
                     return missing(name)
                 if info.size != each["size"]:

@@ -31,7 +31,7 @@ from job.assembly import Assembly, assemble
 from job.delta import Table
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
-from job.errors import ManyfitError, OutputError, StoreError, UnreachableError
+from job.errors import InputError, ManyfitError, OutputError, StoreError, UnreachableError
 from job.fit import fit
 from job.run import run
 from job.settings import JobSettings
@@ -228,7 +228,7 @@ class Engine(InlineEngine):
                 try:
                     rows.append(summary_row(work_on(work, task, number, expendable=False)))
                     break
-                except StoreError:
+                except (StoreError, InputError):
                     if number == 2:
                         raise
             if self.schedule.random.random() < 0.15:

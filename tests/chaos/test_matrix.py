@@ -13,6 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from job.assembly import assemble
+from job.errors import InputError
+from job.run import run
 from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
 from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
 from tests.chaos.world import OLD, World, broken
@@ -51,7 +54,7 @@ def _cell(s3_server: str, proxy: FaultProxy, cell: str) -> None:
     assert found.problems == []
     if times == "forever" and name in ("status_500", "status_503", "refused", "reset_before"):
         assert error is not None, "a request that never succeeds cannot end well"
-        assert error.exit_code in (4, 5)
+        assert error.exit_code == (4 if kind == "input_get" else 5), "the side that failed is told"
     assert world.reader() == len(OLD) + 1
 
 
@@ -65,6 +68,28 @@ def test_a_broken_request_loses_tears_doubles_and_overwrites_nothing(
     s3_server: str, proxy: FaultProxy, cell: str
 ) -> None:
     _cell(s3_server, proxy, cell)
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(
+    "master", ["inline", pytest.param("local[1,2]", marks=[pytest.mark.spark, pytest.mark.timeout(300)])]
+)
+def test_an_input_that_cannot_be_reached_any_more_ends_the_run_as_the_input_s_fault(
+    s3_server: str, proxy: FaultProxy, master: str
+) -> None:
+    """Spark hands over the text of what its task raised; the hint comes with it."""
+    world = World(proxy, s3_server, admit=False)
+    world.begin()
+    proxy.fault = Fault("input_get", "refused", TIMES["forever"])
+    try:
+        with pytest.raises(InputError, match=r"the input could not be read: .*the input bucket") as caught:
+            run(assemble(world.settings(spark={"master": master})), {})
+    finally:
+        proxy.fault = None
+
+    assert caught.value.exit_code == 4
+    assert "run again" in caught.value.hint
+    assert world.audit(None).problems == []
 
 
 @pytest.mark.chaos

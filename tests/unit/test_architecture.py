@@ -20,7 +20,7 @@ LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_"
 LAYERS = {
     "words": "errors redaction units globs outcome partition document memory",
     "settings": "settings schema mistakes sources resolution configuration logs",
-    "storage": "store admission segment notice",
+    "storage": "store side admission segment notice",
     "fit": (
         "frame rows reader shipped function traits targets recipe recipe_mistakes recipe_text checks faults fitted "
         "validation call short train artifact fit"

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from job import artifact, index
 from job.errors import DamageError
+from job.history import signature_name
 from job.index import Index
 from job.models import ModelSet
-from job.history import signature_name
 from job.signing import sign_release
 from job.store import Store
 from tests.unit.published import at, dumped, line, publish, put, slope
