@@ -61,7 +61,8 @@ def _working(store: Store) -> list[str]:
     ended = set()
     listing = store.list(FOLDER)
     for name, modified in zip(listing["name"].to_pylist(), listing["modified"].to_pylist(), strict=True):
-        _, which, what = name.split("/")
+        _, _, rest = name.partition("/")
+        which, _, what = rest.partition("/")
         if what == "removing.json":
             newest[which] = modified
         elif what == "ended.json":

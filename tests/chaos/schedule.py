@@ -2,8 +2,9 @@
 
 Each driver is a thread, and only the one that holds the baton runs. Every operation on a store, every look at the table
 and every commit passes the baton on, to whom the seed says; and may fail before or after it was carried out, or be the
-last one of its driver. Meanwhile data sets change, go back, break and go, and tasks that are long replaced finish late.
-Each release is audited in the moment in which it appears.
+last one of its driver. Meanwhile data sets change, go back, break and go, and tasks that are long replaced finish late;
+or, in every third schedule, a ``gc`` that keeps one version and hardly waits comes again and again. Each release is
+audited in the moment in which it appears, and the set after each gc.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,13 +26,13 @@ from typing import Any
 import pytest
 from deltalake.exceptions import DeltaError
 
-from job import admission, attempt, delta, handout, index, record, segment, worker
+from job import admission, attempt, delta, handout, index, notice, record, retention, segment, worker
 from job import run as runs
 from job.assembly import Assembly, assemble
 from job.delta import Table
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
-from job.errors import InputError, ManyfitError, OutputError, StoreError, UnreachableError
+from job.errors import DamageError, InputError, ManyfitError, OutputError, StoreError, UnreachableError
 from job.fit import fit
 from job.run import run
 from job.settings import JobSettings
@@ -127,7 +128,7 @@ class Faults:
                 raise Died(name)
             _here.baton.step()
             roll = self.random.random()
-            if name.startswith("driver") and self.random.random() < self.deadly:
+            if name.startswith(("driver", "gc")) and self.random.random() < self.deadly:
                 self.deaths += 1
                 self.dead.add(name)
                 if self.random.random() < 0.5:
@@ -148,6 +149,7 @@ class Scheduled(FolderStore):
 
     faults: Faults
     clock: Callable[[], datetime]
+    stamp: Callable[[], datetime]
 
     def now(self) -> datetime:
         return self.clock()
@@ -165,17 +167,32 @@ class Scheduled(FolderStore):
         return self.faults.around(lambda: FolderStore.head(self, name))
 
     def put(self, name: str, data: bytes) -> None:
-        self.faults.around(lambda: FolderStore.put(self, name, data))
+        def once() -> None:
+            FolderStore.put(self, name, data)
+            self._stamp(name)
+
+        self.faults.around(once)
+
+    def delete(self, names: Iterable[str]) -> int:
+        given = list(names)
+        return int(self.faults.around(lambda: FolderStore.delete(self, given)))
 
     def create(self, name: str, data: bytes) -> bool:
         # As job.store.cloud does it: whoever finds the object there after a lost answer knows his own by its write id.
         mine = [False]
 
         def once() -> bool:
-            mine[0] = FolderStore.create(self, name, data) or mine[0]
+            if FolderStore.create(self, name, data):
+                mine[0] = True
+                self._stamp(name)
             return mine[0]
 
         return bool(self.faults.around(once))
+
+    def _stamp(self, name: str) -> None:
+        """An object is as old as the schedule's clock says."""
+        now = self.stamp().timestamp()
+        os.utime(Path(self.uri.removeprefix("file://")) / name, (now, now))
 
 
 class Here:
@@ -231,7 +248,7 @@ class Engine(InlineEngine):
                 except (StoreError, InputError):
                     if number == 2:
                         raise
-            if self.schedule.random.random() < 0.15:
+            if not self.schedule.cleaned and self.schedule.random.random() < 0.15:
                 self.schedule.zombies.append(lambda task=task: work_on(work, task, 3, expendable=False))
         return EngineReport(summaries=tuple(rows))
 
@@ -282,6 +299,9 @@ class Schedule:
         self.resolution = self.random.choice([1, 1000, 1_000_000])
         """of the store's clock, in microseconds; S3 tells whole seconds"""
         self.ticks = 0
+        self.cleaned = random.Random(f"gc {seed}").random() < 1 / 3
+        """a gc comes by; then no replaced task finishes late: only a margin of hours is proof against those"""
+        self.cleanings = 0
         self.zombies: list[Callable[[], object]] = []
         self.slope_of: dict[str, float | None] = {}
         """SHA-256 of the bytes, and the data's fingerprint, to the slope"""
@@ -295,6 +315,10 @@ class Schedule:
     def clock(self) -> datetime:
         """Goes on a little with each look."""
         self.ticks += 50_000
+        return self.moment()
+
+    def moment(self) -> datetime:
+        """What the clock says."""
         micros = (self.ticks + self.baton.steps * 20_000) // self.resolution * self.resolution
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 
@@ -344,7 +368,7 @@ class Schedule:
         for store in (made.input, made.output, made.index.store, made.index._table._store):
             store.__class__ = Scheduled
             store.faults = self.faults  # type: ignore[attr-defined]
-            store.clock = self.clock  # type: ignore[attr-defined]
+            store.clock, store.stamp = self.clock, self.moment  # type: ignore[attr-defined]
         return made
 
     # -- who acts
@@ -356,6 +380,10 @@ class Schedule:
         fixed = self.random.choice([None, None, f"fixed-{number}", "fixed"])
         for life in range(3):
             self.faults.dead.discard(name)
+            if self.cleaned:
+                # Long enough now and then for no run to be at work, or gc would remove nothing.
+                for _ in range(self.random.randrange(400)):
+                    self.baton.step()
             try:
                 run(self.assembly(faulty=True, run_id=fixed), {}, make_engine=lambda _: Engine(self))
                 self.finished += 1
@@ -380,6 +408,30 @@ class Schedule:
             if self.zombies and self.random.random() < 0.05:
                 with contextlib.suppress(ManyfitError, Died):
                     self.zombies.pop(0)()
+
+    def gc(self) -> None:
+        """Removes what it can, again and again; dies, and is started again."""
+        while any(name.startswith("driver") for name in self.baton.alive):
+            self.baton.step()
+            if self.random.random() > 0.05:
+                continue
+            self.faults.dead.discard("gc")
+            try:
+                done = retention.gc(self.assembly(faulty=True).output, keep=1, margin=0.2, dry_run=False)
+                self.cleanings += done.models > 0
+            except DamageError as error:
+                self.problems.append(f"gc: {error.message}")
+            except (ManyfitError, DeltaError, Died):
+                pass
+            self.faults.dead.discard("gc")
+            if self.releases:
+                self.look()
+
+    def pause(self, seconds: float) -> None:
+        """Time goes by for whoever waits."""
+        self.ticks += 200_000
+        if hasattr(_here, "baton"):
+            _here.baton.step()
 
     # -- what must hold
 
@@ -419,6 +471,8 @@ class Schedule:
             actors: dict[str, Callable[[], None]] = {
                 f"driver {number}": lambda number=number: self.driver(number) for number in range(self.drivers)
             }
+            if self.cleaned:
+                actors["gc"] = self.gc
             self.baton.start({**actors, "others": self.others})
             self._heal()
 
@@ -441,10 +495,15 @@ class Schedule:
                 else table_open(table, at)
             )
 
+        patch.setattr(notice, "time", SimpleNamespace(sleep=self.pause))
+        patch.setattr(notice, "LEASE", 4.0)
+        patch.setattr(notice, "_SLICE", 1)
+        # By the machine's clock, which the commits have, every version is young.
+        patch.setattr(retention, "_kept", lambda history, keep, before: {each.version for each in history[:1]})
         patch.setattr(index, "merge", merged)
         patch.setattr(Table, "open", opened)
         named = SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{names.getrandbits(128):032x}"))
-        for module in (runs, record, segment):
+        for module in (runs, record, segment, notice):
             patch.setattr(module, "uuid", named)
 
     def _heal(self) -> None:

@@ -36,12 +36,22 @@ pytestmark = pytest.mark.chaos
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 CACHE = Path(os.environ.get("E2E_CACHE", Path.home() / ".cache" / "manyfit"))
 ACCOUNTS = ("reader", "writer", "publisher", "janitor")
-PLACES = ("in/a", "out/models/a/b", "out/index/a", "out/runs/a", "out/signatures/a", "out/manyfit.json", "elsewhere/a")
+PLACES = (
+    "in/a",
+    "out/models/a/b",
+    "out/index/a",
+    "out/runs/a",
+    "out/signatures/a",
+    "out/manyfit.json",
+    "elsewhere/a",
+    "out/gc/a",
+    "out/keys/a",
+)
 MAY = {
     "reader": {"get": {1, 2, 4}},
     "writer": {"get": {0, 1, 3}, "put": {1, 3}},
-    "publisher": {"get": {0, 1, 2, 3, 4, 5}, "put": {1, 2, 3, 4, 5}},
-    "janitor": {"get": {1, 2, 3, 4, 5}, "delete": {1, 2, 3, 4}},
+    "publisher": {"get": {0, 1, 2, 3, 4, 5, 7, 8}, "put": {1, 2, 3, 4, 5, 7, 8}},
+    "janitor": {"get": {1, 2, 3, 4, 5, 7, 8}, "put": {7}, "delete": {1, 2, 3, 4, 7, 8}},
 }
 """What each account may do, by the numbers of `PLACES`; all may list, or a missing object would look like a denied one."""
 
@@ -171,7 +181,10 @@ def test_a_run_needs_no_more_than_the_publisher_a_reader_no_more_than_the_reader
     models = ModelSet.open("s3://models/out", storage=job(6).storage.side("output"))
     assert {key: round(float(models[key].coef_[0]), 6) for key in models} == OLD
     become("janitor")
+    root = server.client("root")
+    root.put_object(Bucket="models", Key="out/models/a/unreferenced.joblib", Body=b"x")
     assert (
         gc(Store.open("s3://models/out", job(7).storage.side("output")), dry_run=False, margin=0.0).kept_versions == 2
     )
+    assert "Contents" not in root.list_objects_v2(Bucket="models", Prefix="out/models/a/unref")
     assert len(ModelSet.open("s3://models/out", storage=job(8).storage.side("output"))) == len(OLD)

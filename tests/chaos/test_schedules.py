@@ -47,6 +47,7 @@ def test_a_few_dozen_schedules_lose_tear_and_double_nothing() -> None:
     assert sum(each.faults.injected for each in played) > 10 * QUICK
     assert sum(each.faults.deaths for each in played) > 0
     assert sum(each.finished for each in played) > 0
+    assert any(each.cleaned for each in played)
 
 
 def test_a_seed_replays_its_schedule() -> None:
@@ -79,7 +80,7 @@ def test_thousands_of_schedules_lose_tear_and_double_nothing() -> None:
 
 def main(low: int, high: int) -> int:
     """Play a range of seeds; each that fails is printed with what was found."""
-    begin, failed, steps, releases, injected, deaths = time.perf_counter(), 0, 0, 0, 0, 0
+    begin, failed, steps, releases, injected, deaths, cleanings = time.perf_counter(), 0, 0, 0, 0, 0, 0
     for seed in range(low, high):
         try:
             schedule = play(seed)
@@ -92,11 +93,12 @@ def main(low: int, high: int) -> int:
         if schedule is not None:
             steps, releases = steps + schedule.baton.steps, releases + schedule.releases
             injected, deaths = injected + schedule.faults.injected, deaths + schedule.faults.deaths
+            cleanings += schedule.cleanings
         if (seed - low) % 100 == 99:
             print(f"{seed - low + 1:,} of {high - low:,} played, {failed} failed", flush=True)
     print(
         f"seeds {low} to {high - 1}: {failed} failed; {steps:,} steps, {releases:,} releases audited, "
-        f"{injected:,} faults, {deaths:,} deaths; {time.perf_counter() - begin:.0f} s",
+        f"{injected:,} faults, {deaths:,} deaths, {cleanings:,} gcs that removed models; {time.perf_counter() - begin:.0f} s",
         flush=True,
     )
     return 1 if failed else 0
