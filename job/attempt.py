@@ -155,7 +155,8 @@ class Attempt:
         child = Child(self.work.fitting, timeout=self.work.timeout, memory=memory)
         try:
             later = []
-            for item, read in source.read(wanted):
+            for item, read in source.read(wanted, lambda item: item.key in suspects):
+                # Spark hands rows over in its own order.
                 if item.key in suspects:
                     later.append((item, read))
                 else:

@@ -172,8 +172,13 @@ class Payload(Protocol):
 class Source(Protocol):
     """Where a task's keys and their data come from."""
 
-    def read(self, wanted: Callable[[Item], bool]) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys, each with what was read or with why it cannot be."""
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        """The wanted keys, each with what was read or with why it cannot be.
+
+        Those for which ``last`` holds come at the end, where the source can choose; ``wanted`` is asked for all before.
+        """
 
 
 def task_name(run: str, plan: str, task: int) -> str:

@@ -49,15 +49,19 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
     """
     table = segment.decode(work.output.get(task_name(work.run, work.plan, task)))
     items = [Item(**row) for row in table.to_pylist()]
-    return Attempt(work, task, attempt, expendable=expendable).train(_Objects(work, items))
+    return Attempt(work, task, attempt, expendable=expendable).train(Objects(work, items))
 
 
-class _Objects:
+class Objects:
+    """A task's own list of objects, as the source of an attempt."""
+
     def __init__(self, work: Work, items: list[Item]) -> None:
         self._work, self._items = work, items
 
-    def read(self, wanted: Callable[[Item], bool]) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        chosen = [item for item in self._items if wanted(item)]
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        chosen = sorted((item for item in self._items if wanted(item)), key=last)
         for item, read in read_ahead(self._work.input, chosen):
             if isinstance(read, PartitionError):
                 yield item, read

@@ -86,8 +86,10 @@ class Gathered:
         self._work, self._read, self._batches = work, work.table, batches
         self._lists: dict[int, pa.Table] = {}
 
-    def read(self, wanted: Callable[[Item], bool]) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys with what was read."""
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        """The wanted keys with what was read, in Spark's order."""
         payload = self._of_objects if self._read.whole else self._of_rows
         for task, at, parts in runs(self._batches):
             item = self._item(task, at)

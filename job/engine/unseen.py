@@ -25,7 +25,9 @@ class Unseen:
         assert work.table is not None
         self._work, self._read, self._items = work, work.table, items
 
-    def read(self, wanted: Callable[[Item], bool]) -> Iterator[tuple[Item, Payload | PartitionError]]:
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Payload | PartitionError]]:
         """The keys with their reasons."""
         for item in self._items:
             why = self._why(item)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from job import segment
+from job import segment, worker
 from job.assembly import assemble
 from job.attempt import Attempt
 from job.engine.spark import most_attempts
@@ -52,11 +52,34 @@ class Source:
     def __init__(self, **deaths: int) -> None:
         self.keys, self.deaths = list(deaths), deaths
 
-    def read(self, wanted: Callable[[Item], bool]) -> Iterator[tuple[Item, Data]]:
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Data]]:
         for key in self.keys:
             item = Item(key=key, data=key, content=None, bytes=1, objects=[{"name": f"{key}.csv"}])
             if wanted(item):
                 yield item, Data(self.deaths)
+
+
+def test_objects_of_a_suspect_are_read_after_all_others_and_not_kept_in_memory_meanwhile(work: Work) -> None:
+    items = [Item(key=key, data=key, content=None, bytes=1, objects=[_object(work, key)]) for key in "abc"]
+    suspects: set[str] = set()
+
+    def wanted(item: Item) -> bool:
+        if item.key == "a":
+            suspects.add("a")
+        return True
+
+    read = worker.Objects(work, items).read(wanted, lambda item: item.key in suspects)
+
+    assert [item.key for item, _ in read] == ["b", "c", "a"]
+
+
+def _object(work: Work, key: str) -> dict[str, Any]:
+    work.input.put(f"{key}.csv", key.encode())
+    info = work.input.head(f"{key}.csv")
+    assert info is not None
+    return {"name": info.name, "etag": info.etag, "size": info.size, "modified": info.modified}
 
 
 @pytest.fixture

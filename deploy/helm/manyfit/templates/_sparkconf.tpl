@@ -59,6 +59,9 @@ spark.blockManager.port: "7079"
 # two copies of a task would fit everything twice, for nothing
 spark.speculation: "false"
 spark.python.worker.reuse: "true"
+# a partition that takes its executor along does so three times before it is given up by name; Spark's own limit, twice
+# the number of executors, would end the run before
+spark.executor.maxNumFailures: "40"
 # a crash in compiled code leaves the Python lines where it happened
 spark.python.worker.faulthandler.enabled: "true"
 spark.ui.killEnabled: "false"
