@@ -17,8 +17,10 @@ from job.engine import Borrowed
 from job.errors import NotFoundError, OtherJobError
 from job.fit import Fitting
 from job.index import Index
+from job.known import INDEX_COLUMNS, Fingerprints
+from job.memory import compact, give_back, use_plain_pool
 from job.outcome import SCHEMA
-from job.plan import Fingerprints, Plan
+from job.plan import Plan
 from job.reader import ReadSpec
 from job.recipe import Recipe
 from job.settings import JobSettings
@@ -29,7 +31,6 @@ from job.work import TableRead
 FORMAT = 1
 """Version of what lies in the output."""
 IDENTITY = "manyfit.json"
-_INDEX_COLUMNS = (*plan.INDEX_COLUMNS, "gone_since")
 _REPEATED = ("state", "recipe", "environment")
 """Columns with few texts in many rows: read as dictionaries."""
 
@@ -63,6 +64,7 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     ConfigurationError
         The recipe cannot be built, or a URI cannot be used.
     """
+    use_plain_pool()
     recipe = Recipe.from_settings(settings.recipe, base=base)
     versions = artifact.versions()
     return Assembly(
@@ -121,10 +123,9 @@ def list_input(assembly: Assembly) -> tuple[pa.Table, datetime]:
     uri = assembly.input.uri
     with storage("input", f"the input {uri} cannot be listed"):
         now = assembly.input.now()
-        listing = assembly.input.list()
-    # A thousand pages in one piece: their many small buffers took a hundred bytes a name.
-    listing = listing.combine_chunks()
-    pa.default_memory_pool().release_unused()
+        # A thousand pages in one piece: their many small buffers took a hundred bytes a name.
+        listing = compact(assembly.input.list())
+    give_back()
     return listing, now
 
 
@@ -178,10 +179,11 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
         selected = selection.select(listing, settings.input, settings.run.seed)
         read = table_read.of_objects(settings, assembly.input)
     del listing
-    pa.default_memory_pool().release_unused()
+    give_back()
     with storage("output", "the published table cannot be read"):
-        index = assembly.index.read(columns=_INDEX_COLUMNS, encoded=_REPEATED)
-    made = plan.make(selected, index, finished, assembly.fingerprints, listed_at=listed_at)
+        published = assembly.index.slices(columns=INDEX_COLUMNS, encoded=_REPEATED)
+        made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at)
+    give_back()
     return replace(made, read=read, files=files)
 
 

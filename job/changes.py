@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job.delta import fields
 from job.index import CHANGES, FAILED, GONE, LIVE, PUT, RETIRE, SKIPPED, TOUCH
 from job.plan import Plan
+from job.row import REPEATED
 
 
 def of(
@@ -38,11 +41,14 @@ def of(
         key, reason, message of failed and stale rows of the index: the same failure again changes nothing.
     """
     listed_at = pa.scalar(plan.listed_at, pa.timestamp("us", "UTC"))
-    status = settled["status"]
-    trained = settled.filter(pc.equal(status, "trained"))
-    failed = _without_known(settled.filter(pc.equal(status, "failed")), known_failures)
-    skipped = settled.filter(pc.equal(status, "skipped"))
-    touched = settled.filter(pc.equal(status, "unchanged"))
+
+    def of_status(status: str) -> pa.Table:
+        chosen = pc.equal(settled["status"], status)
+        # A filter copies a million rows even where it leaves all of them.
+        return settled if settled.num_rows and pc.all(chosen).as_py() else settled.filter(chosen)
+
+    trained, skipped, touched = of_status("trained"), of_status("skipped"), of_status("unchanged")
+    failed = _without_known(of_status("failed"), known_failures)
     described = ("data", "content", "recipe", "environment", "source", "bytes", "rows")
     tables = [
         _rows(
@@ -61,16 +67,18 @@ def of(
         _rows(skipped, ("reason", "message", *described), listed_at, state=SKIPPED, action=PUT, run=run),
         _rows(touched, ("data", "content", "recipe", "environment", "source", "bytes"), listed_at, action=TOUCH),
     ]
-    here = pa.concat_tables([trained, failed, skipped, touched])["key"].combine_chunks()
+    here = pa.chunked_array(
+        [chunk for table in (trained, failed, skipped, touched) for chunk in table["key"].chunks], pa.string()
+    )
     returned = plan.returned.filter(pc.invert(pc.is_in(plan.returned, value_set=here)))
     tables.append(_rows(pa.table({"key": returned}), (), listed_at, action=TOUCH))
     tables.append(_rows(pa.table({"key": plan.gone}), (), listed_at, action=RETIRE if retire_gone else GONE))
-    return pa.concat_tables(tables)
+    return pa.concat_tables([table for table in tables if table.num_rows] or tables[:1]).unify_dictionaries()
 
 
 def _without_known(failed: pa.Table, known: pa.Table) -> pa.Table:
     def signature(table: pa.Table) -> Any:
-        texts = [pc.fill_null(table[name], "") for name in ("key", "reason", "message")]
+        texts = [pc.fill_null(table[name].cast(pa.string()), "") for name in ("key", "reason", "message")]
         return pc.binary_join_element_wise(*texts, "\0")
 
     if not failed.num_rows or not known.num_rows:
@@ -80,26 +88,28 @@ def _without_known(failed: pa.Table, known: pa.Table) -> pa.Table:
 
 def _rows(table: pa.Table, columns: tuple[str, ...], listed_at: pa.Scalar, **constant: Any) -> pa.Table:
     size = table.num_rows
+    given = {**constant, "listed_at": listed_at}
     arrays = []
-    for field in CHANGES:
-        if field.name == "key" or field.name in columns:
-            value = table[field.name].cast(field.type)
-        elif field.name == "listed_at":
-            value = pa.repeat(listed_at, size)
-        elif field.name in constant:
-            given = constant[field.name]
-            value = (
-                given
-                if isinstance(given, pa.Array | pa.ChunkedArray)
-                else pa.repeat(pa.scalar(given, field.type), size)
-            )
-        else:
-            # data, recipe and environment are texts that are never null in the table; a failure has none of them
-            value = (
-                pa.repeat(pa.scalar("", field.type), size) if field.name in _NEVER_NULL else pa.nulls(size, field.type)
-            )
-        arrays.append(value)
-    return pa.table(arrays, schema=CHANGES)
+    for field in _CODED:
+        value = table[field.name] if field.name == "key" or field.name in columns else given.get(field.name)
+        if isinstance(value, pa.Array | pa.ChunkedArray):
+            coded = pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(value.type)
+            arrays.append(value.dictionary_encode() if coded else value.cast(field.type))
+            continue
+        if value is None and field.name in _NEVER_NULL:
+            value = ""  # texts that are never null in the table; a failure has none of them
+        arrays.append(_constant(value, field.type, size))
+    return pa.table(arrays, schema=_CODED)
+
+
+def _constant(value: Any, kind: pa.DataType, size: int) -> pa.Array:
+    if not pa.types.is_dictionary(kind):
+        return pa.repeat(pa.scalar(value, kind), size)
+    if value is None:
+        return pa.nulls(size, kind)
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([value], kind.value_type))
 
 
 _NEVER_NULL = {"data", "recipe", "environment"}
+_CODED = fields(CHANGES, CHANGES.names, REPEATED)
+"""What is said of a million rows is said once."""

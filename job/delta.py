@@ -3,14 +3,15 @@
 What was learnt by trying deltalake 1.6.6, and is kept here:
 
 - ``to_pyarrow_table`` and its kin abort the interpreter at exit; `QueryBuilder` does not.
-- With ``max_commit_retries=0`` a commit succeeds only on top of the very version its handle has read. With the default,
-  delta-rs' conflict rules decide, and let a stale overwrite after an append through.
+- delta-rs' conflict rules let a stale overwrite after an append through. So commits are made here, as the one object
+  that a version is: the store creates it or does not. Then a version was computed from the very one before it.
 - Log and file retention are set explicitly and long: only ``gc`` removes anything.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,34 +23,31 @@ import pyarrow.compute as pc
 from deltalake import (
     CommitProperties,
     DeltaTable,
-    PostCommitHookProperties,
     QueryBuilder,
-    Transaction,
-    WriterProperties,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from job.errors import ConfigurationError, NotFoundError, OutputError
+from job.data_file import addition, data_files, opened, removal, slices
+from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError
 
 if TYPE_CHECKING:
     from job.store import Store
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _FOREVER = "interval 36500 days"
+_CHECKPOINT = 10
+"""commits from one checkpoint to the next"""
 _CONFIGURATION = {
     "delta.logRetentionDuration": _FOREVER,
     "delta.deletedFileRetentionDuration": _FOREVER,
     "delta.enableExpiredLogCleanup": "false",
-    "delta.checkpointInterval": "10",
+    "delta.checkpointInterval": str(_CHECKPOINT),
 }
 _ATTEMPTS = 50
 FEW_KEYS = 500  # up to this many keys are looked up by predicate, more by reading the column
 _FAILURES = (DeltaError, OSError, pa.ArrowException)
-
-# Small row groups: the writer holds a whole one of them, and of a million rows that is half a gigabyte.
-WRITER = WriterProperties(max_row_group_size=65_536, compression="ZSTD")
-HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
 
 class Table:
@@ -58,12 +56,14 @@ class Table:
     def __init__(self, store: Store, name: str, schema: pa.Schema) -> None:
         self._store = store
         self._name = name
-        self._schema = schema
+        self.schema = schema
+        self.files = store.child(name)
+        """where its files lie"""
         self.where = f"{store.uri}/{name}"
 
     def open(self, at: int | None = None) -> DeltaTable | None:
         """The current version, or version ``at``; None while there is no table."""
-        uri, options = self._store.child(self._name).delta()
+        uri, options = self.files.delta()
         try:
             return DeltaTable(uri, version=at, storage_options=options)
         except TableNotFoundError:
@@ -79,14 +79,14 @@ class Table:
         """The current version; makes the empty table if there is none, whoever else is doing so too."""
         if (table := self.open()) is not None:
             return table
-        uri, options = self._store.child(self._name).delta()
+        uri, options = self.files.delta()
         try:
             return DeltaTable.create(
                 uri,
-                self._schema,
+                self.schema,
                 configuration=_CONFIGURATION,
                 storage_options=options,
-                commit_properties=commit({}, {"operation": "create"}),
+                commit_properties=CommitProperties({"manyfit.operation": "create"}, max_commit_retries=0),
             )
         except _FAILURES as error:
             if (table := self.open()) is not None:  # another run made it first
@@ -107,22 +107,48 @@ class Table:
         version that was asked for, if one was: its files may have been removed.
         """
         wanted = list(dict.fromkeys([*columns, "key"]) if keys is not None else columns)
-        plain, given = fields(self._schema, wanted), fields(self._schema, wanted, encoded)
         where, few = "", None
         if keys is not None and len(keys) > FEW_KEYS:
             few = pa.array(keys, pa.string())
         elif keys is not None:
             if not keys:
-                return fields(self._schema, columns, encoded).empty_table()
+                return fields(self.schema, columns, encoded).empty_table()
             where = ' WHERE "key" IN (' + ", ".join("'" + key.replace("'", "''") + "'" for key in keys) + ")"
-        chosen = ", ".join(f'"{name}"' for name in wanted)
         batches = []
+        for rows in self._batches(table, wanted, encoded, at, where):
+            batches.append(rows if few is None else rows.filter(pc.is_in(rows.column("key"), value_set=few)))
+        given = fields(self.schema, wanted, encoded)
+        return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
+
+    def slices(self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """All rows, but never all at once, as a query's answer is: file by file, in pieces."""
+        self.refuse_unknown(table)
+        for path in data_files(table):
+            yield from slices(opened(self.files, path, encoded), fields(self.schema, columns, encoded))
+
+    def refuse_unknown(self, table: DeltaTable) -> None:
+        """Refuse to read files as they are where the protocol says more beside them: deleted rows, other names.
+
+        Raises
+        ------
+        OutputError
+            Another tool has raised the version that a reader needs.
+        """
+        needed = table.protocol().min_reader_version
+        if needed > 1:
+            raise OutputError(
+                f"{self.where} was changed by another tool: to read it needs version {needed} of the Delta protocol",
+                hint="Copy the output without its index and run again, or have the tool undo its change.",
+            )
+
+    def _batches(
+        self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str], at: int | None, where: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        plain, given = fields(self.schema, columns), fields(self.schema, columns, encoded)
+        chosen = ", ".join(f'"{name}"' for name in columns)
         for batch in self._run(f"SELECT {chosen} FROM t{where}", {"t": table}, at):
             rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
-            if few is not None:
-                rows = rows.filter(pc.is_in(rows.column("key"), value_set=few))
-            batches.append(rows.cast(given) if encoded else rows)
-        return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
+            yield rows.cast(given) if encoded else rows
 
     def count_missing(self, now: DeltaTable, then: DeltaTable, columns: Sequence[str], *, at: int) -> int:
         """How many rows of one version have no equal, in these columns, in the older version ``at``."""
@@ -175,25 +201,9 @@ class Table:
         now, then = data_files(table), data_files(older)
         if any(self._store.head(f"{self._name}/{path}") is None for path in then.keys() - now.keys()):
             raise self._no_version(version)
-        moment = int(time.time() * 1000)
-        removed = [
-            {"remove": {"path": path, "deletionTimestamp": moment, "dataChange": True, "size": file["size_bytes"]}}
-            for path, file in now.items()
-            if path not in then
-        ]
+        removed = [removal(path, file["size_bytes"]) for path, file in now.items() if path not in then]
         added = [
-            {
-                "add": {
-                    "path": path,
-                    "partitionValues": {},
-                    "size": file["size_bytes"],
-                    "modificationTime": moment,
-                    "dataChange": True,
-                    "stats": json.dumps({"numRecords": file["num_records"]}),
-                }
-            }
-            for path, file in then.items()
-            if path not in now
+            addition(path, file["size_bytes"], file["num_records"]) for path, file in then.items() if path not in now
         ]
         self.append(table, "RESTORE", marks, about, [*removed, *added])
 
@@ -204,8 +214,9 @@ class Table:
         marks: Mapping[str, int],
         about: Mapping[str, str | int],
         actions: Sequence[Mapping[str, object]] = (),
+        metrics: Mapping[str, int] | None = None,
     ) -> None:
-        """Commit actions that need no data to be written, as the version after ``table``'s; else `CommitFailedError`.
+        """Commit actions whose data is written already, as the version after ``table``'s; else `CommitFailedError`.
 
         By hand, as deltalake's own ``restore`` (and ``history``) hold the interpreter's lock for as long as their
         requests take: with a server in the same process they never end. A commit is one object, which the store creates
@@ -216,6 +227,7 @@ class Table:
             "timestamp": int(time.time() * 1000),
             "operation": operation,
             "operationParameters": {},
+            "operationMetrics": dict(metrics or {}),
             "readVersion": table.version(),
             "engineInfo": "manyfit",
             **{f"manyfit.{name}": str(value) for name, value in about.items()},
@@ -225,6 +237,16 @@ class Table:
         body = "\n".join(json.dumps(line) for line in lines).encode()
         if not self._store.create(f"{self._name}/{_log(version)}", body):
             raise CommitFailedError(f"version {version} exists")
+        if version % _CHECKPOINT == 0:
+            self._checkpoint(version)
+
+    def _checkpoint(self, version: int) -> None:
+        """Sum the log up, so that to open the table stays a matter of few requests; it can be done without."""
+        try:
+            if (table := self.open(version)) is not None:
+                table.create_checkpoint()
+        except (ManyfitError, *_FAILURES) as error:
+            log.warning("no checkpoint of version %d of %s: %s", version, self.where, error)
 
     def retried(self, attempt: Callable[[DeltaTable], T]) -> T:
         """Run ``attempt`` on the newest version until its commit is the next one.
@@ -261,32 +283,8 @@ class Table:
         )
 
 
-def commit(marks: Mapping[str, int], about: Mapping[str, str | int]) -> CommitProperties:
-    """Properties of a commit that succeeds on its own version or not at all.
-
-    Parameters
-    ----------
-    marks
-        Application transactions: name to number, part of every version from this one on.
-    about
-        Kept in the commit's own record, under ``manyfit.``.
-    """
-    return CommitProperties(
-        custom_metadata={f"manyfit.{name}": str(value) for name, value in about.items()},
-        max_commit_retries=0,
-        app_transactions=[Transaction(name, number) for name, number in marks.items()],
-    )
-
-
 def _log(version: int) -> str:
     return f"_delta_log/{version:020d}.json"
-
-
-def data_files(table: DeltaTable) -> dict[str, dict[str, int]]:
-    """The data files of a version, by name: ``size_bytes`` and ``num_records``."""
-    # Not pa.table(...), and without the times: both import pandas, which takes longer than a rollback.
-    files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
-    return {row["path"]: row for row in files.select(["path", "size_bytes", "num_records"]).to_pylist()}
 
 
 def fields(schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:

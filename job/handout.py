@@ -7,13 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
-from job import segment
+from job import digests, segment
+from job.memory import whole
 from job.plan import Plan
 from job.store import Store
 from job.work import TASK_SCHEMA, task_name
 
 
-def write_tasks(output: Store, run: str, plan_id: str, plan: Plan, due: pa.Table, assigned: np.ndarray) -> None:
+def write_tasks(
+    output: Store, run: str, plan_id: str, plan: Plan, due: np.ndarray, costs: np.ndarray, assigned: np.ndarray
+) -> None:
     """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow.
 
     Parameters
@@ -23,25 +26,28 @@ def write_tasks(output: Store, run: str, plan_id: str, plan: Plan, due: pa.Table
     plan
         The plan, for the objects.
     due
-        Rows of ``plan.keys`` that are to be trained.
+        The numbers of the rows of ``plan.keys`` that are to be trained.
+    costs
+        Of each of them.
     assigned
         The task of each row (`job.plan.pack`).
     """
     tasks = int(assigned.max()) + 1
-    order = np.lexsort((-due["cost"].to_numpy(), assigned))
-    bounds = np.searchsorted(assigned[order], np.arange(tasks + 1))
+    order = np.lexsort((-costs, assigned))
+    bounds = np.append(0, np.cumsum(np.bincount(assigned, minlength=tasks)))
+    keys = plan.keys.select(["key", "data", "content", "bytes", "first", "count"])
     described = ("name", "etag", "size", "modified")
-    columns = [plan.objects[name].combine_chunks() for name in described]
+    columns = [whole(plan.objects[name]) for name in described]
 
     def write(task: int) -> None:
-        rows = due.take(pa.array(order[bounds[task] : bounds[task + 1]]))
+        rows = keys.take(pa.array(due[order[bounds[task] : bounds[task + 1]]])).combine_chunks()
         count = rows["count"].to_numpy()
         at = np.repeat(rows["first"].to_numpy(), count) + _within(count)
         structs = pa.StructArray.from_arrays([column.take(pa.array(at)) for column in columns], names=described)
         offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
         objects = pa.ListArray.from_arrays(offsets, structs)
         table = pa.table(
-            [*(rows[name].combine_chunks() for name in ("key", "data", "content", "bytes")), objects],
+            [rows["key"], digests.letters(rows["data"].chunk(0)), rows["content"], rows["bytes"], objects],
             schema=TASK_SCHEMA,
         )
         output.ensure(task_name(run, plan_id, task), segment.encode(table))

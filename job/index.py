@@ -11,26 +11,26 @@ tells the columns and the four actions (put, touch, gone, retire)::
     released = Index(store).release(rows, run=run_id, complete=listing_was_unfiltered, metadata={"trained": "142"})
     released.version, released.applied, released.superseded
 
-A run in which nothing changed commits nothing and gets the current version.
-
-Each commit is a compare-and-swap on the version it was computed from. A conflict, or an answer that was lost, is met by
-reading again: is the run's id among the table's application transactions? Then it is done; else it is merged anew. The
-number of that transaction is the version which the run made. Holds and fences are application transactions too, and so
-part of every version.
+A run in which nothing changed commits nothing and gets the current version. Each commit is a compare-and-swap on the
+version it was computed from. A conflict, or an answer that was lost, is met by reading again: is the run's id among the
+table's application transactions? Then it is done; else it is merged anew. The number of that transaction is the version
+which the run made. Holds and fences are application transactions too, and so part of every version.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.delta import FEW_KEYS, Table, commit, data_files, fields
+from job.data_file import data_files
+from job.delta import FEW_KEYS, Table, fields
 from job.errors import ConfigurationError, HeldError
 from job.history import Release, Rollback, VersionInfo, version_info
+from job.merge import merge
 from job.row import (
     CHANGES,
     FAILED,
@@ -47,7 +47,6 @@ from job.row import (
     changes,
     checked,
     decide,
-    merge,
     micros,
     touched_keys,
 )
@@ -59,10 +58,8 @@ if TYPE_CHECKING:
 
 # What callers of the index need of its rows and its answers, under one name.
 # fmt: off
-__all__ = [
-    "CHANGES", "FAILED", "GONE", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
-    "Index", "Release", "Rollback", "VersionInfo", "changes",
-]
+__all__ = ["CHANGES", "FAILED", "GONE", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
+           "Index", "Release", "Rollback", "VersionInfo", "changes"]
 # fmt: on
 
 _FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
@@ -107,18 +104,22 @@ class Index:
         keys
             Only these keys; those that are not in the table are left out without a word.
         encoded
-            Columns that come dictionary-encoded: texts that repeat (``recipe``, ``versions``) then cost little.
+            Columns that come as dictionaries: texts that repeat (``recipe``, ``versions``) then cost little.
 
         Raises
         ------
         ConfigurationError
             There is no version ``at``, or it has been removed by ``gc``.
         """
-        names = list(columns) if columns is not None else ROW.names
-        table = self._table.open(at)
-        if table is None:
+        names = ROW.names if columns is None else list(columns)
+        if (table := self._table.open(at)) is None:
             return fields(ROW, names, encoded).empty_table()
         return self._table.query(table, names, keys, encoded, at)
+
+    def slices(self, *, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """Like `read`, of all rows of the current version, some at a time."""
+        table = self._table.open()
+        return iter(()) if table is None else self._table.slices(table, columns, encoded)
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits, newest first."""
@@ -230,9 +231,8 @@ class Index:
         """Let runs publish again after ``rollback --hold``: a new version with the same rows; nothing if not held."""
 
         def attempt(table: DeltaTable) -> Rollback:
-            number = table.version()
+            number = table.version() + _held(table)
             if _held(table):
-                number += 1
                 self._table.append(table, "RESUME", {_RESUME: number}, {"operation": "resume"})
             return Rollback(version=number)
 
@@ -269,7 +269,7 @@ class Index:
             if pc.any(pc.equal(decision.effective.column("action"), RETIRE)).as_py():
                 marks[_RETIRED] = max(listed, table.transaction_version(_RETIRED) or 0)
             about = {**(metadata or {}), "operation": operation, "run": run}
-            merge(table, decision.effective, commit(marks, about))
+            merge(self._table, table, decision.effective, marks, about)
             return Release(version=base + 1, applied=decision.effective.num_rows, superseded=decision.superseded)
 
         return self._table.retried(attempt)

@@ -6,7 +6,7 @@ A plan is frozen Arrow tables, validated and printable before anything runs. A m
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job import digests
 from job.fingerprint import data_fingerprint
+from job.known import CODE, WHY, Fingerprints, compare
+from job.memory import give_back, whole
 from job.selection import Selected, starts
 
 if TYPE_CHECKING:
@@ -23,20 +26,9 @@ if TYPE_CHECKING:
 
 TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
 
-WHY = {
-    "new": "not in the published set",
-    "data": "an object was added, removed or replaced",
-    "recipe": "the recipe, the reader's settings or the seed changed",
-    "environment": "library versions changed (run.environment)",
-    "failed": "the last attempt failed",
-    "unchanged": "data, recipe and environment are as recorded",
-    "skipped": "skipped before, and nothing changed",
-    "finished": "trained by a run that did not finish; taken over",
-}
-"""Why a key has its action."""
-
-INDEX_COLUMNS = ("key", "state", "data", "recipe", "environment", "content", "seconds")
-"""What a plan needs of the index."""
+_ACTIONS = (TRAIN, UNCHANGED, SKIP, ADOPT)
+_ACTION_OF = {"unchanged": UNCHANGED, "skipped": SKIP, "finished": ADOPT}
+"""All others are trained."""
 
 _SLICE = 16_384
 """Rows that are Python objects at a time."""
@@ -47,19 +39,11 @@ COST_PER_BYTE = 1.5e-7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fingerprints:
-    """What a published model is compared with."""
-
-    recipe: str
-    environment: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run would do."""
 
     keys: pa.Table
-    """key, action, why, bytes, first, count (rows of ``objects``), data, content, cost; sorted by key"""
+    """key, action, why, bytes, first and count (rows of ``objects``), data (`job.digests`), content, cost; by key"""
     objects: pa.Table
     """key, name, size, etag, modified; sorted by key and name"""
     gone: pa.Array
@@ -92,6 +76,14 @@ class Plan:
         """The rows of ``keys`` with one action."""
         return self.keys.filter(pc.equal(self.keys["action"], action))
 
+    def due(self) -> np.ndarray:
+        """Rows of ``keys`` that are to be trained: their numbers, as their copy would be as large as the plan."""
+        return np.flatnonzero(pc.equal(self.keys["action"], TRAIN).to_numpy()).astype(np.int32)
+
+    def forget_objects(self) -> None:
+        """Let go of the objects once the task lists name them: a third of a plan that is kept while others train."""
+        object.__setattr__(self, "objects", self.objects.schema.empty_table())
+
     def reasons(self) -> dict[str, int]:
         """Number of keys for each why, most first."""
         counts = pc.value_counts(self.keys["why"]).to_pylist()
@@ -100,7 +92,7 @@ class Plan:
 
 def make(
     selected: Selected,
-    index: pa.Table,
+    index: Iterable[pa.Table],
     finished: pa.Table,
     fingerprints: Fingerprints,
     *,
@@ -113,7 +105,7 @@ def make(
     selected
         The objects of the chosen keys.
     index
-        The published rows, with `INDEX_COLUMNS` and ``gone_since``.
+        Slices of the published rows, with `job.known.INDEX_COLUMNS`.
     finished
         Outcomes (key, data, recipe, environment, digest) of runs that did not finish, status trained.
     fingerprints
@@ -126,90 +118,59 @@ def make(
     sizes = objects["size"].to_numpy()
     total = np.add.reduceat(sizes, runs.first) if len(runs.first) else np.zeros(0, np.int64)
     data = _data_fingerprints(objects, runs.first, runs.count)
-
-    at = pc.index_in(runs.keys, value_set=index["key"].combine_chunks())
-
-    def known(name: str) -> pa.Array:
-        return index[name].combine_chunks().take(at)
-
-    def has(name: str, value: str) -> pa.Array:
-        # Compared before it is brought into the order of the keys: a million truths are an eighth of a megabyte.
-        return pc.fill_null(pc.equal(index[name], value).combine_chunks().take(at), False)
-
-    is_new = pc.is_null(at)
-    same_data = pc.fill_null(pc.equal(known("data"), data), False)
-    same_recipe = has("recipe", fingerprints.recipe)
-    same_environment = has("environment", fingerprints.environment)
-    live = has("state", "live")
-    skipped = has("state", "skipped")
-    settled = pc.or_(live, skipped)
-    why = pc.case_when(
-        pc.make_struct(
-            is_new,
-            pc.invert(settled),
-            pc.invert(same_data),
-            pc.invert(same_recipe),
-            pc.invert(same_environment),
-            skipped,
-        ),
-        *[pa.scalar(each) for each in ("new", "failed", "data", "recipe", "environment", "skipped", "unchanged")],
-    )
-    action = pc.if_else(pc.equal(why, "unchanged"), UNCHANGED, pc.if_else(pc.equal(why, "skipped"), SKIP, TRAIN))
+    known = compare(runs.keys, data, index, fingerprints)
+    why = known.why
     if finished.num_rows:
         taken = _finished(runs.keys, data, finished, fingerprints)
-        adopt = pc.and_(pc.equal(action, TRAIN), taken)
-        action, why = pc.if_else(adopt, ADOPT, action), pc.if_else(adopt, "finished", why)
-
-    # The bytes' digest only helps where the recipe and the environment are as they were: else the fit is due anyway.
-    reusable = pc.and_(pc.and_(same_recipe, same_environment), live)
-    content = pc.if_else(reusable, known("content"), pa.scalar(None, pa.string()))
-    cost = np.maximum(
-        BASE_COST + COST_PER_BYTE * total, pc.fill_null(known("seconds"), 0.0).to_numpy(zero_copy_only=False)
-    )
+        why[taken & ~np.isin(why, [CODE[each] for each in _ACTION_OF])] = CODE["finished"]
+    action = np.array([_ACTIONS.index(_ACTION_OF.get(each, TRAIN)) for each in WHY], np.int8)[why]
     keys = pa.table(
         {
             "key": runs.keys,
-            "action": action,
-            "why": why,
+            "action": pa.DictionaryArray.from_arrays(action, list(_ACTIONS)),
+            "why": pa.DictionaryArray.from_arrays(why, list(WHY)),
             "bytes": pa.array(total, pa.int64()),
             "first": pa.array(runs.first, pa.int64()),
             "count": pa.array(runs.count, pa.int32()),
             "data": data,
-            "content": content,
-            "cost": pa.array(cost, pa.float64()),
+            "content": known.content,
+            "cost": pa.array(np.maximum(BASE_COST + COST_PER_BYTE * total, known.seconds), pa.float64()),
         }
     )
-    gone, returned = pa.array([], pa.string()), pa.array([], pa.string())
-    was_gone = pc.is_valid(index["gone_since"])
-    if index.num_rows:
-        present = pc.is_in(index["key"], value_set=runs.keys)
-        returned = index.filter(pc.and_(was_gone, present))["key"].combine_chunks()
-        if selected.complete:
-            gone = index.filter(pc.invert(present))["key"].combine_chunks()
     return Plan(
         keys=keys,
         objects=objects,
-        gone=gone,
-        returned=returned,
-        published=index.num_rows,
+        gone=known.absent if selected.complete else known.absent[:0],
+        returned=known.returned,
+        published=known.published,
         ignored=selected.ignored,
         unmatched=selected.unmatched,
         listed_at=listed_at,
     )
 
 
-def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: Fingerprints) -> pa.Array:
-    fits = pc.and_(
-        pc.equal(finished["recipe"], fingerprints.recipe), pc.equal(finished["environment"], fingerprints.environment)
+def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: Fingerprints) -> np.ndarray:
+    """Which keys have been trained as they are to be. A key may have been trained several times, of other data too."""
+    done = finished.filter(
+        pc.and_(
+            pc.equal(finished["recipe"], fingerprints.recipe),
+            pc.equal(finished["environment"], fingerprints.environment),
+        )
     )
-    done = finished.filter(fits)
-    names = pc.binary_join_element_wise(done["key"], done["data"], "\0").combine_chunks()
-    return pc.is_in(pc.binary_join_element_wise(keys, data, "\0"), value_set=names)
+    taken = np.zeros(len(keys), bool)
+    at = whole(pc.index_in(done["key"], value_set=keys))
+    for begin in range(0, len(at), _SLICE):
+        part = at.slice(begin, _SLICE)
+        planned = pc.is_valid(part)
+        place = part.drop_null()
+        same = pc.equal(done["data"].slice(begin, _SLICE).filter(planned), digests.letters(data.take(place)))
+        taken[place.filter(whole(same)).to_numpy()] = True
+    return taken
 
 
 def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) -> pa.Array:
     """In slices, and into one buffer: Python objects for a million names never exist at once, nor do two copies."""
-    text = bytearray()
+    data = bytearray()
     for begin in range(0, len(first), _SLICE):
         block = slice(begin, begin + _SLICE)
         low = int(first[block][0])
@@ -217,9 +178,9 @@ def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) 
         part = objects.slice(low, high - low)
         rows = list(zip(part["name"].to_pylist(), part["size"].to_pylist(), part["etag"].to_pylist(), strict=True))
         bounds = zip((first[block] - low).tolist(), count[block].tolist(), strict=True)
-        text += "".join([data_fingerprint(rows[begins : begins + length]) for begins, length in bounds]).encode()
-    offsets = np.arange(len(first) + 1, dtype=np.int32) * 64
-    return pa.StringArray.from_buffers(len(first), pa.py_buffer(offsets), pa.py_buffer(text))
+        data += bytes.fromhex("".join([data_fingerprint(rows[begins : begins + length]) for begins, length in bounds]))
+    give_back()
+    return digests.column(data)
 
 
 def number_of_tasks(costs: Sequence[float] | np.ndarray, cores: int, *, local: bool) -> int:

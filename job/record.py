@@ -16,6 +16,7 @@ from job import fingerprint, report
 from job.assembly import Assembly
 from job.engine import EngineReport
 from job.index import Release
+from job.outcome import REPEATED
 from job.page import page
 from job.partition import key_path
 from job.plan import Plan
@@ -111,7 +112,15 @@ def write_result(assembly: Assembly, started: Started, settled: pa.Table, result
     with storage("output", "the result could not be written (the models are published)"):
         if settled.num_rows:
             sink = pa.BufferOutputStream()
-            pq.write_table(settled, sink, compression="zstd")
+            # Without Arrow's own schema, which would make others see our dictionaries.
+            pq.write_table(
+                settled,
+                sink,
+                compression="zstd",
+                use_dictionary=list(REPEATED),
+                store_schema=False,
+                row_group_size=65_536,
+            )
             output.put(f"{folder}/outcomes.parquet", sink.getvalue().to_pybytes())
         failed = settled.filter(pc.equal(settled["status"], "failed"))
         with ThreadPoolExecutor(8) as pool:

@@ -1,7 +1,6 @@
 """The published row, what a release may change about it, and the rules by which changes are applied.
 
-`job.changes` makes a `CHANGES` table, `job.index` applies it. Nothing here does IO, but for `merge`, which turns the
-rules into one Delta MERGE.
+`job.changes` makes a `CHANGES` table, `job.index` has it merged. Pure.
 
 ======== =============================================================================================================
 action   meaning; every row needs ``key`` and ``listed_at`` (the store's clock when the input was listed)
@@ -26,19 +25,16 @@ row's. `Fences` cover what rows alone cannot tell.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.delta import HOOKS, WRITER
 from job.errors import AccountingError
-
-if TYPE_CHECKING:
-    from deltalake import CommitProperties, DeltaTable
 
 LIVE, STALE, FAILED, SKIPPED = "live", "stale", "failed", "skipped"
 PUT, TOUCH, GONE, RETIRE = "put", "touch", "gone", "retire"
@@ -78,7 +74,7 @@ CHANGES = ROW.append(pa.field("action", pa.string()))
 
 _NEVER_NULL = ("data", "recipe", "environment")
 # As dictionaries, a million rows of these take a few megabytes instead of a quarter of a gigabyte.
-_REPEATED = ("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action")
+REPEATED = ("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action")
 _TOUCHED = ("data", "content", "source", "recipe", "environment")
 
 
@@ -130,7 +126,7 @@ def checked(rows: pa.Table) -> pa.Table:
 
 
 def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    if field.name in _REPEATED and column.num_chunks:
+    if field.name in REPEATED and column.num_chunks:
         column = column if pa.types.is_dictionary(column.type) else column.cast(field.type).dictionary_encode()
     else:
         column = column.cast(field.type)
@@ -200,51 +196,58 @@ def micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)  # pa.scalar would import pandas: a second for a rollback
 
 
-_NEWER = "source.listed_at >= target.listed_at"
+def _not_older(source: pa.Table, published: pa.Table) -> Any:
+    return pc.greater_equal(source.column("listed_at"), published.column("listed_at"))
 
 
-def merge(table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
-    """Commit effective rows as one MERGE. `decide` has decided; the predicates say it again, as a second line."""
-    every = {name: f'source."{name}"' for name in ROW.names}
-    confirmed = "nullif(source.data, '') IS NOT NULL AND target.digest IS NOT NULL"
+def applied(published: pa.Table, source: pa.Table) -> pa.Table:
+    """Published rows as a release leaves them; `decide` has decided, and what is newer is looked at once more.
+
+    Parameters
+    ----------
+    published
+        Some rows of the table, `ROW`.
+    source
+        For each of them the effective row with its key; nulls where there is none.
+    """
+    newer = _not_older(source, published)
+
+    def where(*conditions: Any) -> Any:
+        return functools.reduce(pc.and_, [pc.fill_null(each, False) for each in conditions])
+
+    def given(name: str) -> Any:
+        return source.column(name)
+
+    def has(name: str) -> Any:
+        return published.column(name)
+
+    def is_(name: str) -> Any:
+        return where(newer, pc.equal(given("action"), name))
+
+    modelled = pc.is_valid(has("digest"))
+    stale = where(is_(PUT), modelled, pc.not_equal(given("state"), LIVE))
+    put = where(is_(PUT), pc.invert(stale))
+    touch, gone = is_(TOUCH), is_(GONE)
+    confirmed = where(touch, modelled, pc.not_equal(given("data"), ""))
     # A failed row keeps its empty fingerprints, or it would pass for unchanged.
-    given = {
-        name: f"CASE WHEN target.state = 'failed' THEN target.\"{name}\" "
-        f'ELSE coalesce(nullif(source."{name}", \'\'), target."{name}") END'
-        for name in _TOUCHED
-    }
-    given["bytes"] = "coalesce(source.bytes, target.bytes)"
-    seen = {"listed_at": "source.listed_at", "gone_since": "NULL"}
-    (
-        table.merge(
-            rows,
-            'target."key" = source."key"',
-            source_alias="source",
-            target_alias="target",
-            commit_properties=properties,
-            writer_properties=WRITER,
-            post_commithook_properties=HOOKS,
-        )
-        .when_matched_delete(predicate=f"source.action = 'retire' AND {_NEWER}")
-        .when_matched_update(
-            {**seen, "state": "'stale'", "reason": "source.reason", "message": "source.message"},
-            predicate=f"source.action = 'put' AND source.state <> 'live' AND target.digest IS NOT NULL AND {_NEWER}",
-        )
-        .when_matched_update({**every, **seen}, predicate=f"source.action = 'put' AND {_NEWER}")
-        .when_matched_update(
-            {
-                **given,
-                **seen,
-                "state": f"CASE WHEN {confirmed} THEN 'live' ELSE target.state END",
-                "reason": f"CASE WHEN {confirmed} THEN NULL ELSE target.reason END",
-                "message": f"CASE WHEN {confirmed} THEN NULL ELSE target.message END",
-            },
-            predicate=f"source.action = 'touch' AND {_NEWER}",
-        )
-        .when_matched_update(
-            {"listed_at": "source.listed_at", "gone_since": "coalesce(target.gone_since, source.listed_at)"},
-            predicate=f"source.action = 'gone' AND {_NEWER}",
-        )
-        .when_not_matched_insert(every, predicate="source.action = 'put'")
-        .execute()
-    )
+    described = where(touch, pc.invert(where(pc.equal(has("state"), FAILED))))
+    seen = pc.or_(pc.or_(put, stale), touch)
+
+    def column(field: pa.Field) -> Any:
+        new, old = given(field.name), has(field.name)
+        nothing = pa.scalar(None, field.type)
+        if field.name == "listed_at":
+            return pc.if_else(pc.or_(seen, gone), new, old)
+        if field.name == "gone_since":
+            return pc.if_else(seen, nothing, pc.if_else(gone, pc.coalesce(old, given("listed_at")), old))
+        if field.name == "state":
+            old = pc.if_else(stale, STALE, pc.if_else(confirmed, LIVE, old))
+        elif field.name in ("reason", "message"):
+            old = pc.if_else(stale, new, pc.if_else(confirmed, nothing, old))
+        elif field.name in _TOUCHED:
+            old = pc.if_else(described, pc.coalesce(pc.if_else(pc.equal(new, ""), nothing, new), old), old)
+        elif field.name == "bytes":
+            old = pc.if_else(touch, pc.coalesce(new, old), old)
+        return pc.if_else(put, new, old)
+
+    return pa.table([column(field) for field in ROW], schema=ROW).filter(pc.invert(is_(RETIRE)))

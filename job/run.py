@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,8 +25,9 @@ from job.engine import Borrowed, Engine, EngineReport
 from job.errors import ConfigurationError, HeldError, InputError, InterruptedRun
 from job.handout import write_tasks
 from job.index import FAILED, STALE, Release
+from job.memory import give_back
 from job.outcome import SCHEMA
-from job.plan import TRAIN, Plan, number_of_tasks, pack
+from job.plan import Plan, number_of_tasks, pack
 from job.progress import Tracker
 from job.record import Started, recorded, run_id
 from job.report import RunReport
@@ -136,22 +138,25 @@ def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
 
 
 def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed) -> tuple[EngineReport, pa.Table]:
-    due = plan.with_action(TRAIN)
+    due = plan.due()
     output, run = assembly.output, started.id
-    if not due.num_rows:
+    if not len(due):
         borrowed.stop()
         return EngineReport(), SCHEMA.empty_table()
-    tracker = Tracker(output, run=run, plan=started.plan, planned=plan.planned, to_train=due.num_rows)
+    tracker = Tracker(output, run=run, plan=started.plan, planned=plan.planned, to_train=len(due))
     try:
         engine = borrowed.get()
-        tasks = number_of_tasks(due["cost"].to_numpy(), engine.cores(), local=engine.local())
+        costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)
+        tasks = number_of_tasks(costs, engine.cores(), local=engine.local())
         with storage("output", "the plan could not be written"):
-            write_tasks(output, run, started.plan, plan, due, pack(due["cost"].to_numpy(), tasks))
+            write_tasks(output, run, started.plan, plan, due, costs, pack(costs, tasks))
+            plan.forget_objects()
+            give_back()
             tracker.write("training")
         with storage("output", "training could not go on"):
             outcome = engine.run(_work(assembly, started, plan), tasks, tracker.tick)
     except (KeyboardInterrupt, InterruptedRun) as error:
-        raise _interrupted(assembly, started, due.num_rows, error) from None
+        raise _interrupted(assembly, started, len(due), error) from None
     finally:
         tracker.close()
         borrowed.stop()

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from job import report
 from job.errors import ConfigurationError, NotFoundError
-from job.plan import TRAIN, WHY, Plan
+from job.known import WHY
+from job.plan import TRAIN, Plan
 from job.progress import State, clock
 from job.report import RunReport
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from job.errors import StoreError
-from job.outcome import FAILED, SCHEMA, Outcome, to_table
+from job.outcome import FAILED, SCHEMA, Outcome, coded, to_table
 from job.store import Store
 
 EVERY_SECONDS = 2.0
@@ -143,11 +143,19 @@ def decode(data: object) -> pa.Table:
 
 
 def read(store: Store, prefix: str, *, columns: list[str] | None = None, threads: int = 16) -> pa.Table:
-    """All outcomes below a folder, in one table with `SCHEMA` (or some of its columns)."""
+    """All outcomes below a folder, in one table with `SCHEMA` (or some of its columns), `REPEATED` as dictionaries."""
     names = [name for name in store.list(prefix)["name"].to_pylist() if _NAME.search(name)]
-    schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    schema = coded(SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns]))
     if not names:
         return schema.empty_table()
+
+    def one(name: str) -> pa.Table:
+        table = decode(store.get(name))
+        found = [
+            table[field.name].dictionary_encode() if pa.types.is_dictionary(field.type) else table[field.name]
+            for field in schema
+        ]
+        return pa.table(found, schema=schema)
+
     with ThreadPoolExecutor(min(threads, len(names))) as pool:
-        tables = list(pool.map(lambda name: decode(store.get(name)).select(schema.names), sorted(names)))
-    return pa.concat_tables(tables)
+        return pa.concat_tables(list(pool.map(one, sorted(names)))).unify_dictionaries()

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, InputError
 from job.globs import pattern
+from job.memory import ascending, whole
 from job.partition import COMPRESSIONS, FORMATS, hive_columns, hive_key, suffix
 from job.settings import InputSettings
 
@@ -46,7 +47,7 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
     """
     matched, ignored, unmatched = matching(listing, settings)
     keyed = matched.append_column("key", _keys(matched["name"], settings))
-    if not _in_order(keyed["key"]):
+    if not ascending(keyed["key"]):
         keyed = keyed.take(pc.sort_indices(keyed, sort_keys=[("key", "ascending"), ("name", "ascending")]))
     keyed = keyed.select(["key", "name", "size", "etag", "modified"]).combine_chunks()
     if settings.layout == "objects":
@@ -94,16 +95,10 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
     return matched, ignored, unmatched
 
 
-def _in_order(keys: pa.ChunkedArray) -> bool:
-    """Whether the keys ascend, each but once: then the order of names says nothing more, and no sort copies them."""
-    array = keys.combine_chunks()
-    return len(array) < 2 or bool(pc.all(pc.less(array[:-1], array[1:])).as_py())
-
-
 def _keys(names: pa.ChunkedArray, settings: InputSettings) -> pa.Array:
     if settings.layout == "objects" and settings.key is None:
         stem = pc.replace_substring_regex(names, suffix(COMPRESSIONS), r"\1")
-        return pc.replace_substring_regex(stem, suffix(FORMATS), r"\1").combine_chunks()
+        return whole(pc.replace_substring_regex(stem, suffix(FORMATS), r"\1"))
     if settings.layout == "objects":
         return pa.array(_expression_keys(names, str(settings.key)), pa.string())
     return pa.array(_hive_keys(names, settings.keys), pa.string())
@@ -146,7 +141,7 @@ def _hive_keys(names: pa.ChunkedArray, levels: list[str] | None) -> list[str]:
 
 
 def _refuse_doubles(objects: pa.Table) -> None:
-    keys = objects["key"].combine_chunks()
+    keys = whole(objects["key"])
     if len(keys) < 2:
         return
     same = pc.equal(keys[1:], keys[:-1])
@@ -170,7 +165,7 @@ class Runs:
 
 def starts(keys: pa.ChunkedArray) -> Runs:
     """Unique values of a sorted string column with their first row and number of rows."""
-    array = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    array = whole(keys)
     if not len(array):
         return Runs(keys=array, first=np.zeros(0, np.int64), count=np.zeros(0, np.int64))
     new = np.ones(len(array), bool)

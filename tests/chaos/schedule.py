@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 from deltalake.exceptions import DeltaError
 
-from job import admission, attempt, delta, handout, index, notice, record, retention, segment, worker
+from job import admission, attempt, data_file, delta, handout, index, notice, record, retention, segment, worker
 from job import run as runs
 from job.assembly import Assembly, assemble
 from job.delta import Table
@@ -503,7 +503,7 @@ class Schedule:
         patch.setattr(index, "merge", merged)
         patch.setattr(Table, "open", opened)
         named = SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{names.getrandbits(128):032x}"))
-        for module in (runs, record, segment, notice):
+        for module in (runs, record, segment, notice, data_file):
             patch.setattr(module, "uuid", named)
 
     def _heal(self) -> None:

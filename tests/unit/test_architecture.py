@@ -18,15 +18,15 @@ PACKAGE = Path(job.__file__).parent
 LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_")}
 
 LAYERS = {
-    "words": "errors redaction units globs outcome partition document memory",
+    "words": "errors redaction units globs outcome partition document memory digests",
     "settings": "settings schema mistakes sources resolution configuration logs",
     "storage": "store side admission segment notice",
     "fit": (
         "frame rows reader shipped function traits targets recipe recipe_mistakes recipe_text checks faults fitted "
         "validation call short train artifact fit"
     ),
-    "published": "delta row history index bundle signing seal models verify runs retention",
-    "plan": "fingerprint selection plan",
+    "published": "data_file delta row history merge index bundle signing seal models verify runs retention",
+    "plan": "fingerprint selection known plan",
     "worker": "watchdog guard work payload table table_read attempt worker",
     "engine": "engine",
     "run": "report page progress changes barrier assembly handout record run",

@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job import index
+from job import data_file, index, merge
 from job.delta import Table
 from job.errors import AccountingError, ConfigurationError, HeldError, NotFoundError, OutputError
 from job.index import GONE, RETIRE, ROW, TOUCH, Index
@@ -290,7 +290,7 @@ def test_a_commit_succeeds_only_on_the_version_it_was_computed_from(table: Index
     def attempt(handle: Any) -> None:
         attempts.append(handle.version())
         chosen = stale if len(attempts) == 1 else handle
-        index.merge(chosen, index.changes([model("b", 3)]), index.commit({"run-3": 3}, {}))
+        index.merge(Table(store, "index", ROW), chosen, index.changes([model("b", 3)]), {"run-3": 3}, {})
 
     Table(store, "index", ROW).retried(attempt)
 
@@ -309,7 +309,7 @@ def test_no_commit_is_moved_onto_another_version_even_where_nothing_would_confli
     with pytest.raises(CommitFailedError):
         delta.append(stale, "RESUME", {"mark": 2}, {})
     with pytest.raises(CommitFailedError):
-        index.merge(stale, index.changes([model("b", 3)]), index.commit({"run-3": 2}, {}))
+        index.merge(delta, stale, index.changes([model("b", 3)]), {"run-3": 2}, {})
     assert table.version() == 2
 
 
@@ -737,7 +737,7 @@ def test_history_and_fences_survive_checkpoints(table: Index) -> None:
 PROGRAM = """
 import sys
 from datetime import UTC, datetime
-from job import index
+from job import data_file, index, merge
 from job.settings import StorageSide
 from job.store import Store
 table = index.Index(Store.open(sys.argv[1], StorageSide()))
@@ -813,3 +813,81 @@ def test_a_release_of_plain_rows_is_all_puts(table: Index) -> None:
     plain = pa.Table.from_pylist([model("a", 1)], schema=ROW)
 
     assert table.release(plain, run="run-1").applied == 1
+
+
+# ---- the files that a release is written to
+
+
+def test_a_release_writes_only_the_files_anew_that_hold_its_keys(table: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_file, "_MOST", 3)
+    release(table, "run-1", *(model(key, 1) for key in "abcdef"))
+    first = set(table.files(1))
+
+    release(table, "run-2", model("b", 2), model("z", 2))
+
+    assert len(first) == 2
+    assert len(first & set(table.files(2))) == 1
+    assert {key: row["digest"][-1] for key, row in rows(table).items()} == {
+        **dict.fromkeys("acdef", "1"),
+        "b": "2",
+        "z": "2",
+    }
+
+
+def test_rows_are_the_same_in_slices_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, and a release, longer than what is held at a time: every row has its own new values."""
+    found = []
+    for size in (65_536, 2, 1):
+        monkeypatch.setattr(data_file, "SLICE", size)
+        monkeypatch.setattr(merge, "SLICE", size)
+        monkeypatch.setattr(data_file, "_MOST", 2 * size + 1)
+        table = Index(Store.open(str(tmp_path / str(size)), StorageSide()))
+        release(table, "run-1", *(model(key, 1) for key in "abcdefg"), failure("x", 1))
+        release(
+            table,
+            "run-2",
+            failure("b", 2),
+            just("c", 2, RETIRE),
+            just("d", 2, TOUCH, data="later", content="c"),
+            just("e", 2, GONE),
+            model("x", 2),
+            model("y", 2),
+        )
+        found.append(rows(table))
+        assert [(each.inserted, each.updated, each.removed) for each in table.history()[:2]] == [(1, 4, 1), (8, 0, 0)]
+
+    assert [found[0][key]["state"] for key in "abdexy"] == ["live", "stale", "live", "live", "live", "live"]
+    assert (found[0]["d"]["data"], found[0]["e"]["gone_since"], sorted(found[0])) == ("later", at(2), list("abdefgxy"))
+    assert found[0] == found[1] == found[2]
+
+
+def test_many_releases_of_new_keys_do_not_leave_a_file_each(table: Index) -> None:
+    for number in range(12):
+        release(table, f"run-{number}", model(f"key-{number}", number))
+
+    newest = table.version()
+    assert newest is not None
+    assert len(table.files(newest)) < 10
+    assert len(rows(table)) == 12
+
+
+def test_every_tenth_version_has_a_checkpoint(table: Index, store: Store) -> None:
+    for number in range(11):
+        release(table, f"run-{number}", model(f"key-{number}", number))
+
+    names = store.list("index/_delta_log")["name"].to_pylist()
+    assert [name for name in names if ".checkpoint." in name] == [
+        "index/_delta_log/00000000000000000010.checkpoint.parquet"
+    ]
+
+
+def test_a_table_that_another_tool_has_moved_on_is_not_rewritten(table: Index, store: Store) -> None:
+    release(table, "run-1", model("a", 1))
+    log = Path(store.address.path) / "index/_delta_log/00000000000000000002.json"
+    log.write_text(
+        '{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],'
+        '"writerFeatures":["deletionVectors"]}}'
+    )
+
+    with pytest.raises(OutputError, match="version 3 of the Delta protocol"):
+        release(table, "run-2", model("a", 2))

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from job import digests
 from job.fingerprint import data_fingerprint
-from job.plan import INDEX_COLUMNS, Fingerprints, Plan, make, number_of_tasks, pack
+from job.known import INDEX_COLUMNS, Fingerprints
+from job.plan import Plan, make, number_of_tasks, pack
 from job.selection import select
 from job.settings import InputSettings
 from tests.unit.test_selection import listing
@@ -22,7 +24,7 @@ TYPES = {"seconds": pa.float64(), "gone_since": pa.timestamp("us", "UTC")}
 
 
 def index(**rows: dict[str, Any]) -> pa.Table:
-    columns = (*INDEX_COLUMNS, "gone_since")
+    columns = INDEX_COLUMNS
     defaults = {"state": "live", "recipe": "r", "environment": "e", "content": "c", "digest": "d", "seconds": 1.0}
     full = [{**defaults, "key": key, **row} for key, row in rows.items()]
     schema = pa.schema([(name, TYPES.get(name, pa.string())) for name in columns])
@@ -37,7 +39,7 @@ def finished(*rows: dict[str, str]) -> pa.Table:
 def made(names: list[str], published: pa.Table, done: pa.Table | None = None, **settings: Any) -> Plan:
     selected = select(listing(*names), InputSettings(uri="memory://x", **settings), seed=0)
     fingerprints = Fingerprints(recipe="r", environment="e")
-    return make(selected, published, finished() if done is None else done, fingerprints, listed_at=NOW)
+    return make(selected, [published], finished() if done is None else done, fingerprints, listed_at=NOW)
 
 
 def data(name: str, at: int) -> str:
@@ -91,6 +93,53 @@ def test_keys_that_a_complete_listing_no_longer_has_are_gone_and_a_filter_makes_
     assert made(["a.csv", "b.csv"], published, limit=1).gone.to_pylist() == []
 
 
+def test_the_published_table_may_come_in_slices_of_any_size_and_order() -> None:
+    names = [f"{key}.csv" for key in "abcdef"]
+    published = index(
+        z={"data": "x"},
+        d={"data": "older", "content": "of d"},
+        b={"data": data("b.csv", 1), "gone_since": NOW},
+        a={"data": "older", "content": "of a", "seconds": 7.0},
+        e={"data": data("e.csv", 4), "seconds": None},
+        y={"data": "x", "gone_since": NOW},
+    )
+    selected = select(listing(*names), InputSettings(uri="memory://x"), seed=0)
+    plans = [
+        make(
+            selected,
+            [published.slice(begin, size) for begin in range(0, 6, size)],
+            finished(),
+            Fingerprints(recipe="r", environment="e"),
+            listed_at=NOW,
+        )
+        for size in (6, 4, 1)
+    ]
+
+    assert why(plans[0])["d"] == ("train", "data")
+    assert plans[0].keys["content"].to_pylist() == ["of a", None, None, "of d", None, None]
+    assert plans[0].keys["cost"][0].as_py() == 7.0
+    assert [each.keys.to_pylist() for each in plans] == [plans[0].keys.to_pylist()] * 3
+    for each in plans:
+        assert (sorted(each.gone.to_pylist()), each.returned.to_pylist(), each.published) == (["y", "z"], ["b"], 6)
+
+
+def test_of_several_outcomes_of_a_key_one_that_agrees_is_enough_to_take_it_over() -> None:
+    row = {"key": "b", "data": data("b.csv", 1), "recipe": "r", "environment": "e", "digest": "d"}
+    others = [{**row, "data": "other"}, row, {**row, "data": "third"}, {**row, "key": "unknown"}]
+
+    assert why(made(["a.csv", "b.csv"], index(), finished(*others))) == {
+        "a": ("train", "new"),
+        "b": ("adopt", "finished"),
+    }
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32)), st.integers(0, 3))
+def test_digests_in_memory_are_the_letters_of_the_store(values: list[bytes], skipped: int) -> None:
+    held = digests.column(b"".join(values)).slice(skipped)
+
+    assert digests.letters(held).to_pylist() == [each.hex() for each in values[skipped:]]
+
+
 def test_a_key_that_was_gone_and_is_here_again_is_returned() -> None:
     plan = made(["a.csv"], index(a={"data": data("a.csv", 0), "gone_since": NOW}))
 
@@ -109,7 +158,7 @@ def test_the_objects_of_a_hive_key_are_fingerprinted_together() -> None:
 
     rows = plan.keys.to_pylist()
     assert [(row["key"], row["count"], row["bytes"]) for row in rows] == [("s=1", 2, 21), ("s=2", 1, 12)]
-    assert rows[0]["data"] == data_fingerprint([("s=1/a.csv", 10, "e0"), ("s=1/b.csv", 11, "e1")])
+    assert rows[0]["data"].hex() == data_fingerprint([("s=1/a.csv", 10, "e0"), ("s=1/b.csv", 11, "e1")])
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=60), st.integers(1, 8))

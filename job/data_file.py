@@ -1,0 +1,134 @@
+"""The data files of a Delta table: which there are, written whole, and as a commit names them. Never commits."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from job.store import Store
+
+SLICE = 65_536
+"""Rows of a row group: what is in memory at a time, of the files that are read as of the one that is written."""
+_MOST = 4 * SLICE
+"""Rows of a file, which is put whole: of the published table, some 30 MB."""
+
+
+def data_files(table: DeltaTable) -> dict[str, dict[str, int]]:
+    """The data files of a version, by name: ``size_bytes`` and ``num_records``."""
+    # Not pa.table(...), and without the times: both import pandas, which takes longer than a rollback.
+    files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
+    return {row["path"]: row for row in files.select(["path", "size_bytes", "num_records"]).to_pylist()}
+
+
+def opened(files: Store, path: str, encoded: Iterable[str] = ()) -> pq.ParquetFile:
+    """A data file, read whole into memory; the ``encoded`` columns come as dictionaries."""
+    return pq.ParquetFile(pa.BufferReader(files.get(path)), read_dictionary=list(encoded))
+
+
+def slices(parquet: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of a file, some at a time, with the columns of a schema; one that the file does not have is null."""
+    columns = [name for name in schema.names if name in parquet.schema_arrow.names]
+    for batch in parquet.iter_batches(SLICE, columns=columns):
+        for field in schema:
+            if field.name not in columns:
+                batch = batch.append_column(field.name, pa.nulls(batch.num_rows, field.type))
+        yield plain(batch, schema)
+
+
+def plain(rows: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, with its types: texts come as what they stand for, unless it says dictionaries."""
+    return pa.table([rows.column(field.name).cast(field.type) for field in schema], schema=schema)
+
+
+def removal(path: str, size: int) -> dict[str, Any]:
+    """The action by which a file leaves the table."""
+    return {"remove": {"path": path, "deletionTimestamp": _now(), "dataChange": True, "size": size}}
+
+
+def addition(path: str, size: int, rows: int) -> dict[str, Any]:
+    """The action by which a file comes into the table."""
+    return {
+        "add": {
+            "path": path,
+            "partitionValues": {},
+            "size": size,
+            "modificationTime": _now(),
+            "dataChange": True,
+            "stats": json.dumps({"numRecords": rows}),
+        }
+    }
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+class Writer:
+    """Writes rows as few files, each put as soon as it is full.
+
+    Parameters
+    ----------
+    files
+        Where they go.
+    schema
+        Of the rows.
+    repeated
+        Columns with few texts in many rows.
+    """
+
+    def __init__(self, files: Store, schema: pa.Schema, repeated: Iterable[str]) -> None:
+        self._files = files
+        self._schema = schema
+        self._repeated = list(repeated)
+        self._waiting: list[pa.Table] = []
+        self._sink: pa.BufferOutputStream | None = None
+        self._parquet: pq.ParquetWriter | None = None
+        self._rows = 0
+        self.added: list[dict[str, Any]] = []
+        """the actions that name the files"""
+
+    def add(self, rows: pa.Table) -> None:
+        """Take some more."""
+        self._waiting.append(rows)
+        if sum(each.num_rows for each in self._waiting) >= SLICE:
+            self._write()
+
+    def close(self) -> None:
+        """Put what is left."""
+        self._write()
+        self._put()
+
+    def _write(self) -> None:
+        rows, self._waiting = pa.concat_tables(self._waiting or [self._schema.empty_table()]), []
+        while rows.num_rows:
+            if self._parquet is None:
+                self._sink = pa.BufferOutputStream()
+                # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
+                self._parquet = pq.ParquetWriter(
+                    self._sink, self._schema, compression="zstd", use_dictionary=self._repeated, store_schema=False
+                )
+            part = rows.slice(0, _MOST - self._rows)
+            rows = rows.slice(part.num_rows)
+            self._parquet.write_table(part, row_group_size=SLICE)
+            self._rows += part.num_rows
+            if self._rows == _MOST:
+                self._put()
+
+    def _put(self) -> None:
+        if self._parquet is None or self._sink is None:
+            return
+        self._parquet.close()
+        body = self._sink.getvalue().to_pybytes()
+        path = f"part-{len(self.added):05d}-{uuid.uuid4().hex}-c000.zstd.parquet"
+        self._files.ensure(path, body)
+        self.added.append(addition(path, len(body), self._rows))
+        self._parquet, self._sink, self._rows = None, None, 0
