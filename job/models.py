@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, DamageError, NotFoundError
 from job.index import ROW, Index
+from job.memory import ascending, whole
 from job.partition import model_name
 from job.store import Store
 
@@ -152,13 +153,13 @@ class ModelSet(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         """Keys in their order."""
-        return iter(sorted(self._positions))
+        return iter(self._models.column("key").to_pylist())
 
     def __len__(self) -> int:
         return int(self._models.num_rows)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._positions
+        return self._found(key) is not None
 
     def __repr__(self) -> str:
         return f"ModelSet({self.uri!r}, version={self.version}, {len(self)} models)"
@@ -197,14 +198,18 @@ class ModelSet(Mapping[str, Any]):
         frame: pd.DataFrame = self._source.read(ROW.names).to_pandas()
         return frame.set_index("key").sort_index()
 
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {key: number for number, key in enumerate(self._models.column("key").to_pylist())}
+    def _found(self, key: object) -> int | None:
+        """Where a key is: by halves, as a dictionary of a million keys takes longer to make than to read them."""
+        if not isinstance(key, str):
+            return None
+        keys = whole(self._models.column("key"))
+        at = bisect_left(range(len(keys)), key, key=lambda number: keys[number].as_py())
+        return at if at < len(keys) and keys[at].as_py() == key else None
 
     def _position(self, key: str) -> int:
-        if not isinstance(key, str) or key not in self._positions:
-            raise KeyError(key)
-        return self._positions[key]
+        if (found := self._found(key)) is not None:
+            return found
+        raise KeyError(key)
 
     def _name(self, key: str, digest: str) -> str:
         if not _DIGEST.fullmatch(digest):
@@ -250,13 +255,14 @@ class Source:
         return self._signed.read(columns, keys)
 
     def models(self) -> pa.Table:
-        """Columns key, digest, size and versions (a dictionary: one text for many rows) of the keys with a model."""
+        """Columns key, digest, size and versions (one text for many rows) of the keys with a model, in their order."""
         names = ["key", "digest", "size", "versions"]
         if self._signed is None:
             rows = self._index.read(columns=names, at=self.version, encoded=["versions"])
         else:
             rows = self._signed.read(names, encoded=["versions"])
-        return rows.filter(pc.is_valid(rows.column("digest"))).combine_chunks()
+        rows = rows.filter(pc.is_valid(rows.column("digest"))).combine_chunks()
+        return rows if ascending(rows.column("key")) else rows.sort_by("key")
 
 
 def fetch(store: Store, key: str, name: str, size: int) -> Any:
