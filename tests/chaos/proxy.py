@@ -100,7 +100,7 @@ class Stored:
 class FaultProxy:
     """The proxy; use as a context manager. ``endpoint`` is what the job is given."""
 
-    def __init__(self, target: str, seed: int = 0) -> None:
+    def __init__(self, target: str) -> None:
         host = urlsplit(target)
         self.target = (str(host.hostname), int(host.port or 80))
         self.fault: Fault | None = None
@@ -108,11 +108,12 @@ class FaultProxy:
         self.stored: list[Stored] = []
         self.requests: list[tuple[str, str, int]] = []
         self.late: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.seed = seed
+        self._here = threading.local()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def log_message(self, *_: object) -> None: ...
 
@@ -174,7 +175,7 @@ class FaultProxy:
     def _forward(
         self, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(*self.target, timeout=60)
+        connection = self._connection()
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in headers.items():
@@ -190,8 +191,16 @@ class FaultProxy:
                 self.stored.append(Stored(key, hashlib.sha256(body).hexdigest(), conditional))
             self.requests.append((method, path, answer.status))
             return answer.status, answer.getheaders(), data
-        finally:
+        except BaseException:
             connection.close()
+            raise
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """One for each of the clients' connections, as long as both sides keep it."""
+        if not hasattr(self._here, "connection"):
+            self._here.connection = http.client.HTTPConnection(*self.target, timeout=60)
+        made: http.client.HTTPConnection = self._here.connection
+        return made
 
     def _refuse(self, request: BaseHTTPRequestHandler, status: int) -> None:
         code = {500: "InternalError", 503: "SlowDown", 429: "TooManyRequests", 409: "ConditionalRequestConflict"}[

@@ -1,24 +1,15 @@
 """The policies of docs/policies, enforced by a server: each account, each action, each place; and a run with the least.
 
-The server is versitygw, which enforces bucket policies (``make tools`` builds what the cluster tests use; it is not built
-here). Skipped where it was never built.
+The server is versitygw, which enforces bucket policies.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from job.assembly import assemble
@@ -29,12 +20,12 @@ from job.retention import gc
 from job.run import run
 from job.settings import JobSettings
 from job.store import Store
+from tests.chaos.gateway import Gateway, gateway
 from tests.chaos.world import OLD, body
 
 pytestmark = pytest.mark.chaos
 
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"
-CACHE = Path(os.environ.get("E2E_CACHE", Path.home() / ".cache" / "manyfit"))
 ACCOUNTS = ("reader", "writer", "publisher", "janitor")
 PLACES = (
     "in/a",
@@ -56,52 +47,12 @@ MAY = {
 """What each account may do, by the numbers of `PLACES`; all may list, or a missing object would look like a denied one."""
 
 
-@dataclass
-class Server:
-    """versitygw on a folder."""
-
-    endpoint: str
-
-    def client(self, account: str) -> Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=account,
-            aws_secret_access_key=f"{account}-secret",
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
-        )
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    found = sorted(CACHE.glob("tools/versitygw-*/versitygw"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        pytest.skip("versitygw was not built: python3 tests/e2e/cluster/tools.py versitygw")
-    folder = tmp_path_factory.mktemp("gateway")
-    for name in ("data", "iam"):
-        (folder / name).mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    root = ["--access", "root", "--secret", "root-secret"]
-    command = [found[-1], *root, "--port", f"127.0.0.1:{port}", "--iam-dir", folder / "iam", "posix", folder / "data"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        made = Server(endpoint)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with gateway(tmp_path_factory.mktemp("gateway")) as made:
         for account in ACCOUNTS:
-            user = ["create-user", "--access", account, "--secret", f"{account}-secret", "--role", "user"]
-            subprocess.run(
-                [found[-1], "admin", *root, "--endpoint-url", endpoint, *user], check=True, capture_output=True
-            )
-        client = made.client("root")
+            made.admin("create-user", "--access", account, "--secret", f"{account}-secret", "--role", "user")
+        client = made.client()
         client.create_bucket(Bucket="models")
         for key, slope in OLD.items():
             client.put_object(Bucket="models", Key=f"in/{key}.csv.gz", Body=body(slope))
@@ -114,13 +65,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 statements.append({**each, "Sid": f"{account}{each['Sid']}", "Principal": {"AWS": [account]}})
         client.put_bucket_policy(Bucket="models", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
         yield made
-    finally:
-        process.kill()
-        process.wait()
 
 
-def test_each_account_may_do_what_its_policy_says_and_nothing_else(server: Server) -> None:
-    root = server.client("root")
+def test_each_account_may_do_what_its_policy_says_and_nothing_else(server: Gateway) -> None:
+    root = server.client()
     wrong = []
     for account in ACCOUNTS:
         client = server.client(account)
@@ -148,7 +96,7 @@ def test_each_account_may_do_what_its_policy_says_and_nothing_else(server: Serve
 
 
 def test_a_run_needs_no_more_than_the_publisher_a_reader_no_more_than_the_reader_and_gc_no_more_than_the_janitor(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def become(account: str) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", account)
