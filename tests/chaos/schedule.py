@@ -1,10 +1,9 @@
 """Random schedules: several drivers of one job in one process, one step at a time, in an order that a seed decides.
 
-Each driver is a thread, and only the one that holds the baton runs. Every operation on a store, every look at the table
-and every commit passes the baton on, to whom the seed says; and may fail before or after it was carried out, or be the
-last one of its driver. Meanwhile data sets change, go back, break and go, and tasks that are long replaced finish late;
-or, in every third schedule, a ``gc`` that keeps one version and hardly waits comes again and again. Each release is
-audited in the moment in which it appears, and the set after each gc.
+Each driver is a thread, and only the one that holds the baton runs (tests/chaos/baton.py). Every operation on a store,
+every look at the table and every commit passes the baton on. Meanwhile data sets change, go back, break and go, and tasks
+that are long replaced finish late; or, in every third schedule, a ``gc`` that keeps one version and hardly waits comes again
+and again. Each release is audited in the moment in which it appears, and read by a `ModelSet`; and so is the set after each gc.
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ import gzip
 import hashlib
 import os
 import random
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,167 +29,19 @@ from job.assembly import Assembly, assemble
 from job.delta import Table
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
-from job.errors import DamageError, InputError, ManyfitError, OutputError, StoreError, UnreachableError
+from job.errors import DamageError, InputError, ManyfitError, OutputError, StoreError
 from job.fit import fit
 from job.run import run
 from job.settings import JobSettings
-from job.store.folder import FolderStore
 from job.work import Work, summary_row
 from job.worker import work_on
-from tests.chaos.audit import audit
+from tests.chaos.audit import Audit, audit
+from tests.chaos.baton import Baton, Faults, Scheduled, here
 from tests.chaos.dying import Died
+from tests.chaos.reader import Reader
 
 UNITS = 8
-TRIES = 4
-"""of one operation: what a client's own retries are"""
 BROKEN = b"not gzip"
-
-_here = threading.local()
-
-
-class Baton:
-    """Who may run."""
-
-    def __init__(self, random_: random.Random) -> None:
-        self.random = random_
-        self.alive: list[str] = []
-        self.gates: dict[str, threading.Semaphore] = {}
-        self.ended = threading.Event()
-        self.steps = 0
-
-    def start(self, actors: dict[str, Callable[[], None]]) -> None:
-        """Run all actors to their ends."""
-        errors: list[BaseException] = []
-
-        def act(name: str, body: Callable[[], None]) -> None:
-            _here.name, _here.baton = name, self
-            self.gates[name].acquire()
-            try:
-                body()
-            except BaseException as error:
-                errors.append(error)
-            finally:
-                self.alive.remove(name)
-                self._hand_on(None)
-
-        self.alive = list(actors)
-        self.gates = {name: threading.Semaphore(0) for name in actors}
-        threads = [threading.Thread(target=act, args=item, daemon=True) for item in actors.items()]
-        for thread in threads:
-            thread.start()
-        self._hand_on(None)
-        if not self.ended.wait(120):
-            raise AssertionError("the schedule stands still")
-        for thread in threads:
-            thread.join(10)
-        if errors:
-            raise errors[0]
-
-    def step(self) -> None:
-        """The running actor lets another one go on, or goes on itself."""
-        self.steps += 1
-        self._hand_on(_here.name)
-
-    def _hand_on(self, me: str | None) -> None:
-        if not self.alive:
-            self.ended.set()
-            return
-        following = self.random.choice(self.alive)
-        if following != me:
-            self.gates[following].release()
-            if me is not None:
-                self.gates[me].acquire()
-
-
-@dataclass
-class Faults:
-    """What goes wrong."""
-
-    random: random.Random
-    rate: float
-    """of operations whose request or answer is lost"""
-    deadly: float
-    """of operations during which the driver dies"""
-    dead: set[str] = field(default_factory=set)
-    injected: int = 0
-    deaths: int = 0
-
-    def around(self, do: Callable[[], Any], *, again: Callable[[], Exception] | None = None) -> Any:
-        """One operation, with faults and a client's retries; ``again`` makes the error for callers that retry themselves."""
-        name = getattr(_here, "name", None)
-        if name is None:
-            return do()
-        result = None
-        for _ in range(1 if again else TRIES):
-            if name in self.dead:
-                raise Died(name)
-            _here.baton.step()
-            roll = self.random.random()
-            if name.startswith(("driver", "gc")) and self.random.random() < self.deadly:
-                self.deaths += 1
-                self.dead.add(name)
-                if self.random.random() < 0.5:
-                    do()
-                raise Died(name)
-            if roll < self.rate / 2:
-                self.injected += 1
-                continue
-            result = do()
-            if roll >= self.rate:
-                return result
-            self.injected += 1
-        raise again() if again else UnreachableError("injected")
-
-
-class Scheduled(FolderStore):
-    """A folder whose every operation is a step."""
-
-    faults: Faults
-    clock: Callable[[], datetime]
-    stamp: Callable[[], datetime]
-
-    def now(self) -> datetime:
-        return self.clock()
-
-    def list(self, prefix: str = "", **options: Any) -> Any:
-        return self.faults.around(lambda: FolderStore.list(self, prefix, **options))
-
-    def prefixes(self, prefix: str = "") -> Any:
-        return self.faults.around(lambda: FolderStore.prefixes(self, prefix))
-
-    def get(self, name: str, *, if_match: str | None = None) -> Any:
-        return self.faults.around(lambda: FolderStore.get(self, name, if_match=if_match))
-
-    def head(self, name: str) -> Any:
-        return self.faults.around(lambda: FolderStore.head(self, name))
-
-    def put(self, name: str, data: bytes) -> None:
-        def once() -> None:
-            FolderStore.put(self, name, data)
-            self._stamp(name)
-
-        self.faults.around(once)
-
-    def delete(self, names: Iterable[str]) -> int:
-        given = list(names)
-        return int(self.faults.around(lambda: FolderStore.delete(self, given)))
-
-    def create(self, name: str, data: bytes) -> bool:
-        # As job.store.cloud does it: whoever finds the object there after a lost answer knows his own by its write id.
-        mine = [False]
-
-        def once() -> bool:
-            if FolderStore.create(self, name, data):
-                mine[0] = True
-                self._stamp(name)
-            return mine[0]
-
-        return bool(self.faults.around(once))
-
-    def _stamp(self, name: str) -> None:
-        """An object is as old as the schedule's clock says."""
-        now = self.stamp().timestamp()
-        os.utime(Path(self.uri.removeprefix("file://")) / name, (now, now))
 
 
 class Here:
@@ -274,7 +123,7 @@ def cooperative() -> Iterator[pytest.MonkeyPatch]:
             "Tracker",
             lambda *_, **__: SimpleNamespace(write=lambda *_: None, tick=lambda: None, close=lambda: None),
         )
-        patch.setattr(delta.time, "sleep", lambda seconds: _here.baton.step() if hasattr(_here, "baton") else None)
+        patch.setattr(delta.time, "sleep", lambda seconds: here.baton.step() if hasattr(here, "baton") else None)
         yield patch
 
 
@@ -306,6 +155,13 @@ class Schedule:
         self.slope_of: dict[str, float | None] = {}
         """SHA-256 of the bytes, and the data's fingerprint, to the slope"""
         self.written: dict[str, list[tuple[bytes, int]]] = {}
+        self.faces = self.random.choice([2, 2, 1000])
+        """of a data set: with two, it goes back to what it was again and again, under new ETags"""
+        self.published = self.random.random() < 0.7
+        """whether there is a release when the drivers begin"""
+        self.listed: dict[str, datetime] = {}
+        """of each key, in the last release"""
+        self.reader = Reader(str(folder / "out"), again=not self.cleaned)
         self.releases = 0
         self.problems: list[str] = []
         self.finished = 0
@@ -335,12 +191,16 @@ class Schedule:
         fingerprint = hashlib.sha256(f"{len(name)}:{name}\0{size}\0{etag}\n".encode()).hexdigest()
         self.slope_of[fingerprint] = self.slope_of[hashlib.sha256(data).hexdigest()] = slope
 
+    def slope(self, key: str, face: int | None = None) -> float:
+        """What the data of a key may be."""
+        return float(1 + int(key[1:]) * 1000 + (self.random.randrange(self.faces) if face is None else face))
+
     def change(self) -> None:
         """Something happens to the data."""
         key = f"k{self.random.randrange(3 if self.random.random() < 0.7 else UNITS + 1)}"
         what = self.random.random()
         if what < 0.45 or key not in self.written:
-            slope = float(self.random.randrange(1, 1000))
+            slope = self.slope(key)
             self.write(key, body(slope), slope)
         elif what < 0.75:
             data, moment = self.random.choice(self.written[key])
@@ -350,6 +210,18 @@ class Schedule:
             self.write(key, BROKEN + bytes([self.random.randrange(256)]), None)
         else:
             (self.folder / "in" / f"{key}.csv.gz").unlink(missing_ok=True)
+
+    def burst(self) -> None:
+        """Several things happen to the data: any, or some data sets go to and fro between what they were and are."""
+        if self.faces > 2 or self.random.random() < 0.4:
+            for _ in range(self.random.randint(1, 4)):
+                self.change()
+            return
+        for key in ("k0", "k1", "k2"):
+            if self.random.random() < 0.7:
+                last = self.slope_of[hashlib.sha256(self.written[key][-1][0]).hexdigest()]
+                slope = self.slope(key, 1 if last == self.slope(key, 0) else 0)
+                self.write(key, body(slope), slope)
 
     def assembly(self, *, faulty: bool, run_id: str | None = None) -> Assembly:
         """The job."""
@@ -375,10 +247,13 @@ class Schedule:
 
     def driver(self, number: int) -> None:
         """A driver, and whoever starts it again."""
-        name = _here.name
+        name = here.name
         # Sometimes the operator's retry: the same run again; sometimes two at once.
         fixed = self.random.choice([None, None, f"fixed-{number}", "fixed"])
-        for life in range(3):
+        for life in range(4):
+            # What has begun before this one may be about to publish when it looks.
+            if not self.cleaned and self.random.random() < 0.5:
+                self.baton.stall()
             self.faults.dead.discard(name)
             if self.cleaned:
                 # Long enough now and then for no run to be at work, or gc would remove nothing.
@@ -387,7 +262,7 @@ class Schedule:
             try:
                 run(self.assembly(faulty=True, run_id=fixed), {}, make_engine=lambda _: Engine(self))
                 self.finished += 1
-                if self.random.random() < 0.5:
+                if self.random.random() < 0.4:
                     return
                 fixed = None
             except Died:
@@ -399,12 +274,12 @@ class Schedule:
 
     def others(self) -> None:
         """The data changes; long replaced tasks finish."""
-        changes = self.random.randint(5, 30)
+        bursts, chance = self.random.randint(3, 20), self.random.choice([0.02, 0.06, 0.2])
         while any(name.startswith("driver") for name in self.baton.alive) or self.zombies:
             self.baton.step()
-            if changes and self.random.random() < 0.2:
-                changes -= 1
-                self.change()
+            if bursts and self.random.random() < chance:
+                bursts -= 1
+                self.burst()
             if self.zombies and self.random.random() < 0.05:
                 with contextlib.suppress(ManyfitError, Died):
                     self.zombies.pop(0)()
@@ -430,8 +305,8 @@ class Schedule:
     def pause(self, seconds: float) -> None:
         """Time goes by for whoever waits."""
         self.ticks += 200_000
-        if hasattr(_here, "baton"):
-            _here.baton.step()
+        if hasattr(here, "baton"):
+            here.baton.step()
 
     # -- what must hold
 
@@ -445,7 +320,8 @@ class Schedule:
             if path.is_file() and not path.name.startswith(".")
         }
         found = audit(objects, slopes if slopes is not None else {})
-        self.problems += [f"version {found.versions}: {problem}" for problem in found.problems]
+        problems = found.problems + self._older(found) + self._read(found)
+        self.problems += [f"version {found.versions}: {problem}" for problem in problems]
         for row in found.rows:
             key, slope = row["key"], found.slopes.get(row["key"])
             if row["digest"] is None or slope is None:
@@ -459,15 +335,31 @@ class Schedule:
                         f"version {found.versions}: {key} says by its {column} that it was made of {made_of}, and its model is {slope}"
                     )
 
+    def _older(self, found: Audit) -> list[str]:
+        """A key's row is of the newest listing that was ever published of it: whoever listed before does not replace it."""
+        before, self.listed = self.listed, {row["key"]: row["listed_at"] for row in found.rows}
+        older = [key for key, listed in self.listed.items() if listed < before.get(key, listed)]
+        return [f"{key} went back to an older listing" for key in older]
+
+    def _read(self, found: Audit) -> list[str]:
+        here.looking = True
+        try:
+            return self.reader.look(found.slopes)
+        finally:
+            here.looking = False
+
     def play(self) -> None:
         """All of it."""
         (self.folder / "in").mkdir()
         (self.folder / "out").mkdir()
         for number in range(UNITS):
-            slope = float(self.random.randrange(1, 1000))
+            slope = self.slope(f"k{number}")
             self.write(f"k{number}", body(slope), slope)
         with cooperative() as patch:
             self._patch(patch)
+            if self.published:
+                run(self.assembly(faulty=False), {}, make_engine=lambda _: InlineEngine())
+                self.burst()
             actors: dict[str, Callable[[], None]] = {
                 f"driver {number}": lambda number=number: self.driver(number) for number in range(self.drivers)
             }
@@ -481,6 +373,12 @@ class Schedule:
         names = random.Random(self.seed)
 
         def merged(*arguments: Any) -> None:
+            # Between what a run has seen and its release lies time in which the data goes on and others publish; not
+            # where a gc comes by that hardly waits: only a margin of hours is proof against those who stand still.
+            if hasattr(here, "baton") and not self.cleaned and self.random.random() < 0.5:
+                self.burst()
+                self.baton.stall()
+
             def commit() -> None:
                 merge(*arguments)
                 self.releases += 1

@@ -1,7 +1,7 @@
 """Random schedules of 2 to 4 concurrent drivers; see tests/chaos/schedule.py.
 
-A few dozen in ``make test``, from a seed that differs from day to day; ``make chaos`` plays CHAOS_SCHEDULES of them
-(default 2,000), spread over two processes. ``python -m tests.chaos.test_schedules SEED`` replays one.
+A few in ``make test``, from a seed that differs from day to day; ``make chaos`` plays CHAOS_SCHEDULES of them (default
+2,000), spread over two processes. ``python -m tests.chaos.test_schedules SEED`` replays one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from tests.chaos.schedule import Schedule
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
-QUICK = 24
+QUICK = 12
 MANY = int(os.environ.get("CHAOS_SCHEDULES", "2000"))
 ROOT = Path(__file__).parents[2]
 
@@ -78,9 +78,10 @@ def test_thousands_of_schedules_lose_tear_and_double_nothing() -> None:
     assert [process.returncode for process in running] == [0, 0], said
 
 
-def main(low: int, high: int) -> int:
-    """Play a range of seeds; each that fails is printed with what was found."""
-    begin, failed, steps, releases, injected, deaths, cleanings = time.perf_counter(), 0, 0, 0, 0, 0, 0
+def main(low: int, high: int, seconds: float = float("inf")) -> int:
+    """Play a range of seeds, or as many of them as there is time for; each that fails is printed with what was found."""
+    begin, seed, failed, steps, releases, reads = time.perf_counter(), low, 0, 0, 0, 0
+    injected, deaths, cleanings = 0, 0, 0
     for seed in range(low, high):
         try:
             schedule = play(seed)
@@ -92,12 +93,15 @@ def main(low: int, high: int) -> int:
             print(f"seed {seed}:", *problems[:5], sep="\n  ", flush=True)
         if schedule is not None:
             steps, releases = steps + schedule.baton.steps, releases + schedule.releases
+            reads += schedule.reader.read
             injected, deaths = injected + schedule.faults.injected, deaths + schedule.faults.deaths
             cleanings += schedule.cleanings
         if (seed - low) % 100 == 99:
             print(f"{seed - low + 1:,} of {high - low:,} played, {failed} failed", flush=True)
+        if time.perf_counter() - begin > seconds:
+            break
     print(
-        f"seeds {low} to {high - 1}: {failed} failed; {steps:,} steps, {releases:,} releases audited, "
+        f"seeds {low} to {seed}: {failed} failed; {steps:,} steps, {releases:,} releases audited, {reads:,} models read, "
         f"{injected:,} faults, {deaths:,} deaths, {cleanings:,} gcs that removed models; {time.perf_counter() - begin:.0f} s",
         flush=True,
     )
@@ -105,5 +109,5 @@ def main(low: int, high: int) -> int:
 
 
 if __name__ == "__main__":
-    first = int(sys.argv[1])
-    raise SystemExit(main(first, int(sys.argv[2]) if len(sys.argv) > 2 else first + 1))
+    given = [int(each) for each in sys.argv[1:]]
+    raise SystemExit(main(*(given if len(given) > 1 else [given[0], given[0] + 1])))
