@@ -32,17 +32,15 @@ def healthy(folder: Path) -> RunReport:
     return run(assemble(settings(folder)), {}, make_engine=lambda _: InlineEngine())
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def begin(folder: Path) -> None:
     """A first release of `OLD`; then `NEW` data."""
-    (tmp_path / "in").mkdir()
+    (folder / "in").mkdir()
     for key, slope in OLD.items():
-        (tmp_path / "in" / f"{key}.csv.gz").write_bytes(body(slope))
-    assert healthy(tmp_path).version == 1
+        (folder / "in" / f"{key}.csv.gz").write_bytes(body(slope))
+    assert healthy(folder).version == 1
     for key, slope in NEW.items():
         if OLD.get(key) != slope:
-            (tmp_path / "in" / f"{key}.csv.gz").write_bytes(body(slope))
-    return tmp_path
+            (folder / "in" / f"{key}.csv.gz").write_bytes(body(slope))
 
 
 def heals(folder: Path, point: str) -> None:
@@ -63,26 +61,37 @@ def heals(folder: Path, point: str) -> None:
     assert look(folder, NEW).problems == []
 
 
-@pytest.mark.parametrize("point", KILL_POINTS)
-def test_a_process_that_ends_by_an_exception_loses_tears_and_doubles_nothing(folder: Path, point: str) -> None:
+def raised(folder: Path, point: str) -> None:
+    """A cell of the matrix: the process ends by an exception."""
+
     def die() -> None:
         raise Died(point)
 
+    begin(folder)
     with pytest.raises(Died):
         run_dying(folder, point, die)
-
     heals(folder, point)
 
 
-@pytest.mark.chaos
-@pytest.mark.parametrize("point", KILL_POINTS)
-def test_a_process_that_is_killed_loses_tears_and_doubles_nothing(folder: Path, point: str) -> None:
+def killed(folder: Path, point: str) -> None:
+    """A cell of the matrix: the process ends by SIGKILL."""
+    begin(folder)
     ended = subprocess.run(
         [sys.executable, "-m", "tests.chaos.dying", str(folder), point],
         capture_output=True,
         check=False,
         cwd=Path(__file__).parents[2],
     )
-
     assert ended.returncode == -9, ended.stderr.decode()[-500:]
     heals(folder, point)
+
+
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_a_process_that_ends_by_an_exception_loses_tears_and_doubles_nothing(tmp_path: Path, point: str) -> None:
+    raised(tmp_path, point)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_a_process_that_is_killed_loses_tears_and_doubles_nothing(tmp_path: Path, point: str) -> None:
+    killed(tmp_path, point)
