@@ -32,11 +32,11 @@ from tests.chaos.world import body
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
 PARTITIONS = int(os.environ.get("CHAOS_PARTITIONS", "10000"))
-ROWS = 200
+ROWS = 400
 UNAVAILABLE = 0.1
 """of all requests, those for the plan, the segments and the release included"""
 MOST_BYTES = {"driver": 2_000, "jvm": 20_000, "workers": 2_000}
-"""a model, of growth in the second half. One partition's frame is 3,200 bytes and more, its bytes are about 2,000."""
+"""a model, of growth in the second half. One partition's frame has 6,400 bytes and more."""
 LEAK = """
 from sklearn.linear_model import LinearRegression
 
@@ -161,7 +161,7 @@ def test_ten_thousand_partitions_with_a_tenth_of_all_answers_503(load: Load) -> 
 
 
 def test_a_worker_that_keeps_each_frame_is_seen(load: Load) -> None:
-    slopes = {f"p{number:05d}": number + 1.0 for number in range(PARTITIONS // 4)}
+    slopes = {f"p{number:05d}": number + 1.0 for number in range(PARTITIONS)}
     load.put(slopes)
     (load.folder / "leak.py").write_text(LEAK)
 
