@@ -187,23 +187,25 @@ def rows_kept(
     targets = [each for each in as_tuple(recipe.target) if each in doubtful]
     names = [each for each in doubtful if each not in targets]
     policy = recipe.missing if recipe.missing != "auto" else ("allow" if traits.missing else "fail")
-    mask = missing_rows(table, names) if policy != "allow" else None
-    if mask is not None:
-        if policy == "fail":
-            no_missing(table, names)
-        table = _without(table, mask, "a missing feature", warnings)
+    # What the recipe drops goes first: a gap in a row that is dropped anyway is no reason to fail.
+    if recipe.drop_null_target:
+        table = _without(table, missing_rows(table, targets), "no target", warnings)
+    if policy == "drop":
+        table = _without(table, missing_rows(table, names), "a missing feature", warnings)
+    elif policy == "fail":
+        no_missing(table, names)
     mask = missing_rows(table, targets)
     if mask is not None:
-        if not recipe.drop_null_target:
-            count = pc.sum(mask).as_py()
-            named = ", ".join(map(repr, targets))
-            message = f"target {named} is missing in {count} of {table.num_rows} rows"
-            raise PartitionError("null_target", message, hint="Set recipe.drop_null_target: true, or mend the data.")
-        table = _without(table, mask, "no target", warnings)
+        count = pc.sum(mask).as_py()
+        named = ", ".join(map(repr, targets))
+        message = f"target {named} is missing in {count} of {table.num_rows} rows"
+        raise PartitionError("null_target", message, hint="Set recipe.drop_null_target: true, or mend the data.")
     return table
 
 
 def _without(table: pa.Table, mask: Any, why: str, warnings: list[str]) -> pa.Table:
+    if mask is None:
+        return table
     kept = table.filter(pc.invert(mask))
     warnings.append(f"dropped: {table.num_rows - kept.num_rows} of {table.num_rows} rows with {why}")
     return kept

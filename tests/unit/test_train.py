@@ -438,6 +438,16 @@ def test_missing_targets_fail_or_are_dropped_as_declared():
     assert failure(words, target="sign", estimator=LOGISTIC)[0] == "null_target"
 
 
+def test_a_gap_in_a_row_that_is_dropped_anyway_is_no_reason_to_fail():
+    both = changed(x=holed(FRAME["x"], 1, 2), y=holed(FRAME["y"], 1, 2, 3))
+    found = fitted(both, features=["x"], target="y", drop_null_target=True)
+    assert (found.rows, found.warnings) == (57, ("dropped: 3 of 60 rows with no target",))
+    reverse = changed(x=holed(FRAME["x"], 1, 2, 3), y=holed(FRAME["y"], 1, 2))
+    assert fitted(reverse, features=["x"], target="y", missing="drop").rows == 57
+    reason, message = failure(reverse, drop_null_target=True)
+    assert (reason, "'x' is missing in 1 of 58 rows" in message) == ("missing_values", True)
+
+
 def test_a_constant_target_is_a_warning_or_a_failure_never_silent():
     data = changed(y=1.0, sign="plus")
     found = fitted(data, features=["x"], target="y")
