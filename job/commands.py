@@ -9,7 +9,7 @@ from argparse import Namespace
 from datetime import UTC, datetime
 from typing import Any
 
-from job import configuration, screens
+from job import configuration, recipe_mistakes, screens
 from job.assembly import Assembly, assemble, check_identity, finished_outcomes, list_input, make_plan
 from job.errors import ConfigurationError, OutputError
 from job.outcome import SCHEMA
@@ -20,7 +20,12 @@ from job.units import parse_duration
 
 def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configuration.Loaded]:
     loaded = configuration.load(
-        argv_overrides=overrides, file=arguments.config, document=arguments.document, env=os.environ, read=_read_uri
+        argv_overrides=overrides,
+        file=arguments.config,
+        document=arguments.document,
+        env=os.environ,
+        read=_read_uri,
+        judge=recipe_mistakes.of_documents,
     )
     return assemble(loaded.settings, loaded.base), loaded
 
@@ -205,6 +210,10 @@ def history(arguments: Namespace, overrides: list[str]) -> int:
     with storage("output", f"{output.uri} cannot be read"):
         index = Index(output)
         versions, held = index.history(arguments.limit), index.held()
+    if not versions:
+        raise ConfigurationError(
+            f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."
+        )
     if arguments.json:
         _print_json([screens.version_document(each) for each in versions])
     else:

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from job.errors import ConfigurationError
 from job.mistakes import Mistake
-from job.redaction import is_secret_name
-from job.resolution import resolve, storage_alone
+from job.redaction import is_secret_name, redact
+from job.resolution import NO_ESTIMATOR, resolve, storage_alone
 from job.schema import section, settings
-from job.settings import JobSettings, StorageSettings
+from job.settings import JobSettings, RecipeSettings, StorageSettings
 from job.sources import Source, from_arguments, from_environment, from_text
 
 Kind = Literal["argument", "env", "document", "file", "default"]
@@ -80,6 +80,7 @@ def load(
     document: str | None = None,
     env: Mapping[str, str],
     read: Callable[[str], bytes] | None = None,
+    judge: Callable[[RecipeSettings], list[str]] = lambda recipe: [],
 ) -> Loaded:
     """Settings from all sources.
 
@@ -95,6 +96,8 @@ def load(
         The environment; variables named ``MANYFIT_*`` are settings.
     read
         Reads ``file`` if that is a URI.
+    judge
+        What is wrong with the recipe's estimators, asked where something else is wrong: then nobody will look later.
 
     Raises
     ------
@@ -106,7 +109,10 @@ def load(
     merged, more = resolve(found, complete=readable)
     mistakes += more
     if mistakes or merged is None:
-        raise _refusal(mistakes, nothing=file is None and document is None)
+        known = merged is not None and merged.recipe.estimator != NO_ESTIMATOR
+        raise _refusal(
+            mistakes, judge(merged.recipe) if merged and known else (), nothing=file is None and document is None
+        )
     leaves = [path for path, schema in settings() if not section(schema)]
     given = {path: source for path in leaves for source in reversed(found) if path in source.places}
     return Loaded(
@@ -184,8 +190,8 @@ def _read(file: str, read: Callable[[str], bytes] | None) -> str:
         raise ConfigurationError(f"cannot be read: {error.strerror}") from None
 
 
-def _refusal(mistakes: list[Mistake], *, nothing: bool = False) -> ConfigurationError:
-    lines = tuple(dict.fromkeys(str(each) for each in mistakes))
+def _refusal(mistakes: list[Mistake], more: Sequence[str] = (), *, nothing: bool = False) -> ConfigurationError:
+    lines = tuple(dict.fromkeys([*(str(each) for each in mistakes), *map(redact, more)]))
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     message = "\n".join([f"{count} in the settings:", *(f"  {line}" for line in lines)])
     hint = "Give the job as a file: -c job.yaml" if nothing and any("is required" in line for line in lines) else ""

@@ -79,13 +79,10 @@ class Recipe:
             try:
                 user = function.from_settings(settings.function, settings.code, base or Path.cwd())
             except ConfigurationError as error:
-                problems.append(" ".join(str(error).split("\n  ")))
+                problems.append(". ".join(str(error).split("\n  ")))
         elif settings.code:
             problems.append("recipe.code: belongs to recipe.function, and there is none")
-        if settings.estimator is not None:
-            problems += recipe_mistakes.of_estimator(settings.estimator, "recipe.estimator", settings.allow)
-        if settings.fallback is not None:
-            problems += recipe_mistakes.of_estimator(settings.fallback, "recipe.fallback", settings.allow)
+        problems += recipe_mistakes.of_documents(settings)
         recipe = cls(
             features=settings.features if isinstance(settings.features, str) else _tuple(settings.features),
             target=_one_or_many(settings.target),

@@ -12,6 +12,7 @@ from job.traits import as_tuple
 
 if TYPE_CHECKING:
     from job.recipe import Recipe
+    from job.settings import RecipeSettings
 
 _SCORERS = {
     "rmse": "neg_root_mean_squared_error",
@@ -22,6 +23,14 @@ _SCORERS = {
     "logloss": "neg_log_loss",
     "log_loss": "neg_log_loss",
 }
+
+
+def of_documents(settings: RecipeSettings) -> list[str]:
+    """What is wrong with the ``_target_`` documents of a recipe, whatever the rest of it says."""
+    given = {"recipe.estimator": settings.estimator, "recipe.fallback": settings.fallback}
+    return [
+        line for path, node in given.items() if node is not None for line in of_estimator(node, path, settings.allow)
+    ]
 
 
 def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]:

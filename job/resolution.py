@@ -15,10 +15,12 @@ from job.sources import Source
 
 _MOST_ROUNDS = 6
 _SECTIONS: dict[str, Any] = {"input": {}, "recipe": {}, "output": {}}
+NO_ESTIMATOR = {"_target_": "x"}
+"""Stands where ``recipe.estimator`` is missing or wrong."""
 _STAND_INS: dict[str, Any] = {
     "input.uri": "memory://in",
     "output.uri": "memory://out",
-    "recipe.estimator": {"_target_": "x"},
+    "recipe.estimator": NO_ESTIMATOR,
 }
 """What is required, so that the rest can be looked at without it."""
 
@@ -33,7 +35,7 @@ class Job(JobSettings, BaseSettings):  # type: ignore[misc]
 
 
 def resolve(found: list[Source], *, complete: bool) -> tuple[JobSettings | None, list[Mistake]]:
-    """The settings that the sources make together, or what is wrong with them.
+    """The settings that the sources make together, and what is wrong with them: that is left out of them then.
 
     Validates again without what was wrong, until nothing new turns up: pydantic compares settings with each other only
     where each is right by itself.
@@ -68,7 +70,7 @@ def resolve(found: list[Source], *, complete: bool) -> tuple[JobSettings | None,
                     source.hidden.add(path)
         else:
             fields = {name: getattr(job, name) for name in JobSettings.model_fields}
-            return (None if mistakes else JobSettings.model_construct(job.model_fields_set, **fields)), mistakes
+            return JobSettings.model_construct(job.model_fields_set, **fields), mistakes
     return None, mistakes
 
 

@@ -18,12 +18,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from job import parameters
+
 ALLOWED = frozenset({"sklearn", "numpy", "scipy", "pandas"})
 """Packages that ``_target_`` may name without ``recipe.allow``."""
 
 _SPECIAL = ("_target_", "_args_", "_partial_")
-_NAMED = ("steps", "transformers", "transformer_list", "estimators")
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+_LONG_SET = re.compile(r"\{[^{}]{150,}\}")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -141,11 +143,13 @@ def _check(node: Any, path: str, allow: frozenset[str], problems: list[str]) -> 
     if len(problems) > before:
         return  # the arguments do not exist yet
     problems += _argument_problems(target, name, node, path)
+    if name.startswith("sklearn."):
+        problems += parameters.unnamed(node, path)
     if len(problems) > before:
         return
     try:
         value = build(node, allow)
-        _validate(value)
+        parameters.validate(value)
     except Exception as error:
         problems.append(f"{path}: {name} does not accept this: {_first_line(error)}")
 
@@ -211,10 +215,10 @@ def build(node: Any, allow: frozenset[str] = frozenset()) -> Any:
 
 def _argument(target: Any, name: str, value: Any) -> Any:
     """What scikit-learn wants to be tuples, as tuples."""
-    if name in _NAMED and isinstance(value, dict):
+    if name in parameters.NAMED and isinstance(value, dict):
         return list(value.items())
     if isinstance(value, list):
-        if name in _NAMED and all(isinstance(each, list) for each in value):
+        if name in parameters.NAMED and all(isinstance(each, list) for each in value):
             return [tuple(each) for each in value]
         if _wants_tuple(target, name):
             return tuple(value)
@@ -251,25 +255,6 @@ def _owner(estimator: Any, name: str) -> tuple[Any, str]:
     return owner, leaf
 
 
-def _validate(value: Any) -> None:
-    """scikit-learn's own check of parameter values, which it otherwise does in each fit."""
-    validate = getattr(value, "_validate_params", None)
-    if callable(validate) and hasattr(value, "_parameter_constraints") and not isinstance(value, type):
-        validate()
-    inner = getattr(value, "estimator", None)
-    for attribute in ("param_grid", "param_distributions"):
-        grid = getattr(value, attribute, None)
-        if grid is None or inner is None or not hasattr(inner, "get_params"):
-            continue
-        known = inner.get_params(deep=True)
-        for each in grid if isinstance(grid, list) else [grid]:
-            for name in each if isinstance(each, dict) else ():
-                if name not in known:
-                    close = difflib.get_close_matches(name, known, 1, 0.5)
-                    meant = f"; is {close[0]!r} meant?" if close else ""
-                    raise TargetError(f"{attribute}: {type(inner).__name__} has no parameter {name!r}{meant}")
-
-
 def _nearest(found: Any, where: str, part: str) -> str:
     known = [each for each in dir(found) if not each.startswith("_")]
     known += [each for each in getattr(found, "__all__", []) if isinstance(each, str)]
@@ -295,4 +280,5 @@ def _public(kind: Callable[..., Any]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    text = _LONG_SET.sub("{...}", str(error))  # what was given stands behind it
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -22,7 +22,7 @@ LAYERS = {
     "settings": "settings schema mistakes sources resolution configuration logs",
     "storage": "store side admission segment notice",
     "fit": (
-        "frame rows reader shipped function traits targets recipe recipe_mistakes recipe_text checks faults fitted "
+        "frame rows reader shipped function traits parameters targets recipe recipe_mistakes recipe_text checks faults fitted "
         "validation call short train artifact fit"
     ),
     "published": "data_file delta row history merge index bundle signing seal models verify runs retention",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from job.configuration import Loaded, canonical, load, load_storage, to_document
 from job.errors import ConfigurationError
 from job.mistakes import Mistake, show
+from job.recipe_mistakes import of_documents
 from job.redaction import HIDDEN
 from job.settings import JobSettings
 
@@ -289,6 +290,30 @@ def test_mistakes_between_settings_come_with_the_others() -> None:
     assert [each.partition(" ")[0] for each in found] == [
         "input.key", "recipe.features", "run.seed", "spark.conf.executor.memory", "output.uri",
     ]  # fmt: skip
+
+
+def test_mistakes_inside_the_estimator_come_with_those_of_other_settings() -> None:
+    text = """
+        input: {uri: in, limit: -1}
+        output: {uri: out}
+        recipe:
+          target: y
+          min_rows: few
+          estimator: {_target_: sklearn.linear_model.Ridge, alfa: 1}
+          fallback: {_target_: sklearn.dummy.Dummy}
+    """
+    with pytest.raises(ConfigurationError) as caught:
+        load(document=text, env={}, judge=of_documents)
+    said = [each.split(" ")[0] for each in caught.value.problems]
+    assert said == ["input.limit", "recipe.min_rows", "recipe.estimator.alfa:", "recipe.fallback._target_:"]
+
+
+@pytest.mark.parametrize("estimator", ["", "estimator: Ridge", "estimator: {target: sklearn.linear_model.Ridge}"])
+def test_an_estimator_that_is_missing_or_no_document_is_one_mistake(estimator: str) -> None:
+    text = f"input: {{uri: in}}\noutput: {{uri: out}}\nrecipe:\n  target: y\n  {estimator}"
+    with pytest.raises(ConfigurationError) as caught:
+        load(document=text, env={}, judge=of_documents)
+    assert len(caught.value.problems) == 1
 
 
 def test_no_mistake_is_made_up_from_another_one() -> None:

@@ -94,7 +94,12 @@ def test_a_function_is_a_value_with_partial_and_called_without():
         "func": {"_target_": "numpy.log1p", "_partial_": True},
     }
     assert built(node, target=None).func is np.log1p
-    made = built({"_target_": "sklearn.pipeline.make_pipeline", "_args_": [RIDGE, {**RIDGE, "alpha": 2}]})
+    made = built(
+        {
+            "_target_": "sklearn.pipeline.make_pipeline",
+            "_args_": [{"_target_": "sklearn.preprocessing.StandardScaler"}, RIDGE],
+        }
+    )
     assert isinstance(made, Pipeline)
 
 
@@ -150,6 +155,9 @@ def test_two_builds_share_nothing():
     assert one.alphas is not two.alphas
 
 
+SEARCH = {"_target_": "sklearn.model_selection.GridSearchCV", "estimator": RIDGE, "param_grid": {"alpha": [1]}}
+
+
 @pytest.mark.parametrize(
     ("node", "texts"),
     [
@@ -170,8 +178,23 @@ def test_two_builds_share_nothing():
         ({"_target_": "numpy.array", "_args_": [[1]]}, ["numpy.array is not an estimator"]),
         ({"_target_": "sklearn.multioutput.MultiOutputRegressor"}, ["missing a required argument: 'estimator'"]),
         (
-            {"_target_": "sklearn.model_selection.GridSearchCV", "estimator": RIDGE, "param_grid": {"alfa": [1]}},
+            {**SEARCH, "param_grid": {"alfa": [1]}},
             ["Ridge has no parameter 'alfa'; is 'alpha' meant?"],
+        ),
+        ({**SEARCH, "param_grid": {"alpha": 1}}, ["'alpha' needs to be a list"]),
+        ({**SEARCH, "param_grid": {"alpha": [1, -1]}}, ["'alpha' parameter of Ridge", "Got -1"]),
+        ({**SEARCH, "scoring": "rmse"}, ["'scoring' parameter of GridSearchCV", "Got 'rmse'"]),
+        (
+            {"_target_": "sklearn.pipeline.Pipeline", "steps": [RIDGE]},
+            ["recipe.estimator.steps[0]: is not of the form [name, estimator]"],
+        ),
+        (
+            {"_target_": "sklearn.pipeline.Pipeline", "steps": [["first", RIDGE], ["second", RIDGE]]},
+            ["intermediate steps should be transformers"],
+        ),
+        (
+            {"_target_": "sklearn.compose.ColumnTransformer", "transformers": [["text", TFIDF]]},
+            ["recipe.estimator.transformers[0]: is not of the form [name, estimator, columns]"],
         ),
         (
             {"_target_": "sklearn.pipeline.Pipeline", "steps": [["fit", {"_target_": "sklearn.linear_model.Rigde"}]]},
