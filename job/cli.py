@@ -204,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. The entry point of ``manyfit``."""
-    arguments, overrides = parser().parse_known_args(argv)
+    arguments, overrides = parser().parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     from job import logs
 
     logs.setup(arguments.log_format, verbose=arguments.verbose)
@@ -226,6 +226,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"manyfit: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
         print("  Please report it with the output of the same command and --verbose.", file=sys.stderr)
         return 1
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """``--sort -rows`` as ``--sort=-rows``: argparse takes what begins with a dash for an option."""
+    found: list[str] = []
+    for each in argv:
+        if found and found[-1] == "--sort" and each.startswith("-") and not each.startswith("--"):
+            found[-1] += f"={each}"
+        else:
+            found.append(each)
+    return found
 
 
 def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from job.store import Store
 
 _WHERE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|!=|<|>|=)\s*(.+?)\s*")
+_TIMES = ("trained_at", "gone_since")
 _SHOWN = ("key", "state", "rows", "size", "trained_at", "reason")
 
 
@@ -37,7 +39,10 @@ def read(output: Store, *, at: int | None) -> pd.DataFrame:
         raise ConfigurationError(
             f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."
         )
-    frame: pd.DataFrame = table.to_pandas(date_as_object=False).sort_values("key", ignore_index=True)
+    # A count that is missing in one row must not make floats of all the others.
+    whole = {pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False, types_mapper=whole.get)
+    frame = frame.sort_values("key", ignore_index=True)
     metrics = pd.DataFrame([json.loads(text) if isinstance(text, str) else {} for text in frame["metrics"]])
     fresh = [name for name in metrics.columns if name not in frame.columns]
     return pd.concat([frame.drop(columns="metrics"), metrics[fresh]], axis=1)
@@ -99,7 +104,12 @@ def _holds(rows: pd.DataFrame, text: str) -> Any:
         except ValueError:
             raise ConfigurationError(f"--where {text!r}: {column} is a number, {value!r} is not") from None
     elif pd.api.types.is_datetime64_any_dtype(series):
-        right = pd.Timestamp(right)
+        try:
+            right = pd.Timestamp(right)
+        except ValueError:
+            raise ConfigurationError(
+                f"--where {text!r}: {column} is a time, {value!r} is not", hint="Write it as 2026-01-31T12:00."
+            ) from None
         right = right.tz_localize("UTC") if right.tzinfo is None else right
     method = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "=": "eq", "!=": "ne"}[operator]
     return getattr(series, method)(right)
@@ -122,11 +132,11 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
     after = list(shown.columns).index("gone_since") + 1
     columns = [name for name in _SHOWN if name != "reason" or shown["reason"].notna().any()]
     columns[4:4] = [str(name) for name in shown.columns[after:]]
+    if shown["gone_since"].notna().any():
+        columns.append("gone_since")
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        table.add_column(
-            name, justify="left" if name in ("key", "state", "reason", "trained_at") else "right", no_wrap=True
-        )
+        table.add_column(name, justify="left" if name in ("key", "state", "reason", *_TIMES) else "right", no_wrap=True)
     for record in shown[columns].to_dict("records"):
         table.add_row(*(_text(str(name), value) for name, value in record.items()))
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
@@ -136,7 +146,7 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
 
 
 def _json(value: Any) -> Any:
-    if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, pd.Timestamp):
         return value.isoformat()
@@ -147,7 +157,7 @@ def _text(name: str, value: Any) -> str:
     plain = _json(value)
     if plain is None:
         return ""
-    if name == "trained_at":
+    if name in _TIMES:
         return str(plain)[:19].replace("T", " ")
     if name in ("rows", "size"):
         return f"{int(plain):,}"

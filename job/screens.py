@@ -103,13 +103,15 @@ def _advice(found: dict[str, Any]) -> list[str]:
         return []
     seconds, largest = found["estimated_core_seconds"], found["largest"]
     memory = largest * _UNPACKED * _MODEL_MEMORY
-    said = [f"about {clock(seconds)} of core time, if fits are as fast as before or linear"]
+    spent = f"about {clock(seconds)}" if seconds >= 1 else "less than a second"
+    said = [f"{spent} of core time, if fits are as fast as before or linear"]
     if memory > 200e6:
         said.append(
             f"the largest partition may need {size(memory)} of worker memory: size executors by it, or set run.memory"
         )
-    useful = min(max(1, round(seconds / 60)), found["train"])
-    said.append(f"{useful:,} core{'s' if useful > 1 else ''} would be busy for about a minute")
+    useful = min(round(seconds / 60), found["train"])
+    if useful > 1:
+        said.append(f"{useful:,} cores would be busy for about a minute")
     if found["train"] > 10 and largest > 10 * max(found["median"], 1):
         said.append(
             f"skewed: the largest ({found['largest_key']}, {size(largest)}) is "

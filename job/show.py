@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+
+from job.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from job.models import ModelSet
@@ -19,10 +22,18 @@ def document(models: ModelSet, key: str) -> dict[str, Any]:
 
     Raises
     ------
-    KeyError, ConfigurationError, DamageError
+    ConfigurationError
+        There is no such key.
+    DamageError
         From `ModelSet`.
     """
-    info = dict(models.info(key))
+    try:
+        info = dict(models.info(key))
+    except KeyError:
+        near = difflib.get_close_matches(key, models.keys(), 1)
+        hint = f"Is {near[0]!r} meant? " if near else ""
+        hint += f"`manyfit models {models.uri}` lists the keys."
+        raise ConfigurationError(f"{models.uri} has no key {key!r}", hint=hint) from None
     found: dict[str, Any] = {"key": key}
     if info.get("digest"):
         estimator = models[key]
