@@ -52,12 +52,13 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
     SkipPartition
         ``empty`` or ``too_few_rows``.
     """
+    traits = recipe.traits
+    # Before rows are counted: one line of another file, such as a page that says 'denied', is a header without rows.
+    names = checks.columns(table, recipe) if traits is not None else ()
     if not table.num_rows:
         raise SkipPartition("empty", "there is no row")
-    traits = recipe.traits
     if traits is None:
         return train_function(table, recipe, key, seed)
-    names = checks.columns(table, recipe)
     if traits.kind in short.SHORT:
         data = short.arrays(table, recipe, names)
         if data is not None:

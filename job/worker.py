@@ -61,6 +61,7 @@ class Objects:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        """The wanted objects, read ahead of the fit."""
         chosen = sorted((item for item in self._items if wanted(item)), key=last)
         for item, read in read_ahead(self._work.input, chosen):
             if isinstance(read, PartitionError):

@@ -159,9 +159,10 @@ def test_default_metrics_are_scikit_learn_s_scorers_to_the_last_bit():
 
 def test_parameters_are_validated_in_the_fit_where_they_were_not_before():
     search = {
-        "_target_": "sklearn.model_selection.GridSearchCV",
+        "_target_": "sklearn.model_selection.RandomizedSearchCV",
         "estimator": RIDGE,
-        "param_grid": {"alpha": [-1.0]},
+        "param_distributions": {"alpha": {"_target_": "scipy.stats.uniform", "loc": -2, "scale": 1}},
+        "n_iter": 1,
         "error_score": "raise",
     }
     assert recipe(target="y", estimator=pipeline(RIDGE)).traits.checked
@@ -436,6 +437,14 @@ def test_missing_targets_fail_or_are_dropped_as_declared():
     assert (found.rows, found.warnings) == (57, ("dropped: 3 of 60 rows with no target",))
     words = changed(sign=holed(FRAME["sign"], 1))
     assert failure(words, target="sign", estimator=LOGISTIC)[0] == "null_target"
+
+
+@pytest.mark.parametrize("page", [b"<html><body>Access Denied</body></html>\n", b"x;y\n"])
+def test_a_header_of_other_columns_is_no_empty_partition(page):
+    assert failure(read([("a.csv", page)], ReadSpec()), features=["x"])[0] == "missing_column"
+    with pytest.raises(SkipPartition) as caught:
+        fitted(read([("a.csv", b"x,y\n")], ReadSpec()), features=["x"], target="y")
+    assert caught.value.reason == "empty"
 
 
 def test_a_gap_in_a_row_that_is_dropped_anyway_is_no_reason_to_fail():
