@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,16 @@ from job import cli
 from job.index import Index, changes
 from job.store import Store
 from tests.unit.published import at, line, publish
+
+
+@pytest.fixture(autouse=True)
+def _what_the_command_line_sets_ends_with_the_test() -> Iterator[None]:
+    root, before = logging.getLogger(), signal.getsignal(signal.SIGTERM)
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
