@@ -9,7 +9,7 @@ from argparse import Namespace
 from datetime import UTC, datetime
 from typing import Any
 
-from job import configuration, recipe_mistakes, screens
+from job import configuration, job_file, recipe_mistakes, screens
 from job.assembly import Assembly, assemble, check_identity, finished_outcomes, list_input, make_plan
 from job.errors import ConfigurationError, OutputError
 from job.outcome import SCHEMA
@@ -24,20 +24,10 @@ def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configur
         file=arguments.config,
         document=arguments.document,
         env=os.environ,
-        read=_read_uri,
+        read=lambda uri: job_file.read(uri, os.environ),
         judge=recipe_mistakes.of_documents,
     )
     return assemble(loaded.settings, loaded.base), loaded
-
-
-def _read_uri(uri: str) -> bytes:
-    """A job file in object storage (``-c s3://bucket/jobs/nightly.yaml``), by the environment's storage settings."""
-    from job.store import Store
-
-    folder, _, name = uri.rpartition("/")
-    found = configuration.load_storage(env=os.environ)
-    with storage("input", f"the job {uri} cannot be read"):
-        return bytes(Store.open(folder, found.side("input"), what="input").get(name))
 
 
 def _output(arguments: Namespace, overrides: list[str]) -> Any:

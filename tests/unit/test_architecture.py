@@ -30,7 +30,7 @@ LAYERS = {
     "worker": "watchdog guard work payload table table_read attempt worker",
     "engine": "engine",
     "run": "report page progress changes barrier assembly handout record run",
-    "shell": "screens listing show embedded demo commands cli",
+    "shell": "screens listing show embedded demo job_file commands cli",
 }
 """From the bottom up: a module imports from its own layer and those above it in this list, never from below it."""
 
