@@ -223,11 +223,11 @@ def _check(index: Index, history: list[VersionInfo], files: set[str], removed: p
     if current is None or current in {each.version for each in history}:
         return
     gone = {name.removeprefix("index/") for name in removed.column("name").to_pylist()}
-    rows = index.read(columns=["key", "digest"], at=current)
-    # A run that waited for us has put what it needs again.
-    lost = gone.intersection(index.files(current)) or {
-        name for name in _unwanted(rows, models) if index.store.head(name) is None
-    }
+    lost = gone.intersection(index.files(current))
+    if not lost:
+        rows = index.read(columns=["key", "digest"], at=current)
+        # A run that waited for us has put what it needs again.
+        lost = {name for name in _unwanted(rows, models) if index.store.head(name) is None}
     if lost:
         raise DamageError(
             f"version {current} was published while gc ran, and needs {len(lost)} of the objects it removed",
