@@ -403,6 +403,9 @@ class Schedule:
         named = SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{names.getrandbits(128):032x}"))
         for module in (runs, record, segment, notice, data_file):
             patch.setattr(module, "uuid", named)
+        # Runs are named by the second in which they begin: by the machine's clock, they would be listed in another order.
+        for module in (runs, record):
+            patch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: self.clock()))
 
     def _heal(self) -> None:
         """Without faults, the next run or two bring everything to what the data is; another one changes nothing."""
