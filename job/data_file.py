@@ -37,7 +37,8 @@ def opened(files: Store, path: str, encoded: Iterable[str] = ()) -> pq.ParquetFi
 def slices(parquet: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of a file, some at a time, with the columns of a schema; one that the file does not have is null."""
     columns = [name for name in schema.names if name in parquet.schema_arrow.names]
-    for batch in parquet.iter_batches(SLICE, columns=columns):
+    # On this thread: a pool that is still decoding when the interpreter ends would abort it.
+    for batch in parquet.iter_batches(SLICE, columns=columns, use_threads=False):
         for field in schema:
             if field.name not in columns:
                 batch = batch.append_column(field.name, pa.nulls(batch.num_rows, field.type))
