@@ -258,7 +258,7 @@ class Attempt:
     def _marks(self) -> Counter[str]:
         """How many attempts have left each mark."""
         names = self.work.output.list(_marks(self.work))["name"].to_pylist()
-        return Counter(name.rpartition("/")[2].rpartition("-a")[0] for name in names)
+        return Counter("-".join(name.rpartition("/")[2].split("-")[:2]) for name in names)
 
 
 def _marks(work: Work) -> str:

@@ -32,8 +32,9 @@ from job.store.folder import FolderStore
 from job.verify import verify
 from job.work import Work
 from tests.chaos import schedule
+from tests.chaos.baton import Baton, Scheduled, here
 from tests.chaos.dying import Died
-from tests.chaos.schedule import Baton, Scheduled, body
+from tests.chaos.schedule import body
 from tests.unit.published import slope
 
 DAY = 86400.0
@@ -128,14 +129,14 @@ class World:
         return datetime.now(UTC) + timedelta(seconds=self.late)
 
     def around(self, do: Callable[[], Any], *, what: str = "", **_: Any) -> Any:
-        name = getattr(schedule._here, "name", None)
+        name = getattr(here, "name", None)
         if name is None:
             return do()
         at = self.steps.setdefault(name, 0)
         if name == "gc" and at == self.pause_at:
             self.late += 1.5 * notice.LEASE
             self.paused_in = what
-        schedule._here.baton.step()
+        here.baton.step()
         self.steps[name] += 1
         if name == "gc" and at == self.die_at:
             raise Died
@@ -144,8 +145,8 @@ class World:
     def wait(self, seconds: float) -> None:
         """Time goes by for whoever waits."""
         self.late += 30.0
-        schedule._here.baton.random.give_way()
-        schedule._here.baton.step()
+        here.baton.random.give_way()
+        here.baton.step()
 
     def store(self, made: Any) -> Any:
         made.__class__ = Stamped

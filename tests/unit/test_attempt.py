@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,6 +173,23 @@ def test_the_last_attempt_lets_no_suspect_in(work: Work) -> None:
 
     rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
     assert {row["key"]: row["reason"] for row in rows} == {"killed_from_outside": "worker_died", "z": "fit_error"}
+
+
+@pytest.mark.parametrize("letter", "0af")
+def test_a_mark_counts_whatever_the_attempt_that_left_it_is_called(
+    work: Work, letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (SimpleNamespace(hex=letter * 15 + f"{number:x}" * 17) for number in range(16))
+    monkeypatch.setattr(segment, "uuid", SimpleNamespace(uuid4=lambda: next(names)))
+    source = Source(deadly=POISON)
+    for _ in range(2):
+        with pytest.raises(Container):
+            Attempt(work, 0, 1, expendable=False).train(source)
+
+    Attempt(work, 0, 1, expendable=False).train(source)
+
+    rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    assert [row["reason"] for row in rows] == ["worker_died"]
 
 
 def test_an_attempt_that_spark_numbers_again_counts_as_one_of_its_own(work: Work) -> None:
