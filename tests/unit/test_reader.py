@@ -8,6 +8,7 @@ import io
 import lzma
 import pickle
 import random
+import zlib
 
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pytest
 from job.errors import ConfigurationError, PartitionError, SkipPartition
 from job.outcome import REASONS
 from job.reader import KEY_FIELD, ReadSpec, read
+from job.reader.decompress import inflate
 from job.settings import InputSettings
 
 CSV = b"x,y\n1,2.5\n3,4.5\n"
@@ -142,6 +144,24 @@ def test_a_flipped_bit_in_gzip_is_never_a_table():
         found = attempt(bytes(damaged), "a.csv.gz")
         # The header's time stamp and the last byte's padding carry no data.
         assert found == "corrupt_compression" or found.equals(whole)
+
+
+def test_a_gzip_member_is_refused_wherever_zlib_refuses_it():
+    data = gzip.compress(b"x,y\n" + b"".join(b"%d,%d.5\n" % (each, each) for each in range(40)), mtime=0)
+    for bit in range(len(data) * 8):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        inflater = zlib.decompressobj(31)
+        try:
+            inflater.decompress(bytes(damaged))
+            good = inflater.eof and not inflater.unused_data
+        except zlib.error:
+            good = False
+        try:
+            inflate("a.gz", bytes(damaged), "gzip", max_bytes=1 << 20, max_ratio=1000)
+            assert good, bit
+        except PartitionError:
+            assert not good, bit
 
 
 @pytest.mark.parametrize("garbage", [b"x", b"\0" * 8, b"\x1f", b"\x1f\x8b", b"trailing text"])
