@@ -96,7 +96,7 @@ def read_ahead(store: Store, items: list[Item]) -> Iterator[tuple[Item, Any]]:
                 begin = time.perf_counter()
                 read = future.result()
                 if time.perf_counter() - begin > 0.0005:
-                    ahead = min(READ_AHEAD, ahead * 2)
+                    ahead = min(READ_AHEAD, ahead * 4)
             else:
                 read = future.result()
             held -= item.bytes
