@@ -127,6 +127,13 @@ image: ## the image: docker, podman or buildah if there is one, tagged manyfit:V
 bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
 	@.venv/bin/python -m benchmarks.table $(ARGS)
 
+# Well above what is measured (docs/benchmarks.md), well below twice as much.
+GUARD := 1.8
+
+.PHONY: bench-guard
+bench-guard: java .venv/.ready ## fail if a run costs more than 1.8 times the CPU time of the bare fits, measured beside it
+	@timeout 600 .venv/bin/python -m benchmarks.table --only manyfit --rounds 5 --guard $(GUARD) $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: java .venv/.ready ## planning, memory, skew, cores, start: one question each
 	@.venv/bin/python -m benchmarks.scale $(ARGS)

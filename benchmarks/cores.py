@@ -1,8 +1,10 @@
 """One core against two on slow fits, with a folder as the store; and how much of the core time is inside the fit.
 
-    python -m benchmarks.cores [--rounds 3] [--shape forest] [--json FILE]
+    python -m benchmarks.cores [--rounds 2] [--shape forest] [--models 150] [--no-metrics] [--json FILE]
 
 Warm sessions of ``local[1]`` and ``local[2]`` take turns. Efficiency is the time of one core over twice that of two.
+Enough models for a run's constant half second of CPU to be a small part; with ``--no-metrics`` the recipe asks
+for no in-sample score, so that the model is not made to predict its own training rows.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import statistics
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from benchmarks.contender import Contender, Round
 from benchmarks.measure import machine
 
 
-def measure(shape: data.Shape, rounds: int) -> dict[str, Any]:
+def measure(shape: data.Shape, rounds: int, *, metrics: bool = True) -> dict[str, Any]:
     """Both sessions, interleaved."""
     with tempfile.TemporaryDirectory(prefix="manyfit-cores-") as folder:
         source = Path(folder, "in")
@@ -37,6 +40,9 @@ def measure(shape: data.Shape, rounds: int) -> dict[str, Any]:
             "folder": str(source),
             "options": {"store": "folder", "target": folder},
         }
+        if not metrics:
+            recipe = {"features": shape.columns, "target": "y", "estimator": shape.estimator, "metrics": []}
+            work["options"]["settings"] = {"recipe": recipe}
         running = {
             cores: Contender(
                 f"local[{cores}]",
@@ -88,12 +94,21 @@ def summary(seen: dict[int, list[Round]]) -> dict[str, Any]:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--shape", choices=list(data.SHAPES), default="forest")
+    parser.add_argument("--models", type=int, default=150)
+    parser.add_argument("--no-metrics", action="store_true", help="recipe.metrics: []")
     parser.add_argument("--json", metavar="FILE")
     given = parser.parse_args()
     begun = machine()
-    result = {"benchmark": "cores", "machine": begun, **measure(data.SHAPES[given.shape], given.rounds)}
+    shape = replace(data.SHAPES[given.shape], partitions=given.models)
+    result = {
+        "benchmark": "cores",
+        "machine": begun,
+        "models": given.models,
+        "metrics": not given.no_metrics,
+        **measure(shape, given.rounds, metrics=not given.no_metrics),
+    }
     text = json.dumps(result, indent=1)
     Path(given.json).write_text(text + "\n") if given.json else print(text)
     return 0

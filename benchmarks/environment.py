@@ -37,7 +37,8 @@ def peers_python() -> str:
     python = folder / "bin" / "python"
     if python.exists():
         return str(python)
-    uv = shutil.which("uv")
+    own = REPOSITORY / ".tools" / "uv" / "bin" / "uv"  # where make puts it
+    uv = shutil.which("uv") or (str(own) if own.exists() else None)
     if uv is None:
         raise RuntimeError("uv is not there to install the peers with")
     folder.parent.mkdir(parents=True, exist_ok=True)

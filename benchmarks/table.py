@@ -3,7 +3,8 @@
     uv run python -m benchmarks.table                 the default data set, 5 interleaved rounds after a warm-up
     uv run python -m benchmarks.table --quick         3 rounds, the nearest peers
     uv run python -m benchmarks.table --shape forest  another data set (see benchmarks/data.py)
-    uv run python -m benchmarks.table --guard 3.0     fail if the job's CPU time is above 3 times the floor's
+    uv run python -m benchmarks.table --only manyfit --guard 1.8
+                                                      fail if the job's CPU time is above 1.8 times the floor's, twice
 
 Contenders stay up between rounds (a warm session, cluster or pool), take turns in a changing order, and are measured by
 wall time and by the CPU time of their own processes; the server's is apart. The figures are medians.
@@ -225,18 +226,24 @@ def main() -> int:
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 5)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result = run(arguments)
+    if arguments.guard and _slow(result, arguments.guard):
+        _say("measured again: what else this machine does may have been the reason")
+        result = run(arguments)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(result))
-    ours = result["lines"].get("manyfit", {})
     wrong = [name for name, line in result["lines"].items() if _wrong(line)]
     if wrong:
         _say(f"not every model is there: {', '.join(wrong)}")
         return 1
-    if arguments.guard and not ours.get("cpu_to_floor", float("inf")) <= arguments.guard:
-        _say(f"manyfit takes {ours.get('cpu_to_floor')} times the floor's CPU time; the guard is {arguments.guard}")
-        return 1
-    return 0
+    return int(bool(arguments.guard) and _slow(result, arguments.guard))
+
+
+def _slow(result: dict[str, Any], guard: float) -> bool:
+    """Whether this job is above the guard, or was not measured at all."""
+    found = result["lines"].get("manyfit", {}).get("cpu_to_floor", float("inf"))
+    _say(f"manyfit takes {found} times the floor's CPU time; the guard is {guard}")
+    return not found <= guard
 
 
 if __name__ == "__main__":
