@@ -6,27 +6,41 @@ import json
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from job import configuration, job_file, recipe_mistakes, screens
-from job.assembly import Assembly, assemble, check_identity, finished_outcomes, list_input, make_plan
+from job import configuration, job_file, screens
 from job.errors import ConfigurationError, OutputError
 from job.outcome import SCHEMA
-from job.plan import Plan
 from job.side import storage
 from job.units import parse_duration
 
+if TYPE_CHECKING:
+    from job.assembly import Assembly
+    from job.plan import Plan
+    from job.settings import RecipeSettings
 
-def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configuration.Loaded]:
-    loaded = configuration.load(
+
+def _loaded(
+    arguments: Namespace, overrides: list[str], judge: Callable[[RecipeSettings], list[str]] = lambda recipe: []
+) -> configuration.Loaded:
+    return configuration.load(
         argv_overrides=overrides,
         file=arguments.config,
         document=arguments.document,
         env=os.environ,
         read=lambda uri: job_file.read(uri, os.environ),
-        judge=recipe_mistakes.of_documents,
+        judge=judge,
     )
+
+
+def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configuration.Loaded]:
+    # Imported here: both need scikit-learn, which takes as long to import as Java to start.
+    from job import recipe_mistakes
+    from job.assembly import assemble
+
+    loaded = _loaded(arguments, overrides, recipe_mistakes.of_documents)
     return assemble(loaded.settings, loaded.base), loaded
 
 
@@ -59,6 +73,8 @@ def demo(arguments: Namespace, overrides: list[str]) -> int:
 
 def plan(arguments: Namespace, overrides: list[str]) -> int:
     """What a run would do."""
+    from job.assembly import check_identity
+
     assembly, _ = _job(arguments, overrides)
     check_identity(assembly, create=False)
     made = _planned(assembly)
@@ -70,6 +86,8 @@ def plan(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def _planned(assembly: Assembly) -> Plan:
+    from job.assembly import finished_outcomes, make_plan
+
     try:
         finished = finished_outcomes(assembly, datetime.now(UTC))
     except OutputError as error:
@@ -82,11 +100,22 @@ def _planned(assembly: Assembly) -> Plan:
 
 def run(arguments: Namespace, overrides: list[str]) -> int:
     """Plan, train, upload, publish, report."""
+    from job import ahead
+
+    try:
+        engine = ahead.begin(_loaded(arguments, overrides).settings, os.environ)
+    except ConfigurationError:
+        _job(arguments, overrides)  # tells the recipe's mistakes, too
+        raise
     from job.run import run as run_job
 
-    assembly, loaded = _job(arguments, overrides)
-    screens.settings_in_force(loaded)
-    done = run_job(assembly, loaded.to_document(defaults=False), on_plan=screens.run_begins)
+    try:
+        assembly, loaded = _job(arguments, overrides)
+        screens.settings_in_force(loaded)
+        document = loaded.to_document(defaults=False)
+        done = run_job(assembly, document, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
+    finally:
+        engine.stop()
     screens.run_ends(done)
     if arguments.json:
         print(done.to_json())
@@ -96,6 +125,7 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
 def check(arguments: Namespace, overrides: list[str]) -> int:
     """Read the input, write to the output, train nothing."""
     from job import admission
+    from job.assembly import check_identity, list_input
 
     assembly, _ = _job(arguments, overrides)
     listing, _ = list_input(assembly)

@@ -65,9 +65,9 @@ def main(keep: str | None = None) -> int:
     SetupError
         Java, Spark or the embedded server is missing.
     """
-    from job.engine.spark import check_java
+    from job.engine.jvm import find_java
 
-    check_java(dict(os.environ))
+    find_java(os.environ)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with object_store() as endpoint:
         return _demo(console, endpoint, Path(keep) if keep else None)

@@ -110,22 +110,27 @@ def write_result(assembly: Assembly, started: Started, settled: pa.Table, result
     """What is derived first, the result last: a run without a result is one that did not finish."""
     output, folder = assembly.output, f"runs/{started.id}"
     with storage("output", "the result could not be written (the models are published)"):
-        if settled.num_rows:
-            sink = pa.BufferOutputStream()
-            # Without Arrow's own schema, which would make others see our dictionaries.
-            pq.write_table(
-                settled,
-                sink,
-                compression="zstd",
-                use_dictionary=list(REPEATED),
-                store_schema=False,
-                row_group_size=65_536,
-            )
-            output.put(f"{folder}/outcomes.parquet", sink.getvalue().to_pybytes())
         failed = settled.filter(pc.equal(settled["status"], "failed"))
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda row: _write_failure(assembly, started, row), failed.to_pylist()))
-        output.put(f"{folder}/report.html", page(result, settled).encode("utf-8", "replace"))
+            derived = []
+            if settled.num_rows:
+                sink = pa.BufferOutputStream()
+                # Without Arrow's own schema, which would make others see our dictionaries.
+                pq.write_table(
+                    settled,
+                    sink,
+                    compression="zstd",
+                    use_dictionary=list(REPEATED),
+                    store_schema=False,
+                    row_group_size=65_536,
+                )
+                outcomes = sink.getvalue().to_pybytes()
+                derived.append(pool.submit(output.put, f"{folder}/outcomes.parquet", outcomes))
+            derived += [pool.submit(_write_failure, assembly, started, row) for row in failed.to_pylist()]
+            text = page(result, settled).encode("utf-8", "replace")
+            derived.append(pool.submit(output.put, f"{folder}/report.html", text))
+            for each in derived:
+                each.result()
         output.create(f"{folder}/result.json", result.to_json().encode())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -58,18 +60,46 @@ class Borrowed:
     def __init__(self, start: Callable[[], Engine]) -> None:
         self._start = start
         self._engine: Engine | None = None
+        self._ahead: Future[Engine] | None = None
+
+    def begin(self) -> None:
+        """Start it in the background: `get` waits for the rest. The thread does not keep the process from ending."""
+        ahead: Future[Engine] = Future()
+
+        def start() -> None:
+            try:
+                ahead.set_result(self._start())
+            except BaseException as error:
+                ahead.set_exception(error)
+
+        self._ahead = ahead
+        threading.Thread(target=start, name="engine", daemon=True).start()
 
     def get(self) -> Engine:
         """The engine, started."""
         if self._engine is None:
-            self._engine = self._start()
+            ahead, self._ahead = self._ahead, None
+            self._engine = ahead.result() if ahead is not None else self._start()
         return self._engine
 
+    def take(self) -> Engine:
+        """The engine, started; the caller stops it."""
+        engine, self._engine = self.get(), None
+        return engine
+
     def stop(self) -> None:
-        """Stop it, if it was started."""
+        """Stop it, if it was started; one that was begun and never asked for stops once it is there."""
         if self._engine is not None:
             engine, self._engine = self._engine, None
             engine.stop()
+        elif self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            ahead.add_done_callback(_stop_unused)
+
+
+def _stop_unused(ahead: Future[Engine]) -> None:
+    if ahead.exception() is None:
+        ahead.result().stop()
 
 
 def make(settings: JobSettings) -> Engine:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,26 +15,21 @@ _CHATTER = re.compile(
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
-    """Processes started meanwhile write their standard error through a filter, line by line, for as long as they live.
+def quiet() -> Iterator[int]:
+    """A file descriptor for the standard error of a process: a filter, line by line, for as long as the process lives.
 
-    Only the launch is covered: this process has its own standard error back afterwards.
+    This process's own standard error is left alone: another thread may have something to say meanwhile.
     """
-    sys.stderr.flush()
-    own = os.dup(2)
     read, write = os.pipe()
-    os.dup2(write, 2)
-    os.close(write)
-    threading.Thread(target=_forward, args=(read, own), name="spark stderr", daemon=True).start()
+    threading.Thread(target=_forward, args=(read,), name="spark stderr", daemon=True).start()
     try:
-        yield
+        yield write
     finally:
-        sys.stderr.flush()
-        os.dup2(own, 2)
+        os.close(write)
 
 
-def _forward(read: int, to: int) -> None:
+def _forward(read: int) -> None:
     with os.fdopen(read, "rb") as lines:
         for line in lines:
             if not _CHATTER.match(line):
-                os.write(to, line)
+                os.write(2, line)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
-import shutil
-import subprocess
 import sys
 import uuid
 import warnings
@@ -15,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job.engine import EngineReport, jars
-from job.engine.chatter import quiet_start
+from job.engine import EngineReport, jars, jvm
 from job.engine.raised import translated
 from job.errors import SetupError
 from job.settings import JobSettings
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from job.engine.table import TableEngine
 
 log = logging.getLogger(__name__)
-
-MINIMUM_JAVA = 17
 
 _OURS = {
     # see job.engine.daemon
@@ -50,31 +44,8 @@ _LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "1g",
+    "spark.driver.extraJavaOptions": jvm.OPTIONS,
 }
-# The driver does nothing but hand out task numbers: the first compiler and one collector thread start fastest.
-_LOCAL_JAVA = (
-    f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
-)
-
-
-def check_java(environ: dict[str, str]) -> None:
-    """Find Java and its version before Spark does, for one clear line instead of a launcher's stack trace.
-
-    Raises
-    ------
-    SetupError
-        No Java, or one older than 17.
-    """
-    home = environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java", path=environ.get("PATH"))
-    hint = "Install a Java 17 runtime (for example the package openjdk-17-jre-headless) and set JAVA_HOME or PATH."
-    if not java or not Path(java).exists():
-        raise SetupError(f"Java was not found: {'JAVA_HOME is ' + home if home else 'no java on PATH'}", hint=hint)
-    done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    match = re.search(r'version "(\d+)(?:\.(\d+))?', done.stderr)
-    major = int(match[1]) if match else 0
-    if major < MINIMUM_JAVA:
-        raise SetupError(f"Spark needs Java {MINIMUM_JAVA} or later; {java} is {major or 'unknown'}", hint=hint)
 
 
 def local_cores(master: str) -> int | None:
@@ -120,12 +91,13 @@ class SparkEngine:
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
-        self.session = _session(settings)
+        self.session, self._jvm = _session(settings)
         self._context = self.session.sparkContext
         self._master: str = self._context.master
         self.given = frozenset(settings.spark.conf)
         """names of ``spark.conf`` that the user has set"""
         self._tables: TableEngine | None = None
+        self._worked = False
 
     def cores(self) -> int:
         """Tasks that can run at once, by the settings."""
@@ -187,6 +159,7 @@ class SparkEngine:
             raise
         if "error" in outcome:
             raise translated(outcome["error"]) from None
+        self._worked = True
         return outcome["value"], self._metrics(group)
 
     def _metrics(self, group: str) -> dict[str, int]:
@@ -207,19 +180,9 @@ class SparkEngine:
 
     def stop(self) -> None:
         """Stop the session, and the JVM that was started for it."""
-        gateway = self._context._gateway
         self.session.stop()
-        process = getattr(gateway, "proc", None)
-        if process is not None:
-            gateway.shutdown()
-            process.stdin.close()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            # The next session of this process starts a new JVM.
-            type(self._context)._gateway = None
-            type(self._context)._jvm = None
+        if self._jvm is not None:
+            self._jvm.stop(worked=self._worked)
 
 
 def _stages(tracker: Any, job: int) -> list[int]:
@@ -227,52 +190,62 @@ def _stages(tracker: Any, job: int) -> list[int]:
     return list(info.stageIds) if info is not None else []
 
 
-def _session(settings: JobSettings) -> Any:
+def load() -> None:
+    """Import pyspark; in the main thread, before a session is made in another one while this one imports the rest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pyspark.sql  # noqa: F401
+
+
+def _session(settings: JobSettings) -> tuple[Any, jvm.LocalJvm | None]:
     import os
 
     # Spark's workers must run this Python: another one would lack the packages, or have other versions of them.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    os.environ.setdefault(jvm.LAUNCHER, jvm.FAST)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    if not submitted:
-        check_java(dict(os.environ))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pyspark import find_spark_home
-        from pyspark.sql import SparkSession
-    builder = SparkSession.builder.appName(settings.name)
+    load()
+    from pyspark import SparkContext, find_spark_home
+    from pyspark.sql import SparkSession
+
     conf: dict[str, str] = dict(_OURS)
     if not submitted:
         master = settings.spark.master or "local[*,4]"
-        builder = builder.master(master)
+        conf["spark.master"] = master
         if local_cores(master):
             conf |= _LOCAL
-            conf["spark.driver.extraJavaOptions"] = _LOCAL_JAVA
             if settings.input.layout == "columns" or settings.input.reader == "spark":
                 # Here the data passes through the JVM.
                 conf["spark.driver.memory"] = "2g"
             # Spark would warn about host names that resolve to a loopback address, which is where it shall listen.
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     elif settings.spark.master:
-        builder = builder.master(settings.spark.master)
+        conf["spark.master"] = settings.spark.master
     inherited = _submitted_conf() if submitted else {}
-    conf = {name: value for name, value in conf.items() if name not in inherited}
+    conf = {name: value for name, value in conf.items() if name not in inherited or name == "spark.master"}
     conf |= {name: _text(value) for name, value in settings.spark.conf.items()}
     home: Any = find_spark_home
     folder = Path(home._find_spark_home()) / "jars"
     conf |= jars.conf(settings, folder, {**inherited, **conf}, submitted=submitted)
-    for name, value in conf.items():
-        builder = builder.config(name, value)
+    conf.setdefault("spark.app.name", settings.name)
+    own: jvm.LocalJvm | None = None
     try:
-        with contextlib.nullcontext() if submitted else quiet_start():
-            session = builder.getOrCreate()
-            session.sparkContext.setLogLevel(conf.get("spark.log.level", "ERROR"))
+        if not submitted and SparkContext._gateway is None:
+            own = jvm.LocalJvm(conf, folder, os.environ)
+        builder = SparkSession.builder
+        for name, value in conf.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel(conf.get("spark.log.level", "ERROR"))
+    except SetupError:
+        raise
     except Exception as error:  # whatever a JVM may say while it starts
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(
             f"Spark did not start: {line}", hint="Look at spark.master and spark.conf, and at the lines above."
         ) from error
-    return session
+    return session, own
 
 
 def _submitted_conf() -> dict[str, str]:
