@@ -1,8 +1,9 @@
 """The archive of the classes that a local Spark loads (Java's class data sharing): half of the CPU time of a start.
 
-The JVM writes it when a session ends, once for each Java, Spark and class path, into the user's cache folder. It is a
-copy of what the jars hold, nothing else. The JVM checks it at each start and goes on without it where anything differs
-or is damaged; nothing here can keep a session from starting.
+The JVM writes it when a session ends, once for each Java, Spark and class path, into the user's cache folder. That
+costs about as much as a start, so it is the second session that does it: whoever only tries pays nothing, and keeps
+nothing. It is a copy of what the jars hold. The JVM checks it at each start and goes on without it where anything
+differs or is damaged; nothing here can keep a session from starting.
 """
 
 from __future__ import annotations
@@ -46,22 +47,36 @@ class ClassArchive:
     """
 
     def __init__(self, folder: Path, *, java: Path, jars: Path, options: str) -> None:
-        self._path = folder / f"{_key(java, jars, options)}.jsa"
+        self._folder = folder
+        self._name = _key(java, jars, options)
         self._making: Path | None = None
 
     def options(self) -> str:
         """The JVM's options that use the archive, or make it; none where it can be neither."""
-        if self._path.is_file():
-            return f'-XX:SharedArchiveFile="{self._path}" -XX:+VerifySharedSpaces {_QUIET}'
+        if found := self._whole():
+            return f'-XX:SharedArchiveFile="{found}" -XX:+VerifySharedSpaces {_QUIET}'
+        seen = self._folder / f"{self._name}.seen"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            if not os.access(self._path.parent, os.W_OK) or shutil.disk_usage(self._path.parent).free < _ROOM:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not seen.exists():
+                seen.touch()
+                return ""
+            if not os.access(self._folder, os.W_OK) or shutil.disk_usage(self._folder).free < _ROOM:
                 return ""
         except OSError:
             return ""
-        _sweep(self._path.parent)
-        self._making = self._path.with_suffix(f".{uuid.uuid4().hex[:12]}.new")
+        _sweep(self._folder)
+        self._making = self._folder / f"{self._name}.{uuid.uuid4().hex[:12]}.new"
         return f'-XX:ArchiveClassesAtExit="{self._making}" {_QUIET}'
+
+    def _whole(self) -> Path | None:
+        """The archive, if it is as long as its name says: Java verifies a whole one, but dies of one cut short."""
+        for path in self._folder.glob(f"{self._name}-*.jsa"):
+            with contextlib.suppress(OSError):
+                if path.stem == f"{self._name}-{path.stat().st_size}":
+                    return path
+                path.unlink()
+        return None
 
     @property
     def making(self) -> bool:
@@ -77,8 +92,8 @@ class ClassArchive:
         try:
             process.wait(_SECONDS)
             # A run beside this one may have made it, too: whole files take each other's place.
-            self._making.replace(self._path)
-            made = sorted(self._path.parent.glob("*.jsa"), key=lambda path: path.stat().st_mtime)
+            self._making.replace(self._folder / f"{self._name}-{self._making.stat().st_size}.jsa")
+            made = sorted(self._folder.glob("*.jsa"), key=lambda path: path.stat().st_mtime)
             for old in made[:-_KEPT]:
                 old.unlink()
         except (OSError, subprocess.TimeoutExpired) as error:

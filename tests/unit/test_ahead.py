@@ -101,7 +101,17 @@ def archive(tmp_path: Path) -> Callable[[], ClassArchive]:
     jars.mkdir()
     java.touch()
     (jars / "spark.jar").write_bytes(b"1")
-    return lambda: ClassArchive(tmp_path / "cache", java=java, jars=jars, options="-Xa")
+
+    def second() -> ClassArchive:
+        made = ClassArchive(tmp_path / "cache", java=java, jars=jars, options="-Xa")
+        made.options()
+        return ClassArchive(tmp_path / "cache", java=java, jars=jars, options="-Xa")
+
+    return second
+
+
+def kept(folder: Path) -> int:
+    return sum(not path.name.endswith(".seen") for path in folder.iterdir())
 
 
 def written(options: str) -> Path:
@@ -115,7 +125,7 @@ def finish(made: ClassArchive, command: list[str]) -> None:
             thread.join(30)
 
 
-def test_the_first_session_makes_the_archive_and_the_next_one_uses_it(
+def test_the_second_session_makes_the_archive_and_the_next_one_uses_it(
     tmp_path: Path, archive: Callable[[], ClassArchive]
 ) -> None:
     first = archive()
@@ -124,7 +134,26 @@ def test_the_first_session_makes_the_archive_and_the_next_one_uses_it(
     second = archive()
     assert "-XX:SharedArchiveFile=" in second.options()
     assert not second.making
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert kept(tmp_path / "cache") == 1
+
+
+def test_an_archive_that_was_cut_short_is_never_handed_to_java(
+    tmp_path: Path, archive: Callable[[], ClassArchive]
+) -> None:
+    first = archive()
+    written(first.options()).write_bytes(b"classes")
+    finish(first, ["true"])
+    (made,) = (tmp_path / "cache").glob("*.jsa")
+    made.write_bytes(b"class")
+    assert "ArchiveClassesAtExit" in archive().options()
+    assert not made.exists()
+
+
+def test_a_session_that_stays_the_only_one_makes_no_archive(tmp_path: Path) -> None:
+    java, jars = tmp_path / "jdk" / "bin" / "java", tmp_path / "jars"
+    made = ClassArchive(tmp_path / "cache", java=java, jars=jars, options="")
+    assert made.options() == ""
+    assert not made.making
 
 
 def test_other_jars_get_an_archive_of_their_own_and_only_the_last_three_stay(
@@ -135,7 +164,7 @@ def test_other_jars_get_an_archive_of_their_own_and_only_the_last_three_stay(
         made = archive()
         target = written(made.options())
         finish(made, ["touch", "-d", f"2026-01-0{number + 1}", str(target)])
-    assert len(list((tmp_path / "cache").iterdir())) == 3
+    assert kept(tmp_path / "cache") == 3
     assert not archive().making
 
 
@@ -145,7 +174,7 @@ def test_a_session_whose_archive_was_not_written_leaves_nothing(
     first = archive()
     first.options()
     finish(first, ["true"])
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert kept(tmp_path / "cache") == 0
 
 
 def test_what_a_killed_process_left_unfinished_is_removed_in_time(
