@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from job import artifact, fingerprint, plan, segment, selection, table, table_read
 from job import engine as engines
 from job.engine import Borrowed
-from job.errors import NotFoundError, OtherJobError
+from job.errors import NotFoundError, OtherJobError, OutputError
 from job.fit import Fitting
 from job.index import Index
 from job.known import INDEX_COLUMNS, Fingerprints
@@ -185,6 +185,18 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
         made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at)
     give_back()
     return replace(made, read=read, files=files)
+
+
+def plan_alone(assembly: Assembly) -> Plan:
+    """The plan of a run that does not take place; errors as those of a run."""
+    try:
+        finished = finished_outcomes(assembly, datetime.now(UTC))
+    except OutputError as error:
+        # A folder or bucket that is not there yet has nothing unfinished; `run` will say so where it matters.
+        if not isinstance(error.__cause__, NotFoundError):
+            raise
+        finished = SCHEMA.empty_table()
+    return make_plan(assembly, finished)
 
 
 def _select_rows(

@@ -6,41 +6,33 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from job import configuration, job_file, screens
-from job.errors import ConfigurationError, OutputError
-from job.outcome import SCHEMA
+from job.errors import ConfigurationError
 from job.side import storage
 from job.units import parse_duration
 
 if TYPE_CHECKING:
     from job.assembly import Assembly
-    from job.plan import Plan
-    from job.settings import RecipeSettings
 
 
-def _loaded(
-    arguments: Namespace, overrides: list[str], judge: Callable[[RecipeSettings], list[str]] = lambda recipe: []
-) -> configuration.Loaded:
+def _loaded(arguments: Namespace, overrides: list[str], **judge: Any) -> configuration.Loaded:
     return configuration.load(
         argv_overrides=overrides,
         file=arguments.config,
         document=arguments.document,
         env=os.environ,
         read=lambda uri: job_file.read(uri, os.environ),
-        judge=judge,
+        **judge,
     )
 
 
 def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configuration.Loaded]:
-    # Imported here: both need scikit-learn, which takes as long to import as Java to start.
-    from job import recipe_mistakes
+    from job import recipe_mistakes  # needs scikit-learn, which takes as long to import as Java to start
     from job.assembly import assemble
 
-    loaded = _loaded(arguments, overrides, recipe_mistakes.of_documents)
+    loaded = _loaded(arguments, overrides, judge=recipe_mistakes.of_documents)
     return assemble(loaded.settings, loaded.base), loaded
 
 
@@ -73,29 +65,16 @@ def demo(arguments: Namespace, overrides: list[str]) -> int:
 
 def plan(arguments: Namespace, overrides: list[str]) -> int:
     """What a run would do."""
-    from job.assembly import check_identity
+    from job.assembly import check_identity, plan_alone
 
     assembly, _ = _job(arguments, overrides)
     check_identity(assembly, create=False)
-    made = _planned(assembly)
+    made = plan_alone(assembly)
     if arguments.json:
         _print_json(screens.plan_document(made, assembly, keys=arguments.keys))
     else:
         screens.plan(made, assembly, keys=arguments.keys)
     return 0
-
-
-def _planned(assembly: Assembly) -> Plan:
-    from job.assembly import finished_outcomes, make_plan
-
-    try:
-        finished = finished_outcomes(assembly, datetime.now(UTC))
-    except OutputError as error:
-        # A folder or bucket that is not there yet has nothing unfinished; `run` will say so where it matters.
-        if error.__cause__ is None or type(error.__cause__).__name__ != "NotFoundError":
-            raise
-        finished = SCHEMA.empty_table()
-    return make_plan(assembly, finished)
 
 
 def run(arguments: Namespace, overrides: list[str]) -> int:
@@ -107,13 +86,13 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
     except ConfigurationError:
         _job(arguments, overrides)  # tells the recipe's mistakes, too
         raise
-    from job.run import run as run_job
-
     try:
+        from job.run import run as run_job
+
         assembly, loaded = _job(arguments, overrides)
         screens.settings_in_force(loaded)
-        document = loaded.to_document(defaults=False)
-        done = run_job(assembly, document, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
+        plain = loaded.to_document(defaults=False)
+        done = run_job(assembly, plain, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
     finally:
         engine.stop()
     screens.run_ends(done)
@@ -200,7 +179,7 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
     output = _output(arguments, overrides)
     public = None
     if arguments.public_key:
-        public = _read_file(arguments.public_key)
+        public = job_file.read_here(arguments.public_key)
     found = verify_all(output, at=arguments.at, jobs=arguments.jobs, load=not arguments.no_load, public_key=public)
     if arguments.json:
         _print_json(
@@ -212,14 +191,6 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
         how = "size and digest" if arguments.no_load else "size, digest and loadability"
         print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged")
     return DamageError.exit_code if found.damaged else 0
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def history(arguments: Namespace, overrides: list[str]) -> int:
@@ -288,7 +259,7 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
 def _seal(arguments: Namespace, output: Any) -> Any:
     from job.seal import Seal
 
-    key = _read_file(arguments.signing_key) if arguments.signing_key else None
+    key = job_file.read_here(arguments.signing_key) if arguments.signing_key else None
     return Seal(output, key, unsigned=arguments.unsigned)
 
 

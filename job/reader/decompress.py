@@ -39,6 +39,7 @@ MAGIC = {
 """First bytes of compressed data, to tell why something that should be text is not."""
 
 _CHUNK = 1 << 20
+_DAMAGED: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 
 
 def compression(name: str) -> tuple[str | None, str]:
@@ -90,7 +91,7 @@ def inflate(name: str, data: Any, codec: str, *, max_bytes: int, max_ratio: floa
             )
         else:
             plain = _join(_stream(data, codec), limit)
-    except (isal_zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+    except (_DAMAGED, lzma.LZMAError, EOFError, OSError) as error:
         what = "is cut short" if "truncated" in str(error).lower() else "is damaged"
         found = looks_compressed(data)
         hint = f"Its first bytes look like {found}, not {codec}." if found not in (codec, None) else ""
