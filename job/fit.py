@@ -54,25 +54,27 @@ class Result:
 
 def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
     """Train one partition from the bytes of its objects; never raises for what the data or the recipe does."""
-    return _caught(fitting, key, lambda: reader.read(blobs, fitting.spec, columns=columns))
+    return fit_rows(fitting, key, lambda: reader.read(blobs, fitting.spec, columns=columns))
 
 
 def fit_table(fitting: Fitting, key: str, table: Any) -> Result:
     """The same from rows that are in memory already (the ``spark`` reader)."""
-    return _caught(fitting, key, lambda: table)
+    return fit_rows(fitting, key, lambda: table)
 
 
-def _caught(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
+def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
+    """The same from rows that are made now. Whoever makes them should keep neither them nor what they are made of."""
     try:
-        return _fitted(fitting, rows(), key)
+        return _fitted(fitting, rows, key)
     except MemoryError as error:
         return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
     except Exception as error:
         return of_error(fitting, error)
 
 
-def _fitted(fitting: Fitting, table: Any, key: str) -> Result:
-    fitted = train.train(table, fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key))
+def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
+    # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
+    fitted = train.train(rows(), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key))
     sample = fitted.sample if fitting.artifact.check == "predict" else None
     packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
     return Result(

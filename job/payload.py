@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from job import rows
+from job import reader, rows
 from job.fingerprint import content_digest
-from job.fit import Fitting, Result, fit, fit_table
+from job.fit import Fitting, Result, fit_rows
 from job.guard import Child
 
 
@@ -19,14 +19,14 @@ class Blobs:
     Parameters
     ----------
     blobs
-        Name and bytes (any buffer) of each, in the order of names.
+        Name and bytes (any buffer) of each, in the order of names. Emptied by `fit`: a fit needs the memory.
     columns
         Columns that the directories give.
     """
 
     __slots__ = ("_blobs", "_columns")
 
-    def __init__(self, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> None:
+    def __init__(self, blobs: list[tuple[str, Any]], columns: Mapping[str, str | None]) -> None:
         self._blobs = blobs
         self._columns = columns
 
@@ -36,7 +36,12 @@ class Blobs:
 
     def fit(self, fitting: Fitting, key: str) -> Result:
         """Train here."""
-        return fit(fitting, key, self._blobs, self._columns)
+        return fit_rows(fitting, key, lambda: self._rows(fitting))
+
+    def _rows(self, fitting: Fitting) -> pa.Table:
+        table = reader.read(self._blobs, fitting.spec, columns=self._columns)
+        self._blobs.clear()
+        return table
 
     def fit_in(self, child: Child, key: str) -> Result:
         """Train in a guarded child."""
@@ -49,22 +54,22 @@ class Rows:
     Parameters
     ----------
     table
-        All rows of the key.
+        All rows of the key. `fit` lets go of them as soon as it can.
     """
 
-    __slots__ = ("_table",)
+    __slots__ = ("_held",)
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = rows.ordered(table)
+        self._held = [rows.ordered(table)]
 
     def content(self) -> str:
         """SHA-256 of the rows, the same for every order of them."""
-        return rows.digest(self._table)
+        return rows.digest(self._held[0])
 
     def fit(self, fitting: Fitting, key: str) -> Result:
         """Train here."""
-        return fit_table(fitting, key, self._table)
+        return fit_rows(fitting, key, self._held.pop)
 
     def fit_in(self, child: Child, key: str) -> Result:
         """Train in a guarded child."""
-        return child.fit_table(key, self._table)
+        return child.fit_table(key, self._held[0])

@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
@@ -16,10 +17,12 @@ from sklearn.model_selection import cross_validate
 
 from job import short, validation
 from job.errors import PartitionError, SkipPartition
+from job.fit import Fitting
 from job.outcome import REASONS
+from job.payload import Blobs, Rows
 from job.reader import KEY_FIELD, ReadSpec, read
 from job.recipe import Recipe
-from job.settings import InputSettings, RecipeSettings
+from job.settings import ArtifactSettings, InputSettings, RecipeSettings
 from job.train import fit_seed, train
 
 LINEAR = {"_target_": "sklearn.linear_model.LinearRegression"}
@@ -682,3 +685,36 @@ def test_a_function_is_asked_for_any_row_unless_min_rows_says_otherwise(tmp_path
     assert by_function(tmp_path, GOOD, FRAME.head(1)).rows == 1
     with pytest.raises(SkipPartition):
         by_function(tmp_path, GOOD, FRAME.head(1), min_rows=2)
+
+
+@pytest.mark.parametrize("of", ["bytes", "rows"])
+@pytest.mark.parametrize("estimator", ["sklearn.linear_model.LinearRegression", "sklearn.tree.DecisionTreeRegressor"])
+def test_neither_bytes_nor_rows_are_in_memory_while_the_estimator_is_fitted(monkeypatch, of, estimator):
+    numbers = np.arange(400_000.0)
+    data = pa.table({"x": numbers, "z": numbers**2, "y": numbers % 7})
+    sink = pa.BufferOutputStream()
+    pq.write_table(data, sink)
+    blobs = [("k.parquet", sink.getvalue().to_pybytes())]
+    settings = {"features": ["x", "z"], "target": "y", "estimator": {"_target_": estimator}}
+    if "tree" in estimator:
+        settings["estimator"]["max_depth"] = 1
+    fitting = Fitting(recipe=recipe(**settings), spec=ReadSpec(), artifact=ArtifactSettings(), seed=0, on_empty="skip")
+    held = []
+    kind = fitting.recipe.traits.kind
+    fit = kind.fit
+    monkeypatch.setattr(kind, "fit", lambda *given, **more: held.append(left()) or fit(*given, **more))
+    if of == "rows":
+        payload, data, blobs = Rows(data), None, []
+    else:
+        payload, data, sink = Blobs(blobs, {}), None, None
+    before = pa.total_allocated_bytes()
+
+    def left():
+        return len(blobs), pa.total_allocated_bytes() - before
+
+    assert payload.fit(fitting, "k").status == "trained"
+    (count, more), column = held[0], numbers.nbytes
+    assert count == 0
+    # The target may be a view of the rows; the features are not, but pandas' copy of them is counted, too.
+    new = 2 if "tree" in estimator else 0
+    assert more <= (new + 1.1 - (3 if of == "rows" else 0)) * column
