@@ -22,7 +22,8 @@ def parts(quick: bool) -> dict[str, list[str]]:
         "index_scale": ["--keys", keys],
         "skew": [],
         "worker_memory": ["--models", "10000" if quick else "100000"],
-        "cores": ["--rounds", "1" if quick else "3"],
+        "large": ["--megabytes", "100" if quick else "1000"],
+        "cores": ["--rounds", "1", "--models", "40"] if quick else [],
         "cold": ["--only", "none", "--rounds", "1" if quick else "3"],
         "simulation": [],
     }
