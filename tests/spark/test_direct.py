@@ -87,7 +87,7 @@ def fit(frame, key):
     if key == "eats":
         held = []
         while True:
-            held.append(bytearray(50_000_000))
+            held.append(b"1" * 200_000_000)
             time.sleep(0.02)
     if key == "raises":
         raise RuntimeError("no")
@@ -106,7 +106,7 @@ def test_a_partition_that_kills_hangs_or_eats_its_worker_is_a_named_row_and_all_
     job = settings(
         {"input": {"uri": str(tmp_path / "in")}, "output": {"uri": str(tmp_path / "out")}},
         recipe={"function": "recipe.py:fit"},
-        run={"timeout": "4s", "memory": "1GB", "max_failed": 5},
+        run={"timeout": "6s", "memory": "1GB", "max_failed": 5},
     )
 
     report = trained(job, tmp_path)
