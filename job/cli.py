@@ -214,7 +214,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ManyfitError as error:
         return _said(error)
     except KeyboardInterrupt:
-        print("manyfit: stopped", file=sys.stderr)
+        # In a run this is Ctrl-C before or after the training, or a second one.
+        again = "; run the same command again to go on" if arguments.command == "run" else ""
+        print(f"manyfit: stopped{again}", file=sys.stderr)
         return InterruptedRun.exit_code
     except BrokenPipeError:
         # The reader of our output went away (| head): not an error, and nothing more can be said.
@@ -266,7 +268,9 @@ def _termination_message(error: ManyfitError) -> None:
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
-    raise InterruptedRun("stopped by a signal", signum=signum)
+    raise InterruptedRun(
+        f"stopped by {signal.Signals(signum).name}", hint="Run the same command again to go on.", signum=signum
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from job import segment
 from job.errors import StoreError
+from job.units import pace
 
 if TYPE_CHECKING:
     from job.store import Store
@@ -137,6 +138,9 @@ class Tracker:
 
     def _note(self, progress: segment.Progress) -> None:
         now = time.monotonic()
+        if not self.done:
+            # Until something is done, Spark starts: that is not the rate of the models.
+            self._seen.clear()
         self._seen.append((now, min(progress.done, self._to_train)))
         self._failed = progress.failed
         rate, eta = rate_and_eta(self._seen, self._to_train)
@@ -144,7 +148,7 @@ class Tracker:
             self._bar.update(
                 self._task,
                 completed=self.done,
-                rate="" if rate is None else f"{rate:,.0f}/s",
+                rate="" if rate is None else f"{pace(rate)}/s",
                 eta=clock(eta),
                 failed=f"{self._failed} failed" if self._failed else "",
             )
@@ -154,7 +158,7 @@ class Tracker:
                 "trained %d of %d, %s models/s, eta %s, %d failed",
                 self.done,
                 self._to_train,
-                "–" if rate is None else f"{rate:,.0f}",
+                "–" if rate is None else pace(rate),
                 clock(eta),
                 self._failed,
                 extra={"event": "progress", "run": self._run, "done": self.done, "to_train": self._to_train},

@@ -14,6 +14,7 @@ from job.errors import AccountingError, TooManyFailedError
 from job.outcome import REASONS
 from job.plan import SKIP, UNCHANGED, Plan
 from job.settings import RunSettings
+from job.units import pace
 
 ADVICE = {
     "corrupt_compression": "Upload the object again.",
@@ -150,7 +151,7 @@ def lines(report: RunReport) -> list[str]:
     """The summary that a person reads at the end."""
     count = report.totals
     rate = (
-        f", {count.trained / report.phases['train']:,.0f} models/s"
+        f", {pace(count.trained / report.phases['train'])} models/s"
         if report.phases.get("train") and count.trained
         else ""
     )

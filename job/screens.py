@@ -18,6 +18,7 @@ from job.known import WHY
 from job.plan import TRAIN, Plan
 from job.progress import State, clock
 from job.report import RunReport
+from job.units import pace
 
 if TYPE_CHECKING:
     from job.assembly import Assembly
@@ -232,7 +233,7 @@ def status(found: dict[str, Any]) -> None:
         console.print(f"run {found['run']}: planning")
         return
     age = time.time() - state["updated_at"]
-    rate = "" if state["rate"] is None else f", {state['rate']:,.0f}/s"
+    rate = "" if state["rate"] is None else f", {pace(state['rate'])}/s"
     console.print(
         f"run {found['run']}: {state['phase']}, {state['done']:,} of {state['to_train']:,} to train"
         f"{rate}, eta {clock(state['eta'])}, {state['failed']:,} failed, {state['planned']:,} planned"

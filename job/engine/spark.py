@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job.engine import EngineReport, jars, jvm
+from job.engine.aside import aside
 from job.engine.raised import translated
 from job.errors import SetupError
 from job.settings import JobSettings
@@ -91,7 +92,7 @@ class SparkEngine:
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
-        self.session, self._jvm = _session(settings)
+        self.session, self._jvm = aside(lambda: _session(settings))
         self._context = self.session.sparkContext
         self._master: str = self._context.master
         self.given = frozenset(settings.spark.conf)
@@ -112,19 +113,22 @@ class SparkEngine:
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         """One action over ``tasks`` task numbers; the rows that come back are hints."""
+        return aside(lambda: self._run(work, tasks), tick=tick, cancel=self._context.cancelAllJobs)
+
+    def _run(self, work: Work, tasks: int) -> EngineReport:
         from job.engine.task import SUMMARY, TaskRunner
 
         work = replace(work, attempts=most_attempts(self._master, self._conf))
         if work.table is not None:
-            return self._table_engine().run(work, tasks, tick)
+            return self._table_engine().run(work, tasks)
         # A range, one number per Spark partition: Spark would repack the rows of a DataFrame and lose our packing.
         numbers = self.session.range(0, tasks, 1, tasks)
-        rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY).collect(), tick)
+        rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY).collect())
         return EngineReport(summaries=tuple(row.asDict() for row in rows), metrics=metrics)
 
     def count(self, read: TableRead) -> pa.Table:
         """The rows for each key of a table."""
-        return self._table_engine().count(read)
+        return aside(lambda: self._table_engine().count(read), cancel=self._context.cancelAllJobs)
 
     def _table_engine(self) -> TableEngine:
         from job.engine.table import TableEngine
@@ -133,34 +137,16 @@ class SparkEngine:
             self._tables = TableEngine(self)
         return self._tables
 
-    def action(self, action: Callable[[], Any], tick: Callable[[], None]) -> tuple[Any, dict[str, int]]:
-        """Run one Spark action in a thread of its own, so that progress and signals are served meanwhile."""
-        from pyspark import InheritableThread
-
+    def action(self, action: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
+        """One Spark action and its metrics; called aside."""
         group = f"manyfit-{uuid.uuid4().hex[:12]}"
-        outcome: dict[str, Any] = {}
-
-        def act() -> None:
-            try:
-                self._context.setJobGroup(group, "manyfit", interruptOnCancel=False)
-                outcome["value"] = action()
-            except BaseException as error:
-                outcome["error"] = error
-
-        thread = InheritableThread(target=act, daemon=True)
-        thread.start()
+        self._context.setJobGroup(group, "manyfit", interruptOnCancel=False)
         try:
-            while thread.is_alive():
-                thread.join(0.5)
-                tick()
-        except BaseException:
-            self._context.cancelJobGroup(group)
-            thread.join(10)
-            raise
-        if "error" in outcome:
-            raise translated(outcome["error"]) from None
+            value = action()
+        except Exception as error:
+            raise translated(error) from None
         self._worked = True
-        return outcome["value"], self._metrics(group)
+        return value, self._metrics(group)
 
     def _metrics(self, group: str) -> dict[str, int]:
         """From Spark's own status store, which is there with the user interface off too."""
@@ -180,6 +166,9 @@ class SparkEngine:
 
     def stop(self) -> None:
         """Stop the session, and the JVM that was started for it."""
+        aside(self._stop)
+
+    def _stop(self) -> None:
         self.session.stop()
         if self._jvm is not None:
             self._jvm.stop(worked=self._worked)

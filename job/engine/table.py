@@ -6,7 +6,6 @@ shuffled. `hive` and `columns`: one shuffle that sends every key to the partitio
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class TableEngine:
 
     # -- the keys of a table
 
-    def count(self, read: TableRead, tick: Callable[[], None] = lambda: None) -> pa.Table:
+    def count(self, read: TableRead) -> pa.Table:
         """The rows for each key: only the key columns are read.
 
         Raises
@@ -68,7 +67,7 @@ class TableEngine:
             frame = self._table(read)
             texts = [_text(frame, name).alias(f"k{number}") for number, name in enumerate(read.key)]
             counted = frame.select(*texts).groupBy(*(f"k{number}" for number in range(len(texts)))).count()
-            found, _ = self._engine.action(lambda: counted.toArrow(), tick)
+            found, _ = self._engine.action(counted.toArrow)
         columns = [found.column(number).to_pylist() for number in range(len(texts))]
         keys = [key_of_columns(dict(zip(read.key, values, strict=True))) for values in zip(*columns, strict=True)]
         counts = pa.table(
@@ -78,7 +77,7 @@ class TableEngine:
 
     # -- training
 
-    def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+    def run(self, work: Work, tasks: int) -> EngineReport:
         """Train what the lists of the plan name; keys that Spark hands nothing over for are settled here."""
         read = work.table
         assert read is not None
@@ -92,7 +91,7 @@ class TableEngine:
             self._set({"spark.sql.execution.arrow.maxRecordsPerBatch": _BATCH["objects" if read.whole else "rows"]})
             self._set({"spark.sql.execution.arrow.useLargeVarTypes": str(read.whole).lower()})
             done = frame.mapInArrow(TableRunner(work), _ddl(SUMMARY))
-            rows, metrics = self._engine.action(lambda: done.collect(), tick)
+            rows, metrics = self._engine.action(done.collect)
         summaries = [row.asDict() for row in rows]
         summaries += self._settle(work, due, tasks)
         return EngineReport(summaries=tuple(summaries), metrics=metrics)

@@ -23,12 +23,16 @@ _CAUSES = {
     "dns error": "the host name is not known",
     "failed to lookup address": "the host name is not known",
     "NameResolutionError": "the host name is not known",
+    "Failed to resolve": "the host name is not known",
+    "Name or service not known": "the host name is not known",
+    "name resolution": "the host name is not known",
     "Connection refused": "connection refused",
     "ConnectionRefused": "connection refused",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS: http:// instead of https://?",
     "CERTIFICATE": "its TLS certificate is not trusted",
     "certificate": "its TLS certificate is not trusted",
     "UnknownIssuer": "its TLS certificate is not trusted",
-    "InvalidContentType": "it does not speak TLS",
+    "InvalidContentType": "it does not speak TLS: http:// instead of https://?",
     "TimedOut": "timed out",
     "timed out": "timed out",
     "ConnectionReset": "connection reset",
@@ -174,6 +178,7 @@ def from_obstore(error: BaseException, place: Place, action: str, name: str) -> 
         return place.region((match[1] or match[2]) if match else None)
     if (
         status in (401, 403)
+        or code in _DENIED_HINTS  # S3 sends 400 with a token that has expired
         or kind in ("PermissionDeniedError", "UnauthenticatedError")
         or isinstance(error, PermissionError)
     ):
@@ -207,7 +212,7 @@ def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception
             or status == 301
         ):
             return place.region(headers.get("x-amz-bucket-region") or details.get("Region"))
-        if status in (401, 403):
+        if status in (401, 403) or code in _DENIED_HINTS:
             skew = str(details.get("ServerTime") or headers.get("date", ""))
             given = "" if code == str(status) else code
             return place.denied(action, name, code=given, message=str(details.get("Message", "")), skew=skew)

@@ -192,6 +192,10 @@ def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(
     assert ModelSet.open(str(slow_job / "out"))["k07"].coef_[0] == pytest.approx(8.0, abs=1e-4)
 
 
+def test_spark_installs_no_handler_of_ctrl_c_which_would_call_the_jvm_from_within_a_call(spark: Any) -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_the_demo_shows_every_step_of_the_article() -> None:
     process = manyfit("demo")
     out, said = process.communicate(timeout=150)

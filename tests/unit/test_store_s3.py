@@ -72,6 +72,7 @@ def opened(double: S3Double, **settings: Any) -> Store:
         ("403 AccessDenied", DeniedError, "AccessDenied", "Check the credentials"),
         ("403 SignatureDoesNotMatch", DeniedError, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
         ("403 InvalidAccessKeyId", DeniedError, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+        ("400 ExpiredToken", DeniedError, "ExpiredToken", "has expired"),
         ("400 AuthorizationHeaderMalformed", StoreError, "is in region eu-west-1", "storage.region: eu-west-1"),
         ("403 RequestTimeTooSkewed", DeniedError, "2026-11-23T17:00:00Z", "clock"),
     ],
