@@ -19,6 +19,7 @@ from job.faults import Words, caught, fit_error
 from job.fitted import MAX_WARNINGS, Fitted, defined
 from job.recipe import Recipe
 from job.traits import as_tuple
+from job.units import counted
 
 
 def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int) -> Fitted:
@@ -31,8 +32,8 @@ def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int) -> Fitt
     function = recipe.function
     smallest = recipe.smallest(0)
     if table.num_rows < smallest:
-        hint = "recipe.min_rows sets the least."
-        raise SkipPartition("too_few_rows", f"{table.num_rows} rows, and at least {smallest} are needed", hint=hint)
+        message = f"{counted(table.num_rows, 'row')}, and at least {smallest} are needed"
+        raise SkipPartition("too_few_rows", message, hint="recipe.min_rows sets the least.")
     named = as_tuple(recipe.features) + as_tuple(recipe.target)
     names = checks.columns(table, recipe) if named else ()
     data = frame.to_pandas(table)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from job import configuration, job_file, screens
 from job.errors import ConfigurationError
 from job.side import storage
-from job.units import parse_duration
+from job.units import counted, parse_duration
 
 if TYPE_CHECKING:
     from job.assembly import Assembly
@@ -251,7 +251,7 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
         done = Index(output).retire(arguments.keys)
-        print(f"{done.applied:,} keys retired; version {done.version}")
+        print(f"{counted(done.applied, 'key')} retired; version {done.version}")
         _sealed(seal, done.version, warning)
     return 0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from sklearn.metrics import get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names
 
 from job import targets
-from job.traits import as_tuple
+from job.traits import as_tuple, named_columns
 
 if TYPE_CHECKING:
     from job.recipe import Recipe
@@ -23,6 +23,18 @@ _SCORERS = {
     "logloss": "neg_log_loss",
     "log_loss": "neg_log_loss",
 }
+_OF_CLASSES = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "jaccard",
+    "matthews_corrcoef",
+    "neg_negative_likelihood_ratio",
+    "positive_likelihood_ratio",
+    "precision",
+    "recall",
+)
+"""what scorers of predicted classes begin with; those of probabilities tell by what they ask the estimator for"""
 
 
 def of_documents(settings: RecipeSettings) -> list[str]:
@@ -83,6 +95,26 @@ def of_metrics(recipe: Recipe) -> list[str]:
     return problems
 
 
+def _of_classes(name: str) -> bool:
+    """Whether a scorer can judge classifiers only; the reverse does not hold: classes may be numbers."""
+    asked = getattr(get_scorer(name), "_response_method", "predict")
+    return asked == "predict_proba" or (asked == "predict" and name.startswith(_OF_CLASSES))
+
+
+def _of_names(recipe: Recipe, node: dict[str, Any] | None, path: str) -> list[str]:
+    """Columns that a column transformer names and that it will not get."""
+    if node is None or not isinstance(recipe.features, tuple):
+        return []
+    features = list(recipe.features)
+    problems = []
+    for name in dict.fromkeys(named_columns(targets.build(node, recipe.allow))):
+        if name not in features:
+            close = difflib.get_close_matches(name, features, 1, 0.6)
+            meant = f"; is {close[0]!r} meant?" if close else ""
+            problems.append(f"{path}: a ColumnTransformer takes {name!r}, which is not in recipe.features{meant}")
+    return problems
+
+
 def of_fit(recipe: Recipe) -> list[str]:
     """What only the estimator as a whole can tell."""
     traits = recipe.traits
@@ -90,7 +122,15 @@ def of_fit(recipe: Recipe) -> list[str]:
         if recipe.validation.method != "none" and not recipe.metrics:
             return ["recipe.metrics: name the scorers that validate recipe.function"]
         return ["recipe.sample_weight: a function takes the weights from its frame"] if recipe.sample_weight else []
-    problems = []
+    problems = _of_names(recipe, recipe.estimator, "recipe.estimator")
+    problems += _of_names(recipe, recipe.fallback, "recipe.fallback")
+    if traits.metrics == ("r2",):
+        problems += [
+            f"recipe.metrics: {name!r} is for classifiers, and {traits.kind.__name__} is a regressor; 'r2' and "
+            "'neg_mean_absolute_error' are for regressors"
+            for name in recipe.metrics or ()
+            if _of_classes(name)
+        ]
     if recipe.sample_weight is not None and traits.weight is None:
         problems.append(f"recipe.sample_weight: {traits.kind.__name__} takes no row weights")
     fallback = recipe.fallback_traits

@@ -14,7 +14,7 @@ from job.errors import AccountingError, TooManyFailedError
 from job.outcome import REASONS
 from job.plan import SKIP, UNCHANGED, Plan
 from job.settings import RunSettings
-from job.units import pace
+from job.units import counted, pace
 
 ADVICE = {
     "corrupt_compression": "Upload the object again.",
@@ -172,9 +172,9 @@ def lines(report: RunReport) -> list[str]:
     if len(report.examples) > 5 or count.failed > 5:
         out.append(f"  … all {count.failed:,} with their tracebacks below runs/{report.run}/failures/")
     if report.warnings:
-        out.append(f"{report.warnings:,} models have warnings: `manyfit models {report.output} --warnings`")
+        out.append(f"{counted(report.warnings, 'model')} with warnings: `manyfit models {report.output} --warnings`")
     if count.gone:
-        out.append(f"{count.gone:,} published keys are no longer in the input (input.on_gone decides)")
+        out.append(f"no longer in the input: {counted(count.gone, 'published key')} (input.on_gone decides)")
     if count.superseded:
         out.append(f"{count.superseded:,} outcomes were superseded by a run that listed the input later")
     if report.published:

@@ -18,7 +18,7 @@ from job.known import WHY
 from job.plan import TRAIN, Plan
 from job.progress import State, clock
 from job.report import RunReport
-from job.units import pace
+from job.units import counted, pace
 
 if TYPE_CHECKING:
     from job.assembly import Assembly
@@ -62,9 +62,6 @@ def settings_in_force(loaded: Loaded) -> None:
 
 def _plain(text: str) -> str:
     return text.replace("[", "\\[")
-
-
-# -- plan
 
 
 def plan_document(plan: Plan, assembly: Assembly, *, keys: bool) -> dict[str, Any]:
@@ -141,7 +138,7 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
         )
     if found["gone"]:
         console.print(
-            f"{found['gone']:,} published keys are no longer in the input "
+            f"no longer in the input: {counted(found['gone'], 'published key')} "
             f"(input.on_gone: {assembly.settings.input.on_gone})"
         )
     if found["ignored"] or found["unmatched"]:
@@ -190,8 +187,9 @@ def run_ends(done: RunReport) -> None:
         log.info("%s", line, extra={"event": "summary", "run": done.run})
     level = logging.ERROR if done.exit_code else logging.INFO
     totals = {name: getattr(done.totals, name) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
-    said = "done" if not done.exit_code else f"{done.totals.failed} partitions failed, more than run.max_failed allows"
-    log.log(level, "%s", said, extra={"event": "result", "run": done.run, "exit_code": done.exit_code, **totals})
+    most = f"{counted(totals['failed'], 'partition')} failed, more than run.max_failed allows"
+    told = {"event": "result", "run": done.run, "exit_code": done.exit_code, **totals}
+    log.log(level, "%s", most if done.exit_code else "done", extra=told)
 
 
 # -- status
@@ -271,7 +269,7 @@ def history(versions: list[Any], *, held: bool) -> None:
         table.add_row(
             str(each.version),
             f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-            each.operation,
+            f"{each.operation} to {each.metadata['restored']}" if "restored" in each.metadata else each.operation,
             f"{each.inserted:,}",
             f"{each.updated:,}",
             f"{each.removed:,}",

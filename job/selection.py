@@ -189,11 +189,15 @@ def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | Non
         wanted = pa.array(settings.only, pa.string())
         absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=keys))).to_pylist()
         if absent:
-            near = difflib.get_close_matches(absent[0], keys.to_pylist()[:100_000], n=1)
-            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            known = keys.to_pylist()[:100_000]
+            # A comparison with every key costs a second for each name, and five tell what went wrong.
+            near = [difflib.get_close_matches(each, known, n=1) for each in absent[:5]]
+            meant = ", ".join(repr(each[0]) for each in near if each)
+            more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+            what = "a key that does not exist" if len(absent) == 1 else f"{len(absent):,} keys that do not exist"
             raise InputError(
-                f"input.only names a key that does not exist: {absent[0]!r}{more}",
-                hint=f"Did you mean {near[0]!r}?" if near else "`manyfit plan` lists the keys.",
+                f"input.only names {what}: {', '.join(map(repr, absent[:5]))}{more}",
+                hint=f"Did you mean {meant}?" if meant else "`manyfit plan --keys` without it lists the keys.",
             )
         keys = keys.filter(pc.is_in(keys, value_set=wanted))
     if settings.include:

@@ -173,9 +173,14 @@ class ValidationSettings(Section):
     """``time``: the column that orders the rows"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """A time-ordered split without an order."""
+        """A time-ordered split without an order; options of another method."""
         if self.method == "time" and not self.column:
             yield "column", "is required with method 'time': name the column that orders the rows"
+        for name, methods in (("test_size", ("holdout", "time")), ("folds", ("kfold",)), ("column", ("time",))):
+            changed = getattr(self, name) != type(self).model_fields[name].default
+            if changed and self.method not in methods:
+                wanted = " and ".join(map(repr, methods))
+                yield name, f"is for method {wanted}; recipe.validation.method is {self.method!r}"
 
 
 def _as_validation(value: Any) -> Any:

@@ -21,6 +21,7 @@ from job.faults import Words, caught, fit_error
 from job.fitted import MAX_WARNINGS, Fitted, defined
 from job.recipe import Recipe
 from job.traits import Traits, as_tuple
+from job.units import counted
 
 __all__ = ["Fitted", "fit_seed", "train"]
 
@@ -87,7 +88,7 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
     smallest = recipe.smallest(len(names))
     method = recipe.validation.method
     if table.num_rows < smallest:
-        message = f"{table.num_rows} rows, and at least {smallest} are needed"
+        message = f"{counted(table.num_rows, 'row')}, and at least {smallest} are needed"
         if recipe.fallback_traits is None or not table.num_rows:
             raise SkipPartition(
                 "too_few_rows", message, hint="recipe.min_rows sets the least, recipe.fallback what then."

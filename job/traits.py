@@ -148,6 +148,16 @@ def text_columns(estimator: Any) -> frozenset[str]:
     return frozenset(found)
 
 
+def named_columns(estimator: Any) -> Iterator[str]:
+    """The columns that column transformers take by name out of what they are given first."""
+    for each in fronts(estimator):
+        if _is_sklearn(each) and type(each).__name__ == "ColumnTransformer":
+            for _, _, columns, *_ in each.transformers:
+                names = [columns] if isinstance(columns, str) else columns
+                if isinstance(names, list | tuple):
+                    yield from (name for name in names if isinstance(name, str))
+
+
 def wants_table(estimator: Any) -> bool:
     """Whether a single column must be handed over as a table: scikit-learn's own estimators but text vectorisers."""
     return any(

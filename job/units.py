@@ -169,3 +169,8 @@ Endpoint = Annotated[str, AfterValidator(parse_endpoint)]
 def pace(rate: float) -> str:
     """A rate for a person: slow ones with a digit after the point, for 0/s would say that nothing moves."""
     return f"{rate:,.0f}" if rate >= 9.5 else f"{rate:.2g}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -67,6 +67,7 @@ ANY_EXCEPTION = {
     "artifact.py": "whatever a user's class raises while it is pickled or loaded",
     "targets.py": "whatever a user's module raises while it is imported",
     "engine/__init__.py": "what a start in the background raises is raised by who asks for the engine",
+    "engine/aside.py": "whatever it is, the thread that waits gets it",
     "engine/spark.py": "whatever a JVM says while it starts",
 }
 LONGER = {

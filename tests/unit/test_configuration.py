@@ -375,6 +375,8 @@ def test_a_mistake_says_where_it_is_and_what_would_be_right(text: str, said: str
         (["--input.key=(a"], "is not a regular expression"),
         (["--input.layout=columns"], "is required with layout 'columns'"),
         (["--recipe.validation=time"], "recipe.validation.column: is required with method 'time'"),
+        (["--recipe.validation.method=holdout", "--recipe.validation.folds=3"], "folds = 3 (command line): is for method 'kfold'"),
+        (["--recipe.validation.test_size=0.5"], "is for method 'holdout' and 'time'; recipe.validation.method is 'none'"),
         (["--recipe.function=m:f"], "is given beside recipe.estimator"),
         (["--input.format=xlsx"], "is not one of auto, csv, tsv, json, parquet, arrow; other formats need input.reader: spark"),
         (["--input.format.encoding=utf9"], "is not a text encoding"),

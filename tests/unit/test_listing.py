@@ -65,3 +65,11 @@ def test_what_cannot_be_answered_is_said_and_ends_with_2(
 ) -> None:
     assert cli.main([each.replace("OUTPUT", output) for each in command]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_history_says_to_which_version_a_rollback_went(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rollback", output, "1"]) == 0
+    capsys.readouterr()
+
+    assert cli.main(["history", output]) == 0
+    assert "rollback to 1" in capsys.readouterr().out

@@ -234,6 +234,14 @@ def test_a_package_that_is_allowed_may_be_named():
     assert "there is no package 'nowhere' here" in found[0]
 
 
+def encoded(column):
+    """A ridge behind a column transformer that takes one column by name."""
+    encoder = {"_target_": "sklearn.preprocessing.OneHotEncoder"}
+    columns = {"_target_": "sklearn.compose.ColumnTransformer", "transformers": [["one", encoder, [column]]]}
+    steps = [["columns", columns], ["fit", {"_target_": "sklearn.linear_model.Ridge"}]]
+    return {"_target_": "sklearn.pipeline.Pipeline", "steps": steps}
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -251,6 +259,16 @@ def test_a_package_that_is_allowed_may_be_named():
         ({"fallback": {"_target_": "sklearn.neighbors.KNeighborsRegressor"}, "sample_weight": "w"}, "recipe.fallback"),
         ({"sample_weight": "y"}, "recipe.sample_weight: 'y' is the target"),
         ({"code": ["."]}, "recipe.code"),
+        ({"metrics": ["accuracy"]}, "recipe.metrics: 'accuracy' is for classifiers, and Ridge is a regressor"),
+        ({"metrics": ["r2", "neg_log_loss"]}, "recipe.metrics: 'neg_log_loss' is for classifiers"),
+        (
+            {"features": ["age", "city"], "estimator": encoded("citty")},
+            "recipe.estimator: a ColumnTransformer takes 'citty', which is not in recipe.features; is 'city' meant?",
+        ),
+        (
+            {"features": ["age", "city"], "fallback": encoded("town")},
+            "recipe.fallback: a ColumnTransformer takes 'town'",
+        ),
     ],
 )
 def test_what_only_the_whole_recipe_can_tell_is_told(options, text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from job.errors import (
 )
 from job.index import Index
 from job.models import ModelSet
-from job.report import RunReport
+from job.report import RunReport, lines
 from job.run import run
 from job.settings import JobSettings
 from job.worker import Work
@@ -246,6 +247,15 @@ class Interrupted(InlineEngine):
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         super().run(work, tasks, tick)
         raise KeyboardInterrupt
+
+
+def test_a_rate_below_ten_and_a_single_failure_are_said_as_a_person_would(job: Job) -> None:
+    job.put("k0.csv.gz", b"not gzip")
+    done = replace(job.run(), phases={"train": 10.0}, warnings=1)
+
+    said = "\n".join(lines(done))
+    assert "0.5 models/s" in said
+    assert "1 model with warnings" in said
 
 
 def test_a_run_that_died_is_taken_over_and_nothing_is_trained_twice(job: Job) -> None:

@@ -116,6 +116,10 @@ def test_only_names_a_key_that_does_not_exist_with_the_nearest_that_does() -> No
 
     assert "Rwanda" in caught.value.hint
 
+    with pytest.raises(InputError, match="2 keys that do not exist: 'Rwonda', 'Omann'") as caught:
+        chosen(["Rwanda.csv", "Oman.csv", "Mali.csv"], only=["Rwonda", "Mali", "Omann"])
+    assert caught.value.hint == "Did you mean 'Rwanda', 'Oman'?"
+
 
 def test_a_sample_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     names = [f"k{n:03d}.csv" for n in range(200)]
