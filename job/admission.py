@@ -142,7 +142,10 @@ def _try(operation: Callable[[], _Result]) -> _Result:
             hint=error.hint or "The run needs to read, write and list there.",
         ) from error
     except StoreError as error:
-        raise OutputError(error.message, hint=error.hint) from error
+        hint = (
+            error.hint or "Check output.uri: the run makes folders and objects below it, and what is in the way stays."
+        )
+        raise OutputError(error.message, hint=hint) from error
 
 
 def _removed(probe: Store, written: list[str]) -> bool:

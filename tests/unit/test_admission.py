@@ -173,8 +173,10 @@ def test_a_folder_is_admitted_and_made_if_need_be(tmp_path: Path) -> None:
 def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
-    with pytest.raises(OutputError, match="could not write"):
+    with pytest.raises(OutputError, match="could not write") as caught:
         admit(Store.open(str(tmp_path / "file" / "models")))
+
+    assert "Check output.uri" in caught.value.hint
 
 
 def test_a_folder_on_a_read_only_file_system_is_refused() -> None:
