@@ -92,6 +92,22 @@ class LocalJvm:
             self.gateway: Any = launch_gateway(given, {"stderr": errors})  # type: ignore[no-untyped-call]
         SparkContext._ensure_initialized(gateway=self.gateway)
 
+    def died(self) -> bool:
+        """Whether it has ended; asked after a call into it has failed."""
+        try:
+            self.gateway.proc.wait(2)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def forget(self) -> None:
+        """Once it has died: the next session of this process starts a new one."""
+        from pyspark import SparkContext
+
+        SparkContext._active_spark_context = None
+        SparkContext._gateway = None
+        SparkContext._jvm = None
+
     def stop(self, *, worked: bool) -> None:
         """End it, once the session is stopped.
 

@@ -144,6 +144,11 @@ class SparkEngine:
         try:
             value = action()
         except Exception as error:
+            if self._jvm is not None and self._jvm.died():
+                raise SetupError(
+                    "the Java process of Spark's driver died in the middle of the run",
+                    hint="Was it killed for its memory? Run again: finished partitions are taken over.",
+                ) from None
             raise translated(error) from None
         self._worked = True
         return value, self._metrics(group)
@@ -169,6 +174,9 @@ class SparkEngine:
         aside(self._stop)
 
     def _stop(self) -> None:
+        if self._jvm is not None and self._jvm.gateway.proc.poll() is not None:
+            self._jvm.forget()
+            return
         self.session.stop()
         if self._jvm is not None:
             self._jvm.stop(worked=self._worked)

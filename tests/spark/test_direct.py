@@ -194,6 +194,20 @@ def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(
     assert ModelSet.open(str(slow_job / "out"))["k07"].coef_[0] == pytest.approx(8.0, abs=1e-4)
 
 
+def test_a_jvm_that_dies_ends_the_run_with_3_and_says_how_to_go_on(slow_job: Path) -> None:
+    process = manyfit("run", "-c", str(slow_job / "job.yaml"), "--log-format", "text")
+    deadline = time.monotonic() + 120
+    while not segments(slow_job) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    found = subprocess.run(["pgrep", "-P", str(process.pid), "java"], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 3, said
+    assert "Run again" in said
+    assert "Traceback" not in said
+
+
 def test_spark_installs_no_handler_of_ctrl_c_which_would_call_the_jvm_from_within_a_call(spark: Any) -> None:
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
 
