@@ -40,6 +40,30 @@ MISTAKES: dict[str, tuple[Object, list[str]]] = {
         {"pods": {"env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": SECRET}]}},
         ["AWS_SECRET_ACCESS_KEY is a literal credential", "credentials.secretName"],
     ),
+    "credentials-of-other-names": (
+        {"driver": {"env": [{"name": name, "value": SECRET} for name in ("AZURE_STORAGE_KEY", "GITHUB_TOKEN", "APP_PASSWD")]}},
+        ["AZURE_STORAGE_KEY is a literal", "GITHUB_TOKEN is a literal", "APP_PASSWD is a literal"],
+    ),
+    "credentials-in-a-sidecar": (
+        {"executor": {"sidecars": [{"name": "logs", "image": "logs:1", "env": [{"name": "API_KEY", "value": SECRET}]}]}},
+        ["executor.sidecars.logs.env: API_KEY is a literal credential"],
+    ),
+    "a-password-in-a-proxy": (
+        {"pods": {"env": [{"name": "HTTPS_PROXY", "value": f"http://me:{SECRET}@proxy:3128"}]}},
+        ["pods.env: the URL in HTTPS_PROXY holds a password", "valueFrom.secretKeyRef"],
+    ),
+    "a-pem-for-java": (
+        {
+            "caBundle": {"configMapName": "company-ca"},
+            "job": {"input": {"layout": "columns", "key": ["store"]}},
+            "executor": {"javaOptions": "-Djavax.net.ssl.trustStore=/ca.p12"},
+        },
+        ["1 mistake", "by Java, which wants a trust store", "driver.javaOptions"],
+    ),
+    "a-pem-for-the-event-log": (
+        {"caBundle": {"secretName": "ca"}, "eventLog": {"enabled": True, "dir": "s3a://logs/"}},
+        ["1 mistake", "writing the event log", "driver.javaOptions"],
+    ),
     "a-variable-of-ours": (
         {"executor": {"env": [{"name": "JDK_JAVA_OPTIONS", "value": "-Da=b"}]}},
         ["JDK_JAVA_OPTIONS cannot be set", "JAVA_TOOL_OPTIONS"],
@@ -81,6 +105,12 @@ def test_a_mistake_is_refused_and_named(name: str) -> None:
     for text in expected:
         assert text in str(refused.value)
     assert SECRET not in str(refused.value), "the message repeats a secret"
+
+
+def test_variables_that_only_sound_like_credentials_are_let_through() -> None:
+    names = ("AWS_WEB_IDENTITY_TOKEN_FILE", "GOOGLE_APPLICATION_CREDENTIALS", "TOKENIZERS_PARALLELISM", "HTTPS_PROXY")
+    variables = [{"name": name, "value": "http://proxy:3128"} for name in names]
+    assert render(minimal({"pods": {"env": variables}}))
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

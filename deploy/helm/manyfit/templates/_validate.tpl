@@ -100,11 +100,25 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
       "MANYFIT_RUN__IMAGE" "the chart sets it from image" -}}
 {{- if $values.security.rpc.enabled }}{{ $_ := set $reserved "JDK_JAVA_OPTIONS" "executors need ours; use javaOptions or JAVA_TOOL_OPTIONS" }}{{ end -}}
 {{- if include "manyfit.codeConfigMap" . }}{{ $_ := set $reserved "PYTHONPATH" "the folder of code is on it already" }}{{ end -}}
-{{- range $where, $variables := dict "pods.env" $values.pods.env "driver.env" $values.driver.env "executor.env" $values.executor.env -}}
+{{- $environments := dict "pods.env" $values.pods.env "driver.env" $values.driver.env "executor.env" $values.executor.env -}}
+{{- range $where, $variables := $environments -}}
 {{- range $variables -}}
 {{- if hasKey $reserved .name }}{{ $problems = append $problems (printf "%s: %s cannot be set: %s" $where .name (get $reserved .name)) }}{{ end -}}
-{{- if and .value (regexMatch "(?i)(SECRET|PASSWORD|ACCESS_?KEY|SESSION_TOKEN|ACCOUNT_KEY|SAS_TOKEN|CLIENT_SECRET)" .name) (not (regexMatch "(?i)_(FILE|PATH)$" .name)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $role := list "driver" "executor" -}}
+{{- range $list := list "initContainers" "sidecars" -}}
+{{- range index $values $role $list }}{{ $_ := set $environments (printf "%s.%s.%s.env" $role $list .name) (.env | default list) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $variables := $environments -}}
+{{- range $variables -}}
+{{- if .value -}}
+{{- if and (regexMatch "(?i)(SECRET|PASSW(OR)?D|(ACCESS|ACCOUNT|STORAGE|API|PRIVATE)_?KEY|CONNECTION_STRING|(^|_)TOKEN$)" .name) (not (regexMatch "(?i)_(FILE|PATH)$" .name)) -}}
 {{- $problems = append $problems (printf "%s: %s is a literal credential: put it into a Secret and set credentials.secretName, or use valueFrom.secretKeyRef" $where .name) -}}
+{{- else if regexMatch "://[^/?#\\s@]*:[^/?#\\s@]+@" .value -}}
+{{- $problems = append $problems (printf "%s: the URL in %s holds a password: put the whole value into a Secret and use valueFrom.secretKeyRef" $where .name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -119,6 +133,17 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- end -}}
 {{- end -}}
 {{- if and $values.caBundle.configMapName $values.caBundle.secretName }}{{ $problems = append $problems "caBundle has both configMapName and secretName: give one of the two" }}{{ end -}}
+{{- /* the job's own reader and its uploads take the PEM; Spark's own reading and its event log are Java's */ -}}
+{{- if or $values.caBundle.configMapName $values.caBundle.secretName -}}
+{{- $spark := or (eq (toString $layout) "columns") (eq (dig "input" "reader" "" $job | toString) "spark") -}}
+{{- $reads := and $spark (regexMatch "^s3[an]?:" (dig "input" "uri" "" $job | toString)) -}}
+{{- $logs := and $values.eventLog.enabled (hasPrefix "s3a:" $values.eventLog.dir) -}}
+{{- range $role, $asked := dict "driver" (or $reads $logs) "executor" $reads -}}
+{{- if and $asked (not (contains "javax.net.ssl.trustStore" (index $values $role).javaOptions)) -}}
+{{- $problems = append $problems (printf "caBundle is a PEM file, and %s is done by Java, which wants a trust store: mount one made with keytool -importcert (pods.volumes, pods.volumeMounts) and name it in %s.javaOptions, -Djavax.net.ssl.trustStore=/path/ca.p12" ($reads | ternary "reading s3 by Spark (layout columns, reader spark)" "writing the event log to s3a") $role) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and $values.code.configMapName $values.code.files }}{{ $problems = append $problems "code has both configMapName and files: give one of the two" }}{{ end -}}
 {{- if and $values.eventLog.enabled (eq (empty $values.eventLog.dir) (empty $values.eventLog.claimName)) -}}
 {{- $problems = append $problems "eventLog.enabled needs eventLog.dir or eventLog.claimName, one of the two" -}}
