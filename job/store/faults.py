@@ -53,6 +53,9 @@ _DENIED_HINTS = {
     "ExpiredToken": "The session token has expired: get new credentials, and run again.",
     "InvalidToken": "The session token is not valid there: check AWS_SESSION_TOKEN.",
 }
+_BARE_400 = (
+    "S3 answers so when a session token has expired: check the credentials, then storage.region and storage.endpoint."
+)
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 
 
@@ -122,10 +125,12 @@ class Place:
             hint=f"Set storage.region{': ' + region if region else ''}.",
         )
 
-    def other(self, action: str, name: str, cause: str) -> StoreError:
-        """Anything else."""
+    def other(self, action: str, name: str, cause: str, *, code: str, status: int | None) -> StoreError:
+        """Anything else. An expired session token is among it: S3 answers 400, to a HEAD without saying why."""
+        bare = status == 400 and not code.strip("0123456789")
         return StoreError(
-            f"could not {action} {name!r} in the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}"
+            f"could not {action} {name!r} in the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
+            hint=_DENIED_HINTS.get(code, _BARE_400 if bare else ""),
         )
 
 
@@ -193,7 +198,7 @@ def from_obstore(error: BaseException, place: Place, action: str, name: str) -> 
     if status is None and kind == "GenericError":
         found = next((cause for sign, cause in _CAUSES.items() if sign in text), None)
         return place.unreachable(found or _first_line(text))
-    return place.other(action, name, f"{code} {message}".strip() or _first_line(text))
+    return place.other(action, name, f"{code} {message}".strip() or _first_line(text), code=code, status=status)
 
 
 def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception:
@@ -218,7 +223,7 @@ def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception
             return place.denied(action, name, code=given, message=str(details.get("Message", "")), skew=skew)
         if status in TRANSIENT:
             return place.unreachable(f"{status} {code}".strip())
-        return place.other(action, name, f"{code} {details.get('Message', '')}".strip())
+        return place.other(action, name, f"{code} {details.get('Message', '')}".strip(), code=code, status=status)
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
         return place.no_credentials(_first_line(str(error)))
     # botocore keeps the cause apart from its text.

@@ -74,6 +74,8 @@ def opened(double: S3Double, **settings: Any) -> Store:
         ("403 InvalidAccessKeyId", DeniedError, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
         ("400 ExpiredToken", DeniedError, "ExpiredToken", "has expired"),
         ("400 AuthorizationHeaderMalformed", StoreError, "is in region eu-west-1", "storage.region: eu-west-1"),
+        ("400 ExpiredToken", StoreError, "ExpiredToken", "get new credentials"),
+        ("400 InvalidToken", StoreError, "InvalidToken", "AWS_SESSION_TOKEN"),
         ("403 RequestTimeTooSkewed", DeniedError, "2026-11-23T17:00:00Z", "clock"),
     ],
 )
@@ -100,6 +102,15 @@ def test_a_denied_head_is_not_read_as_absent(double: S3Double) -> None:
 
     with pytest.raises(DeniedError):
         opened(double).head("there")
+
+
+def test_a_head_that_is_refused_with_400_points_at_the_session_token(double: S3Double) -> None:
+    double.script = ["400 ExpiredToken"]  # the answer to a HEAD has no body that could say so
+
+    with pytest.raises(StoreError) as caught:
+        opened(double).head("there")
+
+    assert "session token has expired" in caught.value.hint
 
 
 def test_without_credentials_nothing_is_sent(double: S3Double, monkeypatch: pytest.MonkeyPatch) -> None:
