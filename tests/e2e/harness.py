@@ -25,7 +25,8 @@ CHART = REPOSITORY / "deploy/helm/manyfit"
 ARTIFACTS = REPOSITORY / "build/e2e"
 OVER = threading.Event()
 """Set when the tests have ended, however they did: nobody waits any longer."""
-TERMINAL = ("COMPLETED", "FAILED", "SUBMISSION_FAILED")
+TERMINAL = ("COMPLETED", "FAILED")
+"""States that stay: after SUBMISSION_FAILED the operator tries again, and says FAILED when it gives up."""
 
 
 class Failed(AssertionError):
