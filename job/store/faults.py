@@ -29,6 +29,7 @@ _CAUSES = {
     "Connection refused": "connection refused",
     "ConnectionRefused": "connection refused",
     "WRONG_VERSION_NUMBER": "it does not speak TLS: http:// instead of https://?",
+    "CaUsedAsEndEntity": "its TLS certificate is that of an authority (CA:TRUE), which a server may not show",
     "CERTIFICATE": "its TLS certificate is not trusted",
     "certificate": "its TLS certificate is not trusted",
     "UnknownIssuer": "its TLS certificate is not trusted",
@@ -38,6 +39,11 @@ _CAUSES = {
     "ConnectionReset": "connection reset",
     "Connection reset": "connection reset",
     "IncompleteMessage": "connection closed in the middle of an answer",
+}
+_TLS_HINTS = {
+    _CAUSES["UnknownIssuer"]: "Name the authority that signed it, a PEM file: storage.ca, in the chart caBundle.",
+    _CAUSES["CaUsedAsEndEntity"]: "Have the server show one that is signed by it (CA:FALSE), and name the authority: "
+    "storage.ca, in the chart caBundle.",
 }
 CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, storage.profile or a role; "
@@ -114,7 +120,7 @@ class Place:
         """No usable answer, retries included."""
         return UnreachableError(
             f"no usable answer from {self.endpoint} for the {self.what} bucket {self.bucket!r}: {cause}",
-            hint="Check storage.endpoint, the network and the store's own state, and run again.",
+            hint=_TLS_HINTS.get(cause, "Check storage.endpoint, the network and the store's own state, and run again."),
         )
 
     def region(self, region: str | None) -> StoreError:

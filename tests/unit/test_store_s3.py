@@ -484,8 +484,9 @@ def _certificates(folder: Path) -> tuple[str, str]:
         .sign(root, hashes.SHA256())
     )
     (folder / "ca.pem").write_bytes(authority.public_bytes(Encoding.PEM))
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "server.pem").write_bytes(server.public_bytes(Encoding.PEM) + private)
+    for file, shown, own in (("server.pem", server, key), ("authority.pem", authority, root)):
+        private = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / file).write_bytes(shown.public_bytes(Encoding.PEM) + private)
     return str(folder / "ca.pem"), str(folder / "server.pem")
 
 
@@ -497,8 +498,9 @@ def test_an_authority_of_ones_own_is_trusted_by_every_client(tmp_path: Path, mon
     with s3_double(context) as double:
         double.objects["p/there"] = (b"secret content", {})
         for operation in OPERATIONS.values():
-            with pytest.raises(UnreachableError, match="its TLS certificate is not trusted"):
+            with pytest.raises(UnreachableError, match="its TLS certificate is not trusted") as caught:
                 operation(opened(double))
+            assert "storage.ca" in caught.value.hint
 
         store = opened(double, ca=authority)
         assert store.list()["name"].to_pylist() == ["there"]
@@ -508,6 +510,18 @@ def test_an_authority_of_ones_own_is_trusted_by_every_client(tmp_path: Path, mon
         arguments = [sys.executable, "-c", code, json.dumps(store.delta())]
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout == "False\n"
+
+
+def test_a_server_that_shows_a_self_made_authority_as_its_own_certificate_is_named(tmp_path: Path) -> None:
+    # what `openssl req -x509` makes
+    _certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "authority.pem")
+
+    with s3_double(context) as double, pytest.raises(UnreachableError, match="that of an authority") as caught:
+        opened(double).get("there")
+
+    assert "CA:FALSE" in caught.value.hint
 
 
 def test_a_missing_ca_file_is_a_configuration_error(double: S3Double) -> None:
