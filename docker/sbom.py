@@ -1,4 +1,4 @@
-"""Writes what is in the image as CycloneDX 1.6: Debian packages, Python distributions, Java's runtime and every jar.
+"""Writes what is in the image as CycloneDX 1.6: Debian packages, Python and its distributions, Java's runtime, every jar.
 
 Run inside of the image by its build: ``sbom.py OUTPUT``. It reads only what is installed, so it cannot
 drift from it, and holds no time and no random number: equal images have equal lists.
@@ -6,6 +6,7 @@ drift from it, and holds no time and no random number: equal images have equal l
 
 import hashlib
 import json
+import platform
 import re
 import sys
 import uuid
@@ -30,6 +31,14 @@ def debian(status: Path = Path("/var/lib/dpkg/status")) -> list[Component]:
             purl = f"pkg:deb/debian/{name}@{quote(version, safe='')}?arch={fields['Architecture']}"
             found.append(component("library", name, version, purl))
     return found
+
+
+def interpreter(base: Path = Path(sys.base_prefix)) -> list[Component]:
+    """Python itself, where no Debian package is: the official images compile it into /usr/local."""
+    if base == Path("/usr"):
+        return []
+    version = platform.python_version()
+    return [component("platform", "python", version, f"pkg:generic/python@{version}")]
 
 
 def python() -> list[Component]:
@@ -76,7 +85,7 @@ def jar(path: Path) -> Component:
 
 def main(output: Path) -> None:
     jars = [jar(path) for path in sorted(Path("/opt/spark/jars").glob("*.jar"))]
-    parts = sorted([*debian(), *python(), *java(), *jars], key=lambda part: str(part["purl"]))
+    parts = sorted([*debian(), *interpreter(), *python(), *java(), *jars], key=lambda part: str(part["purl"]))
     identity = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(parts, sort_keys=True))
     bom = {
         "bomFormat": "CycloneDX",

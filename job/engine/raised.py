@@ -1,4 +1,7 @@
-"""What a task ended with, as the driver sees it: Spark hands over the text of a Python error, and nothing else."""
+"""What a task ended with, as the driver sees it: Spark hands over the text of a Python error, and nothing else.
+
+And what Java ended with when Spark did not start.
+"""
 
 from __future__ import annotations
 
@@ -19,3 +22,19 @@ def translated(error: BaseException) -> BaseException:
         if isinstance(cls, type) and issubclass(cls, ManyfitError) and not issubclass(cls, PartitionError):
             return cls(message, hint=hint.rstrip())
     return error
+
+
+_CAUSE = re.compile(r"^(?:Caused by)?: (\S.*)$", re.MULTILINE)
+_JARS = re.compile(r"org\.apache\.hadoop\.fs\.s3a\.\S+ not found|No FileSystem for scheme \"?s3a")
+
+
+def not_started(error: BaseException) -> errors.SetupError:
+    """Why Spark did not start, in one line: the innermost cause of Java's, not the call that Python made."""
+    text = str(error).strip()
+    causes = _CAUSE.findall(text)
+    line = causes[-1] if causes else text.partition("\n")[0] or type(error).__name__
+    if _JARS.search(line):
+        hint = "Use the image whose tag ends with -s3a: the others have no Java modules for s3a:// (docs/readers.md)."
+    else:
+        hint = "Look at spark.master and spark.conf, and at the lines above."
+    return errors.SetupError(f"Spark did not start: {line.strip()}", hint=hint)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from job.engine import EngineReport, jars, jvm
 from job.engine.aside import aside
-from job.engine.raised import translated
+from job.engine.raised import not_started, translated
 from job.errors import SetupError
 from job.settings import JobSettings
 from job.work import TableRead, Work
@@ -238,10 +238,7 @@ def _session(settings: JobSettings) -> tuple[Any, jvm.LocalJvm | None]:
     except SetupError:
         raise
     except Exception as error:  # whatever a JVM may say while it starts
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SetupError(
-            f"Spark did not start: {line}", hint="Look at spark.master and spark.conf, and at the lines above."
-        ) from error
+        raise not_started(error) from error
     return session, own
 
 

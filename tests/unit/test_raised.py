@@ -1,0 +1,40 @@
+"""What Java says when Spark does not start, as one line."""
+
+from __future__ import annotations
+
+from job.engine.raised import not_started
+
+CALL = "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
+
+
+def test_the_innermost_cause_is_told_and_not_the_call_that_python_made() -> None:
+    text = (
+        CALL + ": java.lang.RuntimeException: could not be done\n\tat org.apache.Some.where(Some.java:1)\n"
+        "Caused by: java.io.FileNotFoundException: No such file or directory: s3a://logs/spark\n\t... 12 more\n"
+    )
+
+    error = not_started(RuntimeError(text))
+
+    assert (
+        error.message
+        == "Spark did not start: java.io.FileNotFoundException: No such file or directory: s3a://logs/spark"
+    )
+    assert error.exit_code == 3
+
+
+def test_a_missing_file_system_for_s3a_names_the_image_that_has_it() -> None:
+    missing = "java.lang.ClassNotFoundException: Class org.apache.hadoop.fs.s3a.S3AFileSystem not found"
+
+    error = not_started(
+        RuntimeError(f"{CALL}: java.lang.RuntimeException: {missing}\n\tat a.B.c(B.java:1)\nCaused by: {missing}\n")
+    )
+
+    assert missing in error.message
+    assert "-s3a" in error.hint
+
+
+def test_an_error_that_is_not_javas_is_told_by_its_first_line() -> None:
+    assert not_started(RuntimeError("Java gateway process exited\nbefore sending its port")).message.endswith(
+        "process exited"
+    )
+    assert not_started(TimeoutError()).message.endswith("TimeoutError")
