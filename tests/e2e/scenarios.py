@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.harness import CHART, TERMINAL, Failed, Space, wait
+from tests.e2e.harness import CHART, Failed, Space, wait
 
 SLOW = """
 import time
@@ -122,24 +122,39 @@ def applied(space: Space) -> dict[str, Any]:
     return space.result("plain-out")
 
 
-def scheduled(space: Space) -> tuple[str, dict[str, Any]]:
-    """A schedule of every minute fires; the name of the application that it made, and the report."""
-    space.put("cron", {"a": 1.0, "b": 2.0})
-    values = {**space.values("cron", "cron-out"), "schedule": {"cron": "* * * * *"}}
+def scheduled(space: Space) -> tuple[str, dict[str, Any], list[list[str]]]:
+    """A schedule of every minute fires, and its code is upgraded while the firing runs.
+
+    The name of the application that fired, its report, and which ConfigMaps with code there were: before the upgrade, after it,
+    and after an upgrade when the firing had ended.
+    """
+    space.put("cron", {f"shop-{number:02d}": number + 1.0 for number in range(20)})
+    values = {**space.values("cron", "cron-out", recipe=OURS), "schedule": {"cron": "* * * * *"}}
     values["executor"]["instances"] = 1
-    space.install("cron", values)
+    space.install("cron", {**values, "code": {"files": {"recipe.py": SLOW}}})
 
     def firing() -> str:
         names = [each["metadata"]["name"] for each in space.applications.every.values()]
         return next((name for name in names if name.startswith("cron-")), "")
 
+    def code() -> list[str]:
+        return [name for name in space.kubectl("get", "configmaps", "-o", "name").split() if "/cron-code-" in name]
+
     name = space.applications.until("the first firing", firing, 150)
-    state = space.applications.until("its end", lambda: (s := space.state(name)) in TERMINAL and s, 300)
+    wait("its first models", lambda: space.segments("cron-out") >= 1, 300)
+    seen = [code()]
+    newer = {**values, "code": {"files": {"recipe.py": f"{SLOW}\n# newer\n"}}}
+    newer["schedule"]["suspend"] = True
+    space.install("cron", newer)
+    seen.append(code())
+    state = space.finished(name)
     if state != "COMPLETED":
         raise Failed(f"{name} is {state}: {space.keep(name)}")
     report = space.result("cron-out")
+    space.install("cron", newer)
+    seen.append(code())
     space.cluster.helm("uninstall", "cron", "-n", space.name)
-    return name, report
+    return name, report, seen
 
 
 ALL: dict[str, Callable[[Space], Any]] = {

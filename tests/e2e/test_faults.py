@@ -108,8 +108,18 @@ def test_kubectl_apply_of_the_plain_manifest_does_the_same_as_helm(space: Space,
     assert "6 models checked" in space.cluster.manyfit("verify", f"s3://{space.bucket}/plain-out")
 
 
-def test_a_schedule_fires_and_the_firing_is_a_run_of_its_own(scheduled: tuple[str, dict[str, Any]]) -> None:
-    name, report = scheduled
+def test_a_schedule_fires_and_the_firing_is_a_run_of_its_own(scheduled: tuple[str, dict[str, Any], Any]) -> None:
+    name, report, _ = scheduled
 
     assert report["run"].startswith(f"{name}-")
-    assert report["totals"]["trained"] == 2
+    assert report["totals"]["trained"] == 20
+
+
+def test_new_code_for_a_schedule_leaves_the_firing_in_flight_the_code_that_it_began_with(
+    scheduled: tuple[str, Any, list[list[str]]],
+) -> None:
+    before, during, after = (set(names) for names in scheduled[2])
+
+    assert len(before) == len(after) == 1
+    assert before != after
+    assert during == before | after
