@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from job.engine import EngineReport, jars, jvm
 from job.engine.aside import aside
 from job.engine.raised import not_started, translated
+from job.engine.waiting import Waiting
 from job.errors import SetupError
 from job.settings import JobSettings
 from job.work import TableRead, Work
@@ -113,7 +115,13 @@ class SparkEngine:
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         """One action over ``tasks`` task numbers; the rows that come back are hints."""
-        return aside(lambda: self._run(work, tasks), tick=tick, cancel=self._context.cancelAllJobs)
+        waiting = self._waiting()
+
+        def look() -> None:
+            tick()
+            waiting.tick()
+
+        return aside(lambda: self._run(work, tasks), tick=look, cancel=self._context.cancelAllJobs)
 
     def _run(self, work: Work, tasks: int) -> EngineReport:
         from job.engine.task import SUMMARY, TaskRunner
@@ -128,7 +136,8 @@ class SparkEngine:
 
     def count(self, read: TableRead) -> pa.Table:
         """The rows for each key of a table."""
-        return aside(lambda: self._table_engine().count(read), cancel=self._context.cancelAllJobs)
+        look = self._waiting().tick
+        return aside(lambda: self._table_engine().count(read), tick=look, cancel=self._context.cancelAllJobs)
 
     def _table_engine(self) -> TableEngine:
         from job.engine.table import TableEngine
@@ -152,6 +161,16 @@ class SparkEngine:
             raise translated(error) from None
         self._worked = True
         return value, self._metrics(group)
+
+    def _waiting(self) -> Waiting:
+        return Waiting(lambda: aside(self._executors))
+
+    def _executors(self) -> int:
+        """How many are there. A local JVM is one; elsewhere Spark counts the driver among them."""
+        if not self.local():
+            with contextlib.suppress(Exception):  # a JVM that is gone is told by the action itself
+                return len(self._context._jsc.sc().statusTracker().getExecutorInfos()) - 1
+        return 1
 
     def _metrics(self, group: str) -> dict[str, int]:
         """From Spark's own status store, which is there with the user interface off too."""
