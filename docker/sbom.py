@@ -1,4 +1,4 @@
-"""Writes what is in the image as CycloneDX 1.6: Debian packages, Python and its distributions, Java's runtime, every jar.
+"""Writes what is in the image as CycloneDX 1.6: Debian packages, Python, its distributions, Java's runtime, every jar.
 
 Run inside of the image by its build: ``sbom.py OUTPUT``. It reads only what is installed, so it cannot
 drift from it, and holds no time and no random number: equal images have equal lists.
