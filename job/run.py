@@ -73,7 +73,11 @@ def run(
     with storage("output", f"the output {assembly.output.uri} cannot be used"):
         before = recorded(assembly, started.id)
         if before is not None:
-            log.info("the run %s has ended already", started.id)
+            log.warning(
+                "the run %s has ended already: what follows is its recorded result, and nothing was looked at. "
+                "To run again, change the job or run.id.",
+                started.id,
+            )
             return before
         admission.admit(assembly.output, single_writer=bool(settings.storage.side("output").single_writer))
         held = assembly.index.held()
