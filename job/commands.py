@@ -32,7 +32,7 @@ def _job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, configur
     from job import recipe_mistakes  # needs scikit-learn, which takes as long to import as Java to start
     from job.assembly import assemble
 
-    loaded = _loaded(arguments, overrides, judge=recipe_mistakes.of_documents)
+    loaded = _loaded(arguments, overrides, judge=recipe_mistakes.of_settings)
     return assemble(loaded.settings, loaded.base), loaded
 
 

@@ -97,7 +97,7 @@ def load(
     read
         Reads ``file`` if that is a URI.
     judge
-        What is wrong with the recipe's estimators, asked where something else is wrong: then nobody will look later.
+        What is wrong with estimators and scorers, asked where something else is wrong: then nobody will look later.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sklearn.metrics import get_scorer, get_scorer_names
@@ -35,6 +36,11 @@ _OF_CLASSES = (
     "recall",
 )
 """what scorers of predicted classes begin with; those of probabilities tell by what they ask the estimator for"""
+
+
+def of_settings(settings: RecipeSettings) -> list[str]:
+    """What can be told of the estimators and scorers while other settings are wrong."""
+    return of_documents(settings) + of_scorers(settings.metrics or ())
 
 
 def of_documents(settings: RecipeSettings) -> list[str]:
@@ -77,17 +83,23 @@ def of_columns(recipe: Recipe) -> list[str]:
     return problems
 
 
-def of_metrics(recipe: Recipe) -> list[str]:
-    """What is wrong with the scorers\' names."""
+def of_scorers(names: Iterable[str]) -> list[str]:
+    """What is wrong with the scorers' names."""
     problems = []
     known = get_scorer_names()
-    for name in recipe.metrics or ():
+    for name in names:
         if name not in known:
             close = (
                 [_SCORERS[name.lower()]] if name.lower() in _SCORERS else difflib.get_close_matches(name, known, 1, 0.5)
             )
             meant = f"; is {close[0]!r} meant?" if close else "; see scikit-learn's scorer names"
             problems.append(f"recipe.metrics: there is no scorer {name!r}{meant}")
+    return problems
+
+
+def of_metrics(recipe: Recipe) -> list[str]:
+    """What is wrong with the scorers."""
+    problems = of_scorers(recipe.metrics or ())
     if recipe.metrics and recipe.target is None:
         problems.append("recipe.metrics: scorers need recipe.target")
     if recipe.validation.method != "none" and recipe.target is None:

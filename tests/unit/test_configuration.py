@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from job.configuration import Loaded, canonical, load, load_storage, to_document
 from job.errors import ConfigurationError
 from job.mistakes import Mistake, show
-from job.recipe_mistakes import of_documents
+from job.recipe_mistakes import of_settings
 from job.redaction import HIDDEN
 from job.settings import JobSettings
 
@@ -301,18 +301,20 @@ def test_mistakes_inside_the_estimator_come_with_those_of_other_settings() -> No
           min_rows: few
           estimator: {_target_: sklearn.linear_model.Ridge, alfa: 1}
           fallback: {_target_: sklearn.dummy.Dummy}
+          metrics: [r2, r3]
     """
     with pytest.raises(ConfigurationError) as caught:
-        load(document=text, env={}, judge=of_documents)
+        load(document=text, env={}, judge=of_settings)
     said = [each.split(" ")[0] for each in caught.value.problems]
-    assert said == ["input.limit", "recipe.min_rows", "recipe.estimator.alfa:", "recipe.fallback._target_:"]
+    inside = ["recipe.estimator.alfa:", "recipe.fallback._target_:", "recipe.metrics:"]
+    assert said == ["input.limit", "recipe.min_rows", *inside]
 
 
 @pytest.mark.parametrize("estimator", ["", "estimator: Ridge", "estimator: {target: sklearn.linear_model.Ridge}"])
 def test_an_estimator_that_is_missing_or_no_document_is_one_mistake(estimator: str) -> None:
     text = f"input: {{uri: in}}\noutput: {{uri: out}}\nrecipe:\n  target: y\n  {estimator}"
     with pytest.raises(ConfigurationError) as caught:
-        load(document=text, env={}, judge=of_documents)
+        load(document=text, env={}, judge=of_settings)
     assert len(caught.value.problems) == 1
 
 
