@@ -132,11 +132,11 @@ class Place:
         )
 
     def other(self, action: str, name: str, cause: str, *, code: str, status: int | None) -> StoreError:
-        """Anything else. An expired session token is among it: S3 answers 400, to a HEAD without saying why."""
+        """Anything else. S3 answers 400 when a session token has expired, to a HEAD without saying so."""
         bare = status == 400 and not code.strip("0123456789")
         return StoreError(
             f"could not {action} {name!r} in the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
-            hint=_DENIED_HINTS.get(code, _BARE_400 if bare else ""),
+            hint=_BARE_400 if bare else "",
         )
 
 

@@ -74,8 +74,6 @@ def opened(double: S3Double, **settings: Any) -> Store:
         ("403 InvalidAccessKeyId", DeniedError, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
         ("400 ExpiredToken", DeniedError, "ExpiredToken", "has expired"),
         ("400 AuthorizationHeaderMalformed", StoreError, "is in region eu-west-1", "storage.region: eu-west-1"),
-        ("400 ExpiredToken", StoreError, "ExpiredToken", "get new credentials"),
-        ("400 InvalidToken", StoreError, "InvalidToken", "AWS_SESSION_TOKEN"),
         ("403 RequestTimeTooSkewed", DeniedError, "2026-11-23T17:00:00Z", "clock"),
     ],
 )
