@@ -10,7 +10,8 @@
     ├── StoreError               -    one object store, one operation; raised by `store` alone
     │   ├── NotFoundError
     │   ├── ChangedError              If-Match failed: other bytes than were listed
-    │   ├── DeniedError               403, wrong credentials
+    │   ├── DeniedError               403: this object, this action
+    │   │   └── CredentialsError      the credentials themselves: no object can be had with them
     │   └── UnreachableError          transient: outlasted its retries
     ├── InputError               4    the input as a whole: missing, denied, ambiguous
     ├── OutputError              5    the output storage
@@ -116,6 +117,12 @@ class DeniedError(StoreError):
     """The store refused the credentials or the action. Never read as 'absent'."""
 
     reason = "denied"
+
+
+class CredentialsError(DeniedError):
+    """The credentials are missing, wrong or have expired: whatever is asked next is refused, too."""
+
+    reason = "credentials"
 
 
 class UnreachableError(StoreError):

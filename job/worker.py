@@ -13,7 +13,7 @@ from typing import Any
 
 from job import segment
 from job.attempt import Attempt
-from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError
+from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, PartitionError
 from job.partition import hive_columns
 from job.payload import Blobs
 from job.side import storage
@@ -115,6 +115,8 @@ def _read(store: Store, item: Item) -> Any:
                 return PartitionError("input_changed", f"{name} was replaced after the plan was made; run again")
             except NotFoundError:
                 return PartitionError("input_missing", f"{name} was deleted after the plan was made; run again")
+            except CredentialsError:
+                raise  # of all objects, not of this one: the run ends, and what is finished is kept
             except DeniedError:
                 return PartitionError("input_denied", f"the store refused to hand out {name}; check its permissions")
             except PartitionError as error:

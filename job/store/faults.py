@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from job.errors import ChangedError, DeniedError, NotFoundError, StoreError, UnreachableError
+from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, StoreError, UnreachableError
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _REPEATED = re.compile(r", after [1-9]\d* retries")
@@ -98,20 +98,21 @@ class Place:
         told = f": {code or 'access denied'}" + (f" ({message})" if message and message != code else "")
         if code == "RequestTimeTooSkewed":
             here = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            return DeniedError(
+            return CredentialsError(
                 f"the clocks differ: here it is {here}, at {self.endpoint} {skew or 'not'} (RequestTimeTooSkewed)",
                 hint="Set this machine's clock; signed requests allow 15 minutes.",
             )
-        return DeniedError(
+        kind = CredentialsError if code in _DENIED_HINTS else DeniedError
+        return kind(
             f"{self.endpoint} refused to {action} {name!r} in the {self.what} bucket {self.bucket!r}{told}",
             hint=_DENIED_HINTS.get(
                 code, "Check the credentials and what they may do; see docs/security.md for the policies."
             ),
         )
 
-    def no_credentials(self, cause: str) -> DeniedError:
+    def no_credentials(self, cause: str) -> CredentialsError:
         """Nothing to sign requests with."""
-        return DeniedError(
+        return CredentialsError(
             f"no credentials for the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
             hint=CREDENTIALS[self.scheme],
         )

@@ -20,7 +20,9 @@ import pytest
 from job.errors import (
     ChangedError,
     ConfigurationError,
+    CredentialsError,
     DeniedError,
+    InputError,
     NotFoundError,
     PartitionError,
     StoreError,
@@ -28,6 +30,8 @@ from job.errors import (
 )
 from job.settings import StorageSide
 from job.store import Store
+from job.work import Item
+from job.worker import read_ahead
 from tests.unit.s3_double import S3Double, s3_double
 
 Operation = Callable[[Store], Any]
@@ -70,11 +74,11 @@ def opened(double: S3Double, **settings: Any) -> Store:
     [
         ("404 NoSuchBucket", NotFoundError, "the input bucket 'bkt' does not exist at http://127.0.0.1:", "Create it"),
         ("403 AccessDenied", DeniedError, "AccessDenied", "Check the credentials"),
-        ("403 SignatureDoesNotMatch", DeniedError, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
-        ("403 InvalidAccessKeyId", DeniedError, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
-        ("400 ExpiredToken", DeniedError, "ExpiredToken", "has expired"),
+        ("403 SignatureDoesNotMatch", CredentialsError, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+        ("403 InvalidAccessKeyId", CredentialsError, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+        ("400 ExpiredToken", CredentialsError, "ExpiredToken", "has expired"),
         ("400 AuthorizationHeaderMalformed", StoreError, "is in region eu-west-1", "storage.region: eu-west-1"),
-        ("403 RequestTimeTooSkewed", DeniedError, "2026-11-23T17:00:00Z", "clock"),
+        ("403 RequestTimeTooSkewed", CredentialsError, "2026-11-23T17:00:00Z", "clock"),
     ],
 )
 def test_a_refusal_is_one_line_that_names_the_bucket_and_what_to_do(
@@ -93,6 +97,20 @@ def test_a_refusal_is_one_line_that_names_the_bucket_and_what_to_do(
     assert "\n" not in caught.value.message
     redirected = operation == "list" and "Malformed" in answer  # boto3 follows a bucket to its region
     assert len(double.requests) == 1 + redirected, "a classified refusal is not repeated"
+
+
+def test_an_object_that_is_refused_is_a_row_and_expired_credentials_end_the_reading(double: S3Double) -> None:
+    store = opened(double)
+    objects = [{"name": "there", "etag": None}]
+    items = [Item(key=key, data="", content=None, bytes=1, objects=objects) for key in "ab"]
+    double.script = ["403 AccessDenied"]
+
+    refused, whole = sorted((read for _, read in read_ahead(store, items)), key=str)
+
+    assert {type(refused), type(whole)} == {PartitionError, list}
+    double.script = ["400 ExpiredToken"] * 4
+    with pytest.raises(InputError, match="ExpiredToken"):
+        list(read_ahead(store, items))
 
 
 def test_a_denied_head_is_not_read_as_absent(double: S3Double) -> None:
