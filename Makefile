@@ -15,6 +15,8 @@ SOURCES := pyproject.toml uv.lock README.md LICENSE $(shell find job -name '*.py
 WHEEL := $(CURDIR)/.venv-wheel/bin
 ARGS ?=
 TESTS ?= tests
+# Processes that share the tests of `make test` among them: much of a Spark test is waiting. JOBS=0: all in one.
+JOBS ?= 2
 
 # Of `make chaos-ci`: each commit plays others, and a commit that failed plays the same again.
 CHAOS_BUDGET ?= 360
@@ -27,7 +29,7 @@ export UV_NO_PROGRESS := 1
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  ARGS="-k name" is handed on to pytest or the benchmark; TESTS=tests/unit/test_plan.py runs these alone'
+	@echo '  ARGS="-k name" is handed on to pytest or the benchmark; TESTS=tests/unit/test_plan.py runs these alone; JOBS=0: in one process'
 
 # -- set-up
 
@@ -83,7 +85,8 @@ DEVELOPED = .venv/bin/python -m pytest
 
 .PHONY: test
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
-	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" $(ARGS)
+	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" \
+		-n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: tools
 tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (E2E_CACHE)

@@ -99,6 +99,7 @@ JSON = b'{"x": 1, "y": 2.5}\n{"x": 3, "y": 4.5}\n'
         ("a.arrow.gz", gzip.compress(arrow_stream(TABLE))),
         ("a.ipc", arrow_stream(TABLE)),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_format_and_compression_gives_the_same_table(name, data):
     assert one(data, name).equals(TABLE)
