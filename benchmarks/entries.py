@@ -55,6 +55,12 @@ ENTRIES: list[Entry] = [
     _floor("floor-pandas", "floor with pandas.read_csv", parser="pandas"),
     _floor("floor-pickle", "floor with pickle instead of joblib.dump", dump="pickle"),
     Entry(name="manyfit", title="**manyfit**, reader direct", module=_OURS, quick=True),
+    Entry(
+        name="manyfit-plain",
+        title="manyfit, reader direct, `recipe.metrics: []`: no scores, as the peers have none",
+        module=_OURS,
+        options={"recipe": {"metrics": []}},
+    ),
     Entry(name="manyfit-spark", title="manyfit, reader spark", module=_OURS, options={"reader": "spark"}),
     *_both("ray", "Ray", "ray", "1 batch a core", None, quick=True),
     *_both("ray", "Ray", "ray", "batches of 25", 25),

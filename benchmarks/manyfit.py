@@ -47,7 +47,12 @@ def document(work: Workload, output: str) -> dict[str, Any]:
     return {
         "name": "bench",
         "input": {"uri": source, "reader": reader},
-        "recipe": {"features": work.columns, "target": "y", "estimator": work.estimator},
+        "recipe": {
+            "features": work.columns,
+            "target": "y",
+            "estimator": work.estimator,
+            **work.options.get("recipe", {}),
+        },
         "output": {"uri": f"{root}/{output}"},
         "storage": {"endpoint": os.environ.get("AWS_ENDPOINT_URL"), "path_style": True},
         "spark": {
