@@ -186,6 +186,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("keys", nargs="+", metavar="KEY")
     add_signing(command)
     command = add_output(
+        "sign",
+        "sign a version of the set",
+        "For a publisher who holds the key apart from the runs, which then publish with output.unsigned: true; and for "
+        "a version whose run was stopped before it could sign. Run verify first: a signature covers what is there.",
+    )
+    command.add_argument("--signing-key", metavar="PEM", required=True, help="the ECDSA private key")
+    command.add_argument("--at", type=int, metavar="VERSION", help="default: the current one")
+    command.add_argument(
+        "--vouch", action="store_true", help="sign it even if what it was made of is not signed with this key"
+    )
+    command = add_output(
         "gc",
         "remove what no kept version refers to",
         "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, "
@@ -242,9 +253,10 @@ def _joined(argv: Sequence[str]) -> list[str]:
 
 
 def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    from job import commands
+    from job import commands, versions
 
-    handler: Callable[[argparse.Namespace, list[str]], int] = getattr(commands, arguments.command)
+    name = arguments.command
+    handler: Callable[[argparse.Namespace, list[str]], int] = getattr(commands, name, None) or getattr(versions, name)
     return handler(arguments, overrides)
 
 

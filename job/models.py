@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job import local_file
 from job.errors import ConfigurationError, DamageError, NotFoundError
 from job.index import ROW, Index
 from job.memory import ascending, whole
@@ -289,10 +290,7 @@ def _pem(key: str | bytes | Path | None) -> bytes | None:
         return key
     if isinstance(key, str) and key.lstrip().startswith("-----BEGIN"):
         return key.encode()
-    try:
-        return Path(key).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"the public key {key} cannot be read: {error.strerror}") from None
+    return local_file.read(key, "the public key")
 
 
 def _free(name: str, taken: Any) -> str:

@@ -12,17 +12,16 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import admission, barrier, changes, notice, record, report, segment
+from job import admission, barrier, changes, local_file, notice, record, report, segment
 from job import engine as engines
 from job.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan
 from job.engine import Borrowed, Engine, EngineReport
-from job.errors import ConfigurationError, HeldError, InputError, InterruptedRun
+from job.errors import HeldError, InputError, InterruptedRun
 from job.handout import write_tasks
 from job.index import FAILED, STALE, Release
 from job.memory import give_back
@@ -31,12 +30,15 @@ from job.plan import Plan, number_of_tasks, pack
 from job.progress import Tracker
 from job.record import Started, recorded, run_id
 from job.report import RunReport
+from job.seal import Seal
 from job.side import storage
 from job.table import replaced
 from job.work import Work
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 20.0
+"""seconds that another run has to sign what it has published before this one refuses to build on it"""
 MOST_RETIRED = 0.10
 """``on_gone: retire`` refuses to take out more than this share of the published keys."""
 
@@ -87,8 +89,7 @@ def run(
             hint=f"`manyfit rollback {assembly.output.uri} --resume` lets runs publish again.",
         )
     check_identity(assembly, create=True)
-    if settings.output.signing_key:
-        signing_key(settings.output.signing_key)
+    seal = _seal(assembly, started)
     with storage("output", "the run could not be announced"):
         # Before anything is looked at that it may take over: see job.notice.
         notice.begin(assembly.output, started.id, started.plan)
@@ -112,12 +113,33 @@ def run(
         count = report.totals(plan, settled)
     code = report.verdict(count, settings.run)
     with _phase(phases, "publish"):
-        released = _publish(assembly, started, plan, settled, count, code)
+        if code and settings.run.publish == "all_or_nothing":
+            released = Release(version=assembly.index.version())
+        else:
+            released = _publish(assembly, started, plan, settled, count)
+            seal.put(released.version, run=started.id)
     result = record.make_report(
         assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
     )
     record.write_result(assembly, started, settled, result)
     return result
+
+
+def _seal(assembly: Assembly, started: Started) -> Seal:
+    """What signs the release; refused now, not after hours, if the release could not be signed as the set is."""
+    output = assembly.settings.output
+    seal = Seal(
+        assembly.output,
+        local_file.read(output.signing_key, "output.signing_key") if output.signing_key else None,
+        unsigned=output.unsigned,
+        names=("output.signing_key", "output.unsigned: true"),
+    )
+    with storage("output", "the signatures cannot be read"):
+        if assembly.index.released(started.id) is None:  # else it was stopped between release and signature
+            warning = seal.check(patience=_PATIENCE)
+            if warning:
+                log.warning("the release will be %s", warning)
+    return seal
 
 
 class _phase:  # noqa: N801 - reads as a statement
@@ -214,12 +236,8 @@ def _work(assembly: Assembly, started: Started, plan: Plan) -> Work:
     )
 
 
-def _publish(
-    assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals, code: int
-) -> Release:
+def _publish(assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals) -> Release:
     settings = assembly.settings
-    if code and settings.run.publish == "all_or_nothing":
-        return Release(version=assembly.index.version())
     failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
     with storage("output", "the release could not be published"):
         known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
@@ -236,34 +254,7 @@ def _publish(
         complete = plan.unmatched == 0 and not _filtered(assembly)
         # A release names only models that would survive a power cut.
         assembly.output.sync()
-        released = assembly.index.release(rows, run=started.id, complete=complete, metadata=said)
-    _sign(assembly, started, released.version)
-    return released
-
-
-def _sign(assembly: Assembly, started: Started, version: int | None) -> None:
-    """Sign the version with ``output.signing_key``, if this run made it; signing it again changes nothing."""
-    path = assembly.settings.output.signing_key
-    if not path or version is None:
-        return
-    from job import signing
-
-    with storage("output", f"version {version} is published, but could not be signed"):
-        signing.sign_release(assembly.output, version, signing_key(path), run=started.id)
-
-
-def signing_key(path: str) -> bytes:
-    """The bytes of ``output.signing_key``.
-
-    Raises
-    ------
-    ConfigurationError
-        The file cannot be read.
-    """
-    try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"output.signing_key {path!r} cannot be read: {error.strerror}") from None
+        return assembly.index.release(rows, run=started.id, complete=complete, metadata=said)
 
 
 def _filtered(assembly: Assembly) -> bool:

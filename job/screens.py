@@ -31,6 +31,11 @@ _UNPACKED = 6.0
 """gzipped csv unpacks to about this many times its size."""
 
 
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
 def out() -> Console:
     """Standard output, never wider than asked, never coloured in a pipe."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
@@ -242,42 +247,7 @@ def status(found: dict[str, Any]) -> None:
         console.print("nothing was heard for over a minute: the driver may have died; run again to go on")
 
 
-# -- history and gc
-
-
-def version_document(version: Any) -> dict[str, Any]:
-    """One version as plain data."""
-    return {
-        "version": version.version,
-        "at": version.at.isoformat(),
-        "operation": version.operation,
-        "run": version.run,
-        "inserted": version.inserted,
-        "updated": version.updated,
-        "removed": version.removed,
-        **dict(version.metadata),
-    }
-
-
-def history(versions: list[Any], *, held: bool) -> None:
-    """The versions for a person."""
-    console = out()
-    table = Table(box=None, pad_edge=False)
-    for title in ("version", "at (UTC)", "operation", "new", "changed", "gone", "run"):
-        table.add_column(title, justify="right" if title in ("version", "new", "changed", "gone") else "left")
-    for each in versions:
-        table.add_row(
-            str(each.version),
-            f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-            f"{each.operation} to {each.metadata['restored']}" if "restored" in each.metadata else each.operation,
-            f"{each.inserted:,}",
-            f"{each.updated:,}",
-            f"{each.removed:,}",
-            each.run or "",
-        )
-    console.print(table)
-    if held:
-        console.print("held: runs refuse until `manyfit rollback OUTPUT --resume`")
+# -- gc
 
 
 def gc_document(done: Any) -> dict[str, Any]:

@@ -360,6 +360,8 @@ class OutputSettings(Section):
     """versions of the set that ``gc`` keeps"""
     signing_key: str | None = None
     """PEM file with an ECDSA private key: each release is signed"""
+    unsigned: bool = False
+    """publish without a signature though the set is signed: a publisher signs it later (``manyfit sign``)"""
 
 
 class JobSettings(Section):

@@ -254,7 +254,7 @@ def _wait_for_trust(
         if time.monotonic() >= until:
             raise DamageError(
                 f"version {version} of {store.uri} was published without the signing key; what follows is not signed",
-                hint="See `manyfit history` and `manyfit models --at`; if it is right, sign it with vouch=True.",
+                hint="See `manyfit history` and `manyfit models --at`; if it is right, `manyfit sign --vouch`.",
             )
         time.sleep(min(0.5, patience))
 

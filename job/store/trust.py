@@ -13,7 +13,7 @@ import tempfile
 import threading
 from contextlib import suppress
 
-from job.errors import ConfigurationError
+from job import local_file
 
 _VARIABLE = "SSL_CERT_FILE"
 _lock = threading.Lock()
@@ -39,18 +39,8 @@ def trust(authority: str) -> None:
 
 
 def read_authority(path: str) -> bytes:
-    """The bytes of a PEM file that the settings name.
-
-    Raises
-    ------
-    ConfigurationError
-        It cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise ConfigurationError(f"storage.ca: {path!r} cannot be read: {error.strerror}") from error
+    """The bytes of ``storage.ca``."""
+    return local_file.read(path, "storage.ca:")
 
 
 def _remove(path: str, process: int) -> None:

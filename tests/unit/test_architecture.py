@@ -18,7 +18,7 @@ PACKAGE = Path(job.__file__).parent
 LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_")}
 
 LAYERS = {
-    "words": "errors redaction units globs outcome partition document memory digests",
+    "words": "errors redaction units globs outcome partition document memory digests local_file",
     "settings": "settings schema mistakes sources resolution configuration logs",
     "storage": "store side admission segment notice",
     "fit": (
@@ -30,7 +30,7 @@ LAYERS = {
     "worker": "watchdog guard work payload table table_read attempt worker",
     "engine": "engine",
     "run": "report page progress changes barrier assembly handout record run ahead",
-    "shell": "screens listing show embedded demo job_file commands cli",
+    "shell": "screens listing show embedded demo arguments commands versions cli",
 }
 """From the bottom up: a module imports from its own layer and those above it in this list, never from below it."""
 
@@ -46,12 +46,22 @@ ONLY_HERE = {
     "pydantic": ("settings.py", "units.py", "resolution.py", "sources.py", "mistakes.py"),
     "pydantic_settings": ("resolution.py", "sources.py"),
     "yaml": ("document.py",),
-    "rich": ("screens.py", "listing.py", "show.py", "demo.py", "progress.py", "logs.py"),
-    "argparse": ("cli.py", "commands.py"),
+    "rich": ("screens.py", "versions.py", "listing.py", "show.py", "demo.py", "progress.py", "logs.py"),
+    "argparse": ("cli.py", "arguments.py", "commands.py", "versions.py"),
 }
-ENVIRONMENT = ("configuration.py", "commands.py", "engine/spark.py", "demo.py", "store/trust.py")
+ENVIRONMENT = ("configuration.py", "arguments.py", "commands.py", "engine/spark.py", "demo.py", "store/trust.py")
 """`configuration` is given the environment by `commands`; Spark, the demo's client and OpenSSL are told things by it."""
-PRINTS = ("cli.py", "commands.py", "screens.py", "listing.py", "show.py", "demo.py", "embedded.py", "schema.py")
+PRINTS = (
+    "cli.py",
+    "commands.py",
+    "versions.py",
+    "screens.py",
+    "listing.py",
+    "show.py",
+    "demo.py",
+    "embedded.py",
+    "schema.py",
+)
 ANY_EXCEPTION = {
     "cli.py": "the last resort: our bug, exit code 1",
     "fit.py": "a partition's failure becomes a row",

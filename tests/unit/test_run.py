@@ -16,7 +16,6 @@ from job.assembly import Assembly, assemble
 from job.engine import Engine, EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import (
-    ConfigurationError,
     HeldError,
     InputError,
     InterruptedRun,
@@ -422,27 +421,3 @@ def test_the_same_inputs_give_the_same_model_files(tmp_path: Path) -> None:
         digests.append(job.row("k")["digest"])
 
     assert digests[0] == digests[1]
-
-
-def test_a_release_is_signed_with_the_key_of_the_settings_and_a_reader_can_insist_on_it(
-    job: Job, tmp_path: Path
-) -> None:
-    from cryptography.hazmat.primitives import serialization as io
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(io.Encoding.PEM, io.PrivateFormat.PKCS8, io.NoEncryption())
-    (tmp_path / "key.pem").write_bytes(pem)
-    public = key.public_key().public_bytes(io.Encoding.PEM, io.PublicFormat.SubjectPublicKeyInfo)
-
-    job.run(output={"signing_key": str(tmp_path / "key.pem")})
-
-    models = ModelSet.open(str(job.out), public_key=public)
-    assert models["k3"].coef_[0] == pytest.approx(4.0, abs=1e-6)
-
-
-def test_a_signing_key_that_cannot_be_read_is_refused_before_anything_is_trained(job: Job) -> None:
-    with pytest.raises(ConfigurationError, match=r"signing_key .* cannot be read: No such file"):
-        job.run(output={"signing_key": "/nowhere/key.pem"})
-
-    assert not (job.out / "models").exists()
