@@ -120,7 +120,8 @@ class Attempt:
                         self._record(item, result, content)
                         continue
                     room.acquire()
-                    uploads.submit(self._upload, item, result, content, room)
+                    upload = uploads.submit(self._upload, item, result, content)
+                    upload.add_done_callback(lambda _: room.release())
             self._check()
         finally:
             if watchdog:
@@ -182,8 +183,7 @@ class Attempt:
         if result.data is None:
             self._record(item, result, content)
             return
-        room = threading.Semaphore(0)
-        self._upload(item, result, content, room)
+        self._upload(item, result, content)
         self._check()
 
     # -- one partition
@@ -199,7 +199,7 @@ class Attempt:
         self._fit_seconds += result.seconds or 0.0
         return result, content
 
-    def _upload(self, item: Item, result: Result, content: str | None, room: threading.Semaphore) -> None:
+    def _upload(self, item: Item, result: Result, content: str | None) -> None:
         try:
             assert result.digest is not None
             assert result.data is not None
@@ -211,8 +211,6 @@ class Attempt:
             self._record(item, result, content)
         except BaseException as error:  # of whatever kind: the fitting thread raises it again, none may get lost here
             self._error = self._error or error
-        finally:
-            room.release()
 
     def _record(self, item: Item, result: Result, content: str | None) -> None:
         self._counts[result.status] += 1

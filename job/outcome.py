@@ -151,8 +151,3 @@ def to_table(outcomes: Iterable[Outcome]) -> pa.Table:
     rows = list(outcomes)
     arrays: list[Any] = [pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type) for name in _NAMES]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def from_table(table: pa.Table) -> list[Outcome]:
-    """The inverse of `to_table`."""
-    return [Outcome(**row) for row in table.select(_NAMES).to_pylist()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".snappy", ".xz")
@@ -47,23 +47,6 @@ class ObjectInfo:
     """the token for If-Match; in a folder made from time and size"""
     modified: float
     """seconds since the epoch, by the store's clock"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Partition:
-    """One planned key."""
-
-    key: str
-    """exact text; unique within a plan"""
-    objects: tuple[ObjectInfo, ...]
-    """in the order of their names"""
-    columns: Mapping[str, str | None] = field(default_factory=dict)
-    """hive: the columns the directories give, all levels; None is hive's null"""
-
-    @property
-    def size(self) -> int:
-        """Bytes, as stored."""
-        return sum(each.size for each in self.objects)
 
 
 def is_hidden(name: str) -> bool:

@@ -56,6 +56,8 @@ class Plan:
     """objects passed over: markers, hidden files"""
     unmatched: int
     """objects that input.match leaves out"""
+    complete: bool
+    """nothing was left out: what is published and not here is gone"""
     listed_at: datetime
     """the store's clock at the listing"""
     read: TableRead | None = None
@@ -145,6 +147,7 @@ def make(
         published=known.published,
         ignored=selected.ignored,
         unmatched=selected.unmatched,
+        complete=selected.complete,
         listed_at=listed_at,
     )
 

@@ -251,12 +251,6 @@ def _publish(assembly: Assembly, started: Started, plan: Plan, settled: pa.Table
             known_failures=known,
         )
         said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
-        complete = plan.unmatched == 0 and not _filtered(assembly)
         # A release names only models that would survive a power cut.
         assembly.output.sync()
-        return assembly.index.release(rows, run=started.id, complete=complete, metadata=said)
-
-
-def _filtered(assembly: Assembly) -> bool:
-    chosen = assembly.settings.input
-    return any((chosen.include, chosen.exclude, chosen.only, chosen.sample, chosen.limit))
+        return assembly.index.release(rows, run=started.id, complete=plan.complete, metadata=said)
