@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from job.store import Store
 
-SLICE = 65_536
+SLICE = 16_384
 """Rows of a row group: what is in memory at a time, of the files that are read as of the one that is written."""
-_MOST = 4 * SLICE
-"""Rows of a file, which is put whole: of the published table, some 30 MB."""
+_MOST = 8 * SLICE
+"""Rows of a file, which is put whole: of the published table, some 15 MB."""
 
 
 def data_files(table: DeltaTable) -> dict[str, dict[str, int]]:

@@ -5,6 +5,7 @@ The published table is as large as the plan; only what the plan needs of a slice
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
     Parameters
     ----------
     keys, data
-        The planned keys, each once, and the fingerprints of their data (`job.digests`).
+        The planned keys, sorted, each once, and the fingerprints of their data (`job.digests`).
     index
         Slices of the published table, with `INDEX_COLUMNS`.
     fingerprints
@@ -80,8 +81,10 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
     published = reusable = 0
     for rows in index:
         published += rows.num_rows
-        at = pc.index_in(keys, value_set=whole(rows["key"]))
-        mine, found = np.flatnonzero(at.is_valid()), at.drop_null()
+        names = whole(rows["key"])
+        low, high = _stretch(keys, names)
+        at = pc.index_in(keys[low:high], value_set=names)
+        mine, found = low + np.flatnonzero(at.is_valid()), at.drop_null()
         here = rows.take(found)
         due = _why(here, digests.letters(data.take(pa.array(mine))), fingerprints)
         why[mine] = due
@@ -105,6 +108,19 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         returned=_joined(returned),
         published=published,
     )
+
+
+def _stretch(keys: pa.Array, names: pa.Array) -> tuple[int, int]:
+    """Where in the sorted ``keys`` all of ``names`` must be, if they are there.
+
+    A release is written in the order of keys, so a slice of it holds neighbours: to look through all keys for each
+    slice would take a time that grows with the square of their number.
+    """
+    if not len(names):
+        return 0, 0
+    ends = pc.min_max(names)
+    low = bisect_left(keys, ends["min"].as_py(), key=pa.StringScalar.as_py)
+    return low, bisect_right(keys, ends["max"].as_py(), lo=low, key=pa.StringScalar.as_py)
 
 
 def _why(rows: pa.Table, data: pa.Array, fingerprints: Fingerprints) -> np.ndarray:
