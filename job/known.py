@@ -75,7 +75,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         Of this job's recipe and of the environment.
     """
     why = np.full(len(keys), CODE["new"], np.int8)
-    seconds = np.zeros(len(keys))
+    seconds = np.zeros(len(keys), np.float32)
     place = np.full(len(keys), -1, np.int32)
     contents, absent, returned = [], [], []
     published = reusable = 0

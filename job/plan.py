@@ -118,7 +118,8 @@ def make(
     objects = selected.objects
     runs = starts(objects["key"])
     sizes = objects["size"].to_numpy()
-    total = np.add.reduceat(sizes, runs.first) if len(runs.first) else np.zeros(0, np.int64)
+    # Where each key has one object its size is the key's: no second column of a million.
+    total = sizes if len(runs.first) == len(sizes) else np.add.reduceat(sizes, runs.first)
     data = _data_fingerprints(objects, runs.first, runs.count)
     known = compare(runs.keys, data, index, fingerprints)
     why = known.why
@@ -132,7 +133,7 @@ def make(
             "action": pa.DictionaryArray.from_arrays(action, list(_ACTIONS)),
             "why": pa.DictionaryArray.from_arrays(why, list(WHY)),
             "bytes": pa.array(total, pa.int64()),
-            "first": pa.array(runs.first, pa.int64()),
+            "first": pa.array(runs.first, pa.int32()),
             "count": pa.array(runs.count, pa.int32()),
             "data": data,
             "content": known.content,
@@ -173,7 +174,7 @@ def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: 
 
 def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) -> pa.Array:
     """In slices, and into one buffer: Python objects for a million names never exist at once, nor do two copies."""
-    data = bytearray()
+    data = bytearray(32 * len(first))
     for begin in range(0, len(first), _SLICE):
         block = slice(begin, begin + _SLICE)
         low = int(first[block][0])
@@ -181,7 +182,8 @@ def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) 
         part = objects.slice(low, high - low)
         rows = list(zip(part["name"].to_pylist(), part["size"].to_pylist(), part["etag"].to_pylist(), strict=True))
         bounds = zip((first[block] - low).tolist(), count[block].tolist(), strict=True)
-        data += bytes.fromhex("".join([data_fingerprint(rows[begins : begins + length]) for begins, length in bounds]))
+        found = "".join([data_fingerprint(rows[begins : begins + length]) for begins, length in bounds])
+        data[32 * begin : 32 * (begin + len(found) // 64)] = bytes.fromhex(found)
     give_back()
     return digests.column(data)
 

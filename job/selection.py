@@ -160,6 +160,7 @@ class Runs:
 
     keys: pa.Array
     first: np.ndarray
+    """int32, as ``count``: two thousand million objects would not fit into a driver anyway"""
     count: np.ndarray
 
 
@@ -167,12 +168,12 @@ def starts(keys: pa.ChunkedArray) -> Runs:
     """Unique values of a sorted string column with their first row and number of rows."""
     array = whole(keys)
     if not len(array):
-        return Runs(keys=array, first=np.zeros(0, np.int64), count=np.zeros(0, np.int64))
+        return Runs(keys=array, first=np.zeros(0, np.int32), count=np.zeros(0, np.int32))
     new = np.ones(len(array), bool)
     new[1:] = pc.not_equal(array[1:], array[:-1]).to_numpy(zero_copy_only=False)
-    first = np.flatnonzero(new).astype(np.int64)
+    first = np.flatnonzero(new).astype(np.int32)
     unique = array if len(first) == len(array) else array.take(pa.array(first))
-    return Runs(keys=unique, first=first, count=np.diff(np.append(first, len(array))))
+    return Runs(keys=unique, first=first, count=np.diff(first, append=np.int32(len(array))))
 
 
 def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | None:
