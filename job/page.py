@@ -136,6 +136,10 @@ def _numbers(settled: pa.Table, column: str) -> np.ndarray:
     return values
 
 
+def _bar(share: float) -> str:
+    return f"<div class=bar style='width:{100 * share:.1f}%'></div>"
+
+
 def _distribution(title: str, values: np.ndarray, unit: str) -> list[str]:
     values = values[np.isfinite(values)]
     if len(values) < 2:
@@ -149,7 +153,7 @@ def _distribution(title: str, values: np.ndarray, unit: str) -> list[str]:
     most = max(int(counts.max()), 1)
     rows = "".join(
         f"<tr><td class=n>{begin:.4g} – {end:.4g}</td><td class=n>{number:,}</td>"
-        f"<td class=w><div class=bar style='width:{100 * number / most:.1f}%'></div></td></tr>"
+        f"<td class=w>{_bar(number / most) if number else ''}</td></tr>"
         for number, begin, end in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
     )
     return [f"<h2>{escape(title)}</h2>", f"<p class=sub>{escape(said)}</p>", f"<table>{rows}</table>"]
