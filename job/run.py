@@ -138,7 +138,7 @@ def _seal(assembly: Assembly, started: Started) -> Seal:
         if assembly.index.released(started.id) is None:  # else it was stopped between release and signature
             warning = seal.check(patience=_PATIENCE)
             if warning:
-                log.warning("the release will be %s", warning)
+                log.warning("the release stays %s", warning)
     return seal
 
 
