@@ -184,7 +184,9 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
     try:
         raw = bytes(store.get(signature_name(version)))
     except NotFoundError:
-        raise DamageError(f"{where} is not signed", hint="`manyfit sign` signs it, or open it without a public key.") from None
+        raise DamageError(
+            f"{where} is not signed", hint="`manyfit sign` signs it, or open it without a public key."
+        ) from None
     try:
         statement = bundle.opened(raw, public)
         about = statement["predicate"]["manyfit"]
