@@ -185,14 +185,19 @@ def _etag(body: bytes) -> str:
     return f'"{hashlib.md5(body).hexdigest()}"'
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Of as many connections at once as a listing opens none is dropped, which a client would wait a second for.
+    request_queue_size = 128
+
+
 @contextmanager
 def s3_double(tls: ssl.SSLContext | None = None) -> Iterator[S3Double]:
     """The server, running."""
     double = S3Double()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(double))
+    server = _Server(("127.0.0.1", 0), _handler(double))
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     double.endpoint = (
         f"http://127.0.0.1:{server.server_port}" if tls is None else f"https://localhost:{server.server_port}"

@@ -72,7 +72,7 @@ def test_an_engine_that_was_begun_and_never_needed_stops_and_nobody_waits_for_it
     engine, go = Noted(), threading.Event()
 
     def start() -> Noted:
-        go.wait(30)
+        go.wait(60)
         return engine
 
     borrowed = Borrowed(start)
@@ -80,7 +80,7 @@ def test_an_engine_that_was_begun_and_never_needed_stops_and_nobody_waits_for_it
     borrowed.stop()
     assert not engine.stopped.is_set()
     go.set()
-    assert engine.stopped.wait(30)
+    assert engine.stopped.wait(60)
 
 
 def test_what_a_start_in_the_background_raises_reaches_who_asks_for_the_engine() -> None:
@@ -94,8 +94,9 @@ def test_what_a_start_in_the_background_raises_reaches_who_asks_for_the_engine()
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Callable[[], ClassArchive]:
-    """An archive for a Java and jars that are only files."""
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ClassArchive]:
+    """An archive for a Java and jars that are only files, on a disk with room for it."""
+    monkeypatch.setattr("job.engine.archive._ROOM", 0)
     java, jars = tmp_path / "jdk" / "bin" / "java", tmp_path / "jars"
     java.parent.mkdir(parents=True)
     jars.mkdir()
@@ -122,7 +123,7 @@ def finish(made: ClassArchive, command: list[str]) -> None:
     made.keep(subprocess.Popen(command))
     for thread in threading.enumerate():
         if thread.name == "class archive":
-            thread.join(30)
+            thread.join()
 
 
 def test_the_second_session_makes_the_archive_and_the_next_one_uses_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,28 +16,29 @@ from job.errors import InterruptedRun
 
 @pytest.fixture
 def alarm() -> Iterator[None]:
-    """A signal that raises, as SIGTERM does in the command line, a moment from now."""
+    """SIGALRM raises, as SIGTERM does in the command line."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise InterruptedRun("stopped")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
 def test_a_signal_ends_the_waiting_and_cancels_the_call_which_itself_is_not_cut(alarm: None) -> None:
-    cancelled, ended = threading.Event(), threading.Event()
+    waiting, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
 
     def call() -> None:
         assert threading.current_thread() is not threading.main_thread()
-        assert cancelled.wait(30)
+        # The main thread waits by now, or is about to: it ticks while it does.
+        assert waiting.wait(60)
+        os.kill(os.getpid(), signal.SIGALRM)
+        assert cancelled.wait(60)
         ended.set()
 
     with pytest.raises(InterruptedRun):
-        aside(call, cancel=cancelled.set)
+        aside(call, tick=waiting.set, cancel=cancelled.set)
 
     assert ended.is_set()
 

@@ -755,7 +755,6 @@ def test_the_interpreter_exits_cleanly_after_reading_and_writing(tmp_path: Path)
         [sys.executable, "-c", PROGRAM, str(tmp_path / "output")],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 

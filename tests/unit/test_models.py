@@ -237,7 +237,6 @@ def test_using_a_set_needs_neither_spark_nor_java_and_exits_cleanly(store: Store
         [sys.executable, "-c", PROGRAM, store.uri],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
         env={**os.environ, "JAVA_HOME": "/nowhere"},
     )
@@ -250,6 +249,6 @@ def test_the_package_offers_model_set_without_importing_it_before_it_is_asked_fo
         "import sys, job; assert 'job.models' not in sys.modules; from job import ModelSet; print(ModelSet.__name__)"
     )
 
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stdout) == (0, "ModelSet\n")

@@ -277,8 +277,13 @@ def test_memory_is_shared_by_name_inside_a_process() -> None:
 
 
 def test_the_clock_is_aware_and_near(store: Store) -> None:
-    assert abs(store.now() - datetime.now(UTC)) < timedelta(seconds=5)
-    assert store.now().tzinfo is not None
+    before = datetime.now(UTC)
+    now = store.now()
+    after = datetime.now(UTC)
+
+    assert now.tzinfo is not None
+    # S3 tells whole seconds, rounded down.
+    assert before - timedelta(seconds=1) <= now <= after
 
 
 def test_reads_and_writes_from_many_threads_do_not_mix(store: Store) -> None:
@@ -336,7 +341,9 @@ def test_concurrent_commits_to_a_delta_table_lose_nothing(store: Store) -> None:
     assert table.version() == 8
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40))
 def test_any_text_is_either_refused_or_kept_exactly(s3_endpoint: str, name: str) -> None:
     boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=BUCKET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,7 +128,7 @@ def counts(**rows: int) -> pa.Table:
 
 
 def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> None:
-    output = Store.open("memory://test-table-counts", StorageSide())
+    output = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
     found, asked = listing("a.csv", "b.csv"), []
 
     def count() -> pa.Table:
@@ -151,7 +152,7 @@ def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> Non
 
 
 def test_an_empty_table_and_filters_that_leave_nothing_are_input_errors() -> None:
-    output = Store.open("memory://test-table-empty", StorageSide())
+    output = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
 
     def select(job: JobSettings, found: pa.Table) -> Any:
         return table.select(listing("a.csv"), job, output, ignored=0, unmatched=0, count=lambda: found, still=None)

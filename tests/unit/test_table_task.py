@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,8 +27,8 @@ def item(key: str, *objects: tuple[str, int, str], content: str | None = None) -
 
 
 @pytest.fixture
-def work(request: pytest.FixtureRequest) -> Work:
-    store = Store.open(f"memory://{request.node.name[:60]}", StorageSide())
+def work() -> Work:
+    store = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
     settings = JobSettings.model_validate(
         {
             "input": {"uri": "memory://in", "layout": "columns", "key": "k"},
