@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,20 +23,29 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": "test-secret-value",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
-    "NO_PROXY": "127.0.0.1,localhost",
 }
 # pytest names the running test; pyspark hands its port and secret to the JVM by the environment.
 _MAY_CHANGE = ("PYTEST_", "SSL_CERT_FILE", "SPARK_", "PYSPARK_", "HYPOTHESIS_", "KMP_")
 
 _MAY_BE_GIVEN = ("AWS_CA_BUNDLE", "E2E_CACHE")
 
-# A run under load is slow, not wrong; a failure prints what replays it.
-settings.register_profile("manyfit", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+# A run under load is slow, not wrong. And a change is not refused for an example that another day would not have come
+# upon: each run tries the same ones. `make test ARGS="--hypothesis-profile explore"` tries others, and prints what
+# replays those that fail.
+_CALM: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+settings.register_profile("manyfit", derandomize=True, **_CALM)
+settings.register_profile("explore", **_CALM)
 settings.load_profile("manyfit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Without the machine's own credentials and settings: what a test needs it sets."""
+    # The seed of the day is chosen once, before there are other processes: two that began on either side of midnight
+    # would not have the same tests.
+    os.environ.setdefault("CHAOS_SEED", time.strftime("%Y%j"))
+    # A proxy is for what is far away, and no server here is.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
     for name in [name for name in os.environ if name.startswith(("AWS_", "MANYFIT_")) and name not in _MAY_BE_GIVEN]:
         del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
