@@ -144,6 +144,11 @@ def cooperative() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+def cleaned(seed: int) -> bool:
+    """Whether a gc comes by in the schedule of a seed."""
+    return random.Random(f"gc {seed}").random() < 1 / 3
+
+
 class Schedule:
     """One world and what happens in it.
 
@@ -165,7 +170,7 @@ class Schedule:
         self.resolution = self.random.choice([1, 1000, 1_000_000])
         """of the store's clock, in microseconds; S3 tells whole seconds"""
         self.ticks = 0
-        self.cleaned = random.Random(f"gc {seed}").random() < 1 / 3
+        self.cleaned = cleaned(seed)
         """a gc comes by; then no replaced task finishes late: only a margin of hours is proof against those"""
         self.cleanings = 0
         self.zombies: list[Callable[[], object]] = []

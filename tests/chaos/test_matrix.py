@@ -14,11 +14,13 @@ from collections.abc import Iterator
 import pytest
 
 from job.assembly import assemble
+from job.engine.inline import InlineEngine
 from job.errors import InputError
 from job.run import run
 from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
 from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
 from tests.chaos.world import OLD, World, broken
+from tests.spark.conftest import SharedEngine
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
 QUICK = 5
@@ -72,19 +74,23 @@ def test_a_broken_request_loses_tears_doubles_and_overwrites_nothing(
 
 
 @pytest.mark.usefixtures("s3")
-@pytest.mark.parametrize(
-    "master", ["inline", pytest.param("local[1,2]", marks=[pytest.mark.spark, pytest.mark.timeout(300)])]
-)
+@pytest.mark.parametrize("master", ["inline", pytest.param("local[2,4]", marks=pytest.mark.spark)])
 def test_an_input_that_cannot_be_reached_any_more_ends_the_run_as_the_input_s_fault(
-    s3_server: str, proxy: FaultProxy, master: str
+    s3_server: str, proxy: FaultProxy, master: str, request: pytest.FixtureRequest
 ) -> None:
     """Spark hands over the text of what its task raised; the hint comes with it."""
-    world = World(proxy, s3_server, admit=False)
+    if master != "inline":
+        request.getfixturevalue("spark")  # a session of its own would be stopped with this run, and is everybody's
+    world = World(proxy, s3_server, admit=False, timeout=30)
     world.begin()
     proxy.fault = Fault("input_get", "refused", TIMES["forever"])
     try:
         with pytest.raises(InputError, match=r"the input could not be read: .*the input bucket") as caught:
-            run(assemble(world.settings(spark={"master": master})), {})
+            run(
+                assemble(world.settings(spark={"master": master})),
+                {},
+                make_engine=lambda made: InlineEngine() if master == "inline" else SharedEngine(made.settings),
+            )
     finally:
         proxy.fault = None
 

@@ -99,7 +99,7 @@ class World:
         """
         made = _FIRST.get(self.server)
         if made is None:
-            first = World(self.proxy, self.server)
+            first = World(self.proxy, self.server, retries=5, timeout=60)
             first.put(OLD)
             assert first.run().version == 1
             objects = first.objects("out/")

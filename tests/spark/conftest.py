@@ -20,6 +20,13 @@ from job.run import run
 from job.settings import JobSettings
 
 
+class SharedEngine(SparkEngine):
+    """The session of the whole test process: it outlives a run."""
+
+    def stop(self) -> None:
+        """Left to the fixture."""
+
+
 class Kept:
     """A `SparkEngine` on the shared session, which it leaves running."""
 

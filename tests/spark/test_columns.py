@@ -211,12 +211,29 @@ def test_key_columns_of_every_type_have_one_text_and_declared_types_are_kept(job
         job.run()
 
 
+MEETING = """
+import glob, os, time
+from sklearn.linear_model import LinearRegression
+
+def fit(frame, key):
+    open("{folder}/worker-%d" % os.getpid(), "w").close()
+    end = time.monotonic() + 120
+    while len(glob.glob("{folder}/worker-*")) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
+"""Nobody ends before two workers have begun: else a quick one might do the work of both."""
+
+
 def test_adaptive_execution_does_not_fold_the_tasks(table: Job) -> None:
+    folder = table.data.parent
+    (folder / "recipe.py").write_text(MEETING.replace("{folder}", str(folder)))
+    function = {"function": f"{folder / 'recipe.py'}:fit", "estimator": None, "features": None, "target": None}
     conf = {"spark.sql.adaptive.enabled": "true"}
     frame = pd.concat([sales()] * 5)
     for path in table.data.iterdir():
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
-    report = table.run(spark={"conf": conf})
+    report = table.run(spark={"conf": conf}, recipe=function)
     assert report.totals.trained == 30
     # Two cores, two lists: both had keys.
     assert table.slopes() == {key(number): number + 1 for number in range(30)}

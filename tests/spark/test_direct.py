@@ -15,22 +15,15 @@ import numpy as np
 import pytest
 
 from job.assembly import assemble
-from job.engine.spark import SparkEngine
 from job.models import ModelSet
 from job.report import RunReport
 from job.run import run
 from job.settings import JobSettings
 from job.verify import verify
 from tests.conftest import S3
+from tests.spark.conftest import SharedEngine
 
 pytestmark = pytest.mark.spark
-
-
-class SharedEngine(SparkEngine):
-    """The session of the whole test process: it outlives a run."""
-
-    def stop(self) -> None:
-        """Left to the fixture."""
 
 
 def body(slope: float, rows: int = 40) -> bytes:
@@ -106,7 +99,8 @@ def test_a_partition_that_kills_hangs_or_eats_its_worker_is_a_named_row_and_all_
     job = settings(
         {"input": {"uri": str(tmp_path / "in")}, "output": {"uri": str(tmp_path / "out")}},
         recipe={"function": "recipe.py:fit"},
-        run={"timeout": "6s", "memory": "1GB", "max_failed": 5},
+        # Long enough for 1 GB to be eaten, and for a healthy fit, on a machine that stands still for seconds.
+        run={"timeout": "20s", "memory": "1GB", "max_failed": 5},
     )
 
     report = trained(job, tmp_path)
@@ -127,13 +121,19 @@ def test_a_partition_that_kills_hangs_or_eats_its_worker_is_a_named_row_and_all_
 
 
 SLOW = """
-import time
+import glob, os, time
 from sklearn.linear_model import LinearRegression
 
 def fit(frame, key):
-    time.sleep(0.25)
+    mine = "{folder}/fitted-%d-" % os.getpid()
+    while len(glob.glob(mine + "*")) >= 5 and not os.path.exists("{folder}/go"):
+        time.sleep(0.05)
+    open(mine + key, "w").close()
     return LinearRegression().fit(frame[["x"]], frame["y"])
 """
+"""Each worker fits five, and waits with the next until it may: no run ends before it is ended, however slow the test is."""
+LONG = 600
+"""Seconds for a process of its own: more than it takes on any machine, less than hangs a run of all tests."""
 
 
 def manyfit(*arguments: str, **options: Any) -> subprocess.Popen[str]:
@@ -150,7 +150,7 @@ def manyfit(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def slow_job(tmp_path: Path) -> Path:
-    (tmp_path / "recipe.py").write_text(SLOW)
+    (tmp_path / "recipe.py").write_text(SLOW.replace("{folder}", str(tmp_path)))
     (tmp_path / "in").mkdir()
     for number in range(40):
         (tmp_path / "in" / f"k{number:02d}.csv.gz").write_bytes(body(number + 1.0))
@@ -161,20 +161,24 @@ def slow_job(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def segments(folder: Path) -> int:
-    return len(list(folder.glob("out/runs/*/segments/*/*.arrow")))
+def begun(folder: Path, segments: int) -> subprocess.Popen[str]:
+    """A run of the slow job that has put so many segments, and does not end by itself."""
+    process = manyfit("run", "-c", str(folder / "job.yaml"), "--log-format", "text")
+    deadline = time.monotonic() + LONG
+    while len(list(folder.glob("out/runs/*/segments/*/*.arrow"))) < segments:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "nothing was trained"
+        time.sleep(0.2)
+    return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(
     slow_job: Path, number: signal.Signals
 ) -> None:
-    process = manyfit("run", "-c", str(slow_job / "job.yaml"), "--log-format", "text")
-    deadline = time.monotonic() + 120
-    while segments(slow_job) < 2 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
+    process = begun(slow_job, 2)
     os.kill(process.pid, number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=LONG)
 
     if number is signal.SIGKILL:
         assert process.returncode == -9
@@ -185,8 +189,9 @@ def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(
         assert "Traceback" not in said
     assert not (slow_job / "out" / "index" / "_delta_log" / "00000000000000000001.json").exists()
 
+    (slow_job / "go").touch()
     again = manyfit("run", "-c", str(slow_job / "job.yaml"), "--spark.master", "inline", "--json")
-    out, said = again.communicate(timeout=120)
+    out, said = again.communicate(timeout=LONG)
     assert again.returncode == 0, said
     report = RunReport.from_json(out)
     assert report.totals.trained == 40
@@ -195,13 +200,10 @@ def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished(
 
 
 def test_a_jvm_that_dies_ends_the_run_with_3_and_says_how_to_go_on(slow_job: Path) -> None:
-    process = manyfit("run", "-c", str(slow_job / "job.yaml"), "--log-format", "text")
-    deadline = time.monotonic() + 120
-    while not segments(slow_job) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
+    process = begun(slow_job, 1)
     found = subprocess.run(["pgrep", "-P", str(process.pid), "java"], capture_output=True, text=True, check=True)
     os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=LONG)
 
     assert process.returncode == 3, said
     assert "Run again" in said
@@ -214,7 +216,7 @@ def test_spark_installs_no_handler_of_ctrl_c_which_would_call_the_jvm_from_withi
 
 def test_the_demo_shows_every_step_of_the_article() -> None:
     process = manyfit("demo")
-    out, said = process.communicate(timeout=150)
+    out, said = process.communicate(timeout=LONG)
 
     assert process.returncode == 0, said
     for text in (

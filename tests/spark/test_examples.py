@@ -14,7 +14,7 @@ from job import ModelSet, configuration
 from job.assembly import assemble
 from job.report import RunReport
 from job.run import run
-from tests.spark.test_direct import SharedEngine
+from tests.spark.conftest import SharedEngine
 
 pytestmark = pytest.mark.spark
 

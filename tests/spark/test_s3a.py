@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def manyfit(tmp_path: Path, document: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def manyfit(tmp_path: Path, document: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "job.cli", "run", "-c", str(path), "--json"]
     environment = {**os.environ, "AWS_SESSION_TOKEN": "a-session-token"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if "UNRESOLVED DEPENDENCIES" in done.stderr or "unresolved dependency" in done.stderr:
+    if any(text in done.stderr for text in ("UNRESOLVED DEPENDENCIES", "unresolved dependency", "download failed")):
         pytest.skip("Maven Central cannot be reached from here, and the modules have never been fetched")
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
