@@ -135,7 +135,7 @@ GUARD := 1.8
 
 .PHONY: bench-guard
 bench-guard: java .venv/.ready ## fail if a run costs more than 1.8 times the CPU time of the bare fits, measured beside it
-	@timeout 600 .venv/bin/python -m benchmarks.table --only manyfit --rounds 5 --guard $(GUARD) $(ARGS)
+	@timeout 1800 .venv/bin/python -m benchmarks.table --only manyfit --rounds 5 --guard $(GUARD) $(ARGS)
 
 .PHONY: bench-scale
 bench-scale: java .venv/.ready ## planning, memory, skew, cores, start: one question each

@@ -78,8 +78,9 @@ def serve(folder: Path | None = None) -> Iterator[Server]:
     """Run a server for the time of a block; its data goes with it unless a folder is given."""
     root = Path(folder or tempfile.mkdtemp(prefix="manyfit-bench-"))
     root.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    # Before the port is chosen: building it takes minutes, in which somebody else might take the port.
     binary = versitygw()
+    port = free_port()
     log = (root / "server.log").open("wb")
     environment: dict[str, str] = dict(os.environ)
     if binary:
@@ -129,7 +130,7 @@ def client(server: Server) -> Any:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the S3 server ended with {process.returncode}")
