@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from tests.chaos.cells import cells
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.test_kills import killed, raised
 from tests.chaos.test_matrix import broken_request
+from tests.chaos.test_schedules import beside
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
 BUDGET = int(os.environ.get("CHAOS_BUDGET", "0"))
@@ -51,10 +50,8 @@ def test_as_many_schedules_and_cells_as_there_is_time_for(
 ) -> None:
     end, low = time.monotonic() + BUDGET, SEED * 10_000
     print(f"\nCHAOS_SEED={SEED} make chaos-ci replays this")
-    command = [sys.executable, "-m", "tests.chaos.test_schedules", str(low), str(low + MANY), str(BUDGET)]
-    schedules = subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    file = tmp_path_factory.mktemp("schedules") / "said"
+    schedules = beside(file, low, low + MANY, BUDGET)
     try:
         order = random.Random(SEED).sample(cells(), len(cells()))
         played, problems = 0, []
@@ -65,9 +62,10 @@ def test_as_many_schedules_and_cells_as_there_is_time_for(
                 problems.append(play(cell, tmp_path_factory.mktemp("cell"), s3_server, proxy))
                 played += 1
         # It has the same time, and ends with the schedule that it is at.
-        said, _ = schedules.communicate(timeout=max(0.0, end - time.monotonic()) + 400)
+        schedules.wait(max(0.0, end - time.monotonic()) + 400)
     finally:
         schedules.kill()
+        said = file.read_text()
     wrong = [problem for problem in problems if problem]
     print(f"{played} of {len(order)} cells, {len(wrong)} failed", said, sep="\n")
 
