@@ -125,8 +125,8 @@ import glob, os, time
 from sklearn.linear_model import LinearRegression
 
 def fit(frame, key):
-    mine = "{folder}/fitted-%d-" % os.getpid()
-    while len(glob.glob(mine + "*")) >= 5 and not os.path.exists("{folder}/go"):
+    mine, end = "{folder}/fitted-%d-" % os.getpid(), time.monotonic() + 900
+    while len(glob.glob(mine + "*")) >= 5 and not os.path.exists("{folder}/go") and time.monotonic() < end:
         time.sleep(0.05)
     open(mine + key, "w").close()
     return LinearRegression().fit(frame[["x"]], frame["y"])
