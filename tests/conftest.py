@@ -43,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # The seed of the day is chosen once, before there are other processes: two that began on either side of midnight
     # would not have the same tests.
     os.environ.setdefault("CHAOS_SEED", time.strftime("%Y%j"))
+    # Java 17 knows no file by a name with other letters than its locale has, and some machines say nothing of a locale.
+    os.environ["LC_ALL"] = "C.UTF-8"
     # A proxy is for what is far away, and no server here is.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
