@@ -97,13 +97,13 @@ def given(kubeconfig: str) -> Iterator[Cluster]:
     cluster.kubectl("apply", "-f", "-", text=(HERE / "s3.yaml").read_text().replace("IMAGE", server))
     forward = None
     try:
-        cluster.kubectl("-n", "manyfit-e2e-s3", "rollout", "status", "deploy/s3", "--timeout=180s")
+        cluster.kubectl("-n", "manyfit-e2e-s3", "rollout", "status", "deploy/s3", "--timeout=540s")
         forward = subprocess.Popen(
             [*cluster.kubectl_command, "-n", "manyfit-e2e-s3", "port-forward", "svc/s3", f"{port}:9000"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait("the port-forward to S3", lambda: "Buckets" in cluster.client().list_buckets(), 60)
+        wait("the port-forward to S3", lambda: "Buckets" in cluster.client().list_buckets(), 180)
         yield cluster
     finally:
         if forward:

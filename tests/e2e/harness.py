@@ -33,7 +33,7 @@ class Failed(AssertionError):
     """A command of the harness did not work."""
 
 
-def call(*command: object, text: str | None = None, env: Mapping[str, str] | None = None, seconds: float = 300) -> str:
+def call(*command: object, text: str | None = None, env: Mapping[str, str] | None = None, seconds: float = 900) -> str:
     """Run a command to its end; its output."""
     words = [str(word) for word in command]
     done = subprocess.run(words, input=text, capture_output=True, text=True, env=env, timeout=seconds, check=False)
@@ -86,7 +86,7 @@ class Cluster:
         """Run kubectl."""
         return call(*self.kubectl_command, *arguments, text=text)
 
-    def helm(self, *arguments: object, text: str | None = None, seconds: float = 300) -> str:
+    def helm(self, *arguments: object, text: str | None = None, seconds: float = 900) -> str:
         """Run helm."""
         return call(self.helm_path, "--kubeconfig", self.kubeconfig, *arguments, text=text, seconds=seconds)
 

@@ -203,7 +203,7 @@ def read_event_log(space: Space) -> str:
     }
     metadata = {"name": "events", "namespace": space.name}
     space.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    space.pods.until("the reader", lambda: space.pods.named("events").get("status", {}).get("phase") == "Succeeded", 90)
+    space.pods.until("the reader", lambda: space.pods.named("events").get("status", {}).get("phase") == "Succeeded", 300)
     return space.kubectl("logs", "events", "--tail=-1")
 
 
@@ -217,7 +217,7 @@ def test_the_drivers_log_is_json_lines_and_ends_with_the_result(space: Space, ru
 
 
 def test_helm_test_passes(space: Space, run: dict[str, Any]) -> None:
-    said = space.cluster.helm("test", "nightly", "-n", space.name, "--timeout", "180s")
+    said = space.cluster.helm("test", "nightly", "-n", space.name, "--timeout", "540s")
 
     assert "Succeeded" in said
     assert "Failed" not in said
@@ -241,7 +241,7 @@ def test_an_unchanged_upgrade_runs_nothing_and_a_new_run_id_trains_only_what_cha
         now = space.applications.named("nightly").get("status", {}).get("submissionID")
         return bool(now) and now != before["status"]["submissionID"]
 
-    space.applications.until("a new submission", again, 90)
+    space.applications.until("a new submission", again, 300)
     space.completed("nightly")
     report = space.result("models")
     assert report["run"] != run["run"]
@@ -255,4 +255,4 @@ def test_helm_uninstall_leaves_nothing_behind(space: Space, run: dict[str, Any])
     def left() -> list[str]:
         return [name for name in space.kubectl("get", kinds, "-o", "name").split() if "nightly" in name]
 
-    wait("everything to be gone", lambda: not left(), 90, 2)
+    wait("everything to be gone", lambda: not left(), 300, 2)

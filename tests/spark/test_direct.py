@@ -224,7 +224,7 @@ def test_the_demo_shows_every_step_of_the_article() -> None:
         "df2.csv.gz",
         "2 trained",
         "shuffle read 0 B, shuffle write 0 B",
-        "2 worker processes",
+        "put their models straight into the bucket",
         "0 damaged",
     ):
         assert text in out

@@ -97,9 +97,9 @@ def start(tools: Path, shares: int) -> None:
             env={**os.environ, "STATE": str(STATE), "TOOLS": str(tools), "NODE": NODE_ADDRESS, "PODS": POD_CIDR, "SERVICES": SERVICE_CIDR},
         )  # fmt: skip
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-    wait("the node's first process", lambda: bool(children.exists() and children.read_text().split()), 10, 0.02)
+    wait("the node's first process", lambda: bool(children.exists() and children.read_text().split()), 60, 0.02)
     inner = int(children.read_text().split()[0])
-    wait("node.sh", lambda: b"node.sh" in Path(f"/proc/{inner}/cmdline").read_bytes(), 10, 0.02)
+    wait("node.sh", lambda: b"node.sh" in Path(f"/proc/{inner}/cmdline").read_bytes(), 60, 0.02)
     PROCESSES.write_text(f"{outer.pid} {inner}\n")
     connect(inner)
     (STATE / "net-ready").touch()
@@ -125,10 +125,10 @@ def stop() -> None:
     running = processes()
     if running:
         os.kill(running[1], signal.SIGKILL)
-        wait("the end of the node", lambda: not Path(f"/proc/{running[1]}").exists() or zombie(running[1]), 30, 0.05)
+        wait("the end of the node", lambda: not Path(f"/proc/{running[1]}").exists() or zombie(running[1]), 120, 0.05)
     if Path(f"/sys/class/net/{HOST_LINK}").exists():
         succeeds("ip", "link", "del", HOST_LINK)
-    wait("the end of the control groups", remove_groups, 15, 0.2)
+    wait("the end of the control groups", remove_groups, 60, 0.2)
     saved = STATE / "kernel.json"
     if saved.exists():
         for name, value in json.loads(saved.read_text()).items():

@@ -56,14 +56,14 @@ def operator(webhook: bool) -> None:
     values = node.render(HERE / "manifests/operator-values.yaml", webhook="true" if webhook else "false")
     run(
         tools.path("helm"), "--kubeconfig", KUBECONFIG, "upgrade", "--install", "spark-operator", tools.chart(),
-        "--namespace", "spark-operator", "--values", "-", "--wait", "--timeout", "180s", text=values,
+        "--namespace", "spark-operator", "--values", "-", "--wait", "--timeout", "540s", text=values,
     )  # fmt: skip
     if webhook:  # ready is not yet trusted: the operator writes its certificate into the configuration by itself
         kind = "mutatingwebhookconfiguration/spark-operator-webhook"
         wait(
             "the webhook's certificate",
             lambda: bool(kubectl("get", kind, "-o", "jsonpath={.webhooks[0].clientConfig.caBundle}").strip()),
-            60,
+            240,
             0.3,
         )
 
@@ -80,19 +80,19 @@ def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]
     pki.make(place.PKI)
     node.start(tools.built("hyperkube"), shares)
     lap("namespaces and network")
-    wait("containerd", lambda: succeeds(*containerd.ctr("version")), 30)
+    wait("containerd", lambda: succeeds(*containerd.ctr("version")), 120)
     containerd.load(images)
     lap("images imported")
     ready = (tools.path("kubectl"), "--kubeconfig", KUBECONFIG, "get", "--raw", "/readyz")
-    wait("the API server", lambda: succeeds(*ready), 90)
+    wait("the API server", lambda: succeeds(*ready), 300)
     lap("API server ready")
-    wait("the node's registration", lambda: "node/node" in kubectl("get", "nodes", "-o", "name"), 60)
-    kubectl("wait", "--for=condition=Ready", "node/node", "--timeout=90s")
+    wait("the node's registration", lambda: "node/node" in kubectl("get", "nodes", "-o", "name"), 240)
+    kubectl("wait", "--for=condition=Ready", "node/node", "--timeout=300s")
     lap("node ready")
     for name in ("coredns", "s3", "operator-namespace"):
         kubectl("apply", "-f", "-", text=node.render(HERE / f"manifests/{name}.yaml"))
-    kubectl("-n", "kube-system", "rollout", "status", "deploy/coredns", "--timeout=90s")
-    kubectl("-n", "s3", "rollout", "status", "deploy/s3", "--timeout=90s")
+    kubectl("-n", "kube-system", "rollout", "status", "deploy/coredns", "--timeout=300s")
+    kubectl("-n", "s3", "rollout", "status", "deploy/s3", "--timeout=300s")
     lap("DNS and S3")
     operator(webhook)
     lap("spark-operator")
