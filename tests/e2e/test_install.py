@@ -203,7 +203,9 @@ def read_event_log(space: Space) -> str:
     }
     metadata = {"name": "events", "namespace": space.name}
     space.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    space.pods.until("the reader", lambda: space.pods.named("events").get("status", {}).get("phase") == "Succeeded", 300)
+    space.pods.until(
+        "the reader", lambda: space.pods.named("events").get("status", {}).get("phase") == "Succeeded", 300
+    )
     return space.kubectl("logs", "events", "--tail=-1")
 
 
