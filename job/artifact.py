@@ -7,9 +7,7 @@ runs code that the bytes name, so nothing is unpickled before its digest agrees.
 from __future__ import annotations
 
 import copyreg
-import functools
 import hashlib
-import importlib.metadata
 import io
 import pickle
 import platform
@@ -26,6 +24,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.feature_extraction.text import CountVectorizer
 
 from job.errors import DamageError, PartitionError
+from job.installed import version
 from job.settings import ArtifactSettings
 from job.shipped import SHIPPED, is_shipped
 
@@ -46,7 +45,7 @@ class Artifact:
 
 def versions() -> dict[str, str]:
     """The environment card: what a model must meet again when it is loaded."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _CARD}}
+    return {"python": platform.python_version(), **{name: version(name) for name in _CARD}}
 
 
 def pack(estimator: Any, settings: ArtifactSettings, *, sample: Any = None) -> Artifact:
@@ -234,19 +233,14 @@ def load(
 
 
 def _check_versions(trained: Mapping[str, str]) -> None:
-    here = _versions_here()
-    for name, version in trained.items():
+    here = versions()
+    for name, then in trained.items():
         current = here.get(name)
         if current is None:
             continue
         parts = 2 if name in _EXACT else 1
-        if version.split(".")[:parts] != current.split(".")[:parts]:
-            raise _skew(name, version, current)
-
-
-@functools.cache
-def _versions_here() -> dict[str, str]:
-    return versions()
+        if then.split(".")[:parts] != current.split(".")[:parts]:
+            raise _skew(name, then, current)
 
 
 def _skew(name: str, trained: str, current: str) -> DamageError:

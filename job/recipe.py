@@ -16,6 +16,7 @@ from typing import Any
 from job import function, recipe_mistakes, targets
 from job.errors import ConfigurationError
 from job.function import UserFunction
+from job.installed import version
 from job.settings import RecipeSettings, ValidationSettings
 from job.shipped import SHIPPED
 from job.traits import Traits, as_tuple
@@ -183,7 +184,7 @@ class Recipe:
         """The distributions that the recipe imports, name to version."""
         roots = self._roots() | {"sklearn", "numpy", "scipy", "joblib"}
         owners = _owners(roots)
-        return {name: importlib.metadata.version(name) for root in sorted(roots) for name in owners.get(root, ())}
+        return {name: version(name) for root in sorted(roots) for name in owners.get(root, ())}
 
     def _roots(self) -> set[str]:
         roots = {name.split(".")[0] for node in (self.estimator, self.fallback) for name in targets.names(node)}
