@@ -112,7 +112,7 @@ class Index:
             There is no version ``at``, or it has been removed by ``gc``.
         """
         names = ROW.names if columns is None else list(columns)
-        if (table := self._table.open(at)) is None:
+        if (keys is not None and not keys) or (table := self._table.open(at)) is None:
             return fields(ROW, names, encoded).empty_table()
         return self._table.query(table, names, keys, encoded, at)
 
@@ -139,8 +139,7 @@ class Index:
 
     def held(self) -> bool:
         """Whether a rollback holds the output: runs refuse until `resume`."""
-        table = self._table.open()
-        return table is not None and _held(table)
+        return (table := self._table.open()) is not None and _held(table)
 
     def differing(self, version: int) -> int:
         """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
@@ -297,4 +296,5 @@ class Index:
 
 
 def _held(table: DeltaTable) -> bool:
-    return (table.transaction_version(_HOLD) or 0) > (table.transaction_version(_RESUME) or 0)
+    # The second question only after a hold: each of them reads the log since its last checkpoint again.
+    return (hold := table.transaction_version(_HOLD) or 0) > 0 and hold > (table.transaction_version(_RESUME) or 0)
