@@ -18,7 +18,7 @@ PACKAGE = Path(job.__file__).parent
 LIBRARIES = {name for name in sys.stdlib_module_names if not name.startswith("_")}
 
 LAYERS = {
-    "words": "errors redaction units globs outcome partition document memory digests local_file",
+    "words": "errors redaction units globs outcome partition document memory digests installed local_file",
     "settings": "settings schema mistakes sources resolution configuration logs",
     "storage": "store side admission segment notice",
     "fit": (
