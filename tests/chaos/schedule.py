@@ -13,8 +13,7 @@ import gzip
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,73 +22,26 @@ from typing import Any
 import pytest
 from deltalake.exceptions import DeltaError
 
-from job import (
-    admission,
-    attempt,
-    data_file,
-    delta,
-    handout,
-    index,
-    notice,
-    record,
-    retention,
-    segment,
-    short,
-    train,
-    worker,
-)
+from job import data_file, index, notice, record, retention, segment
 from job import run as runs
 from job.assembly import Assembly, assemble
 from job.delta import Table
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import DamageError, InputError, ManyfitError, OutputError, StoreError
-from job.fit import fit
 from job.run import run
 from job.settings import JobSettings
+from job.store import Store
 from job.work import Work, summary_row
 from job.worker import work_on
-from tests.chaos.audit import Audit, audit
+from tests.chaos.audit import Audit, audit, folder_objects
 from tests.chaos.baton import Baton, Faults, Scheduled, here
+from tests.chaos.cooperative import Opened, cooperative
 from tests.chaos.dying import Died
 from tests.chaos.reader import Reader
 
 UNITS = 8
 BROKEN = b"not gzip"
-
-
-class Here:
-    """A pool that runs everything at once, in the thread of whoever submits it."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __enter__(self) -> Here:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def submit(self, do: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(do(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-    def map(self, do: Callable[..., Any], *lists: Any) -> Iterator[Any]:
-        return (self.submit(do, *each).result() for each in zip(*lists, strict=False))
-
-
-class Child:
-    """A guarded child that is none: a process for each would be most of the time."""
-
-    def __init__(self, fitting: Any, **_: object) -> None:
-        self.fitting = fitting
-
-    def fit(self, key: str, blobs: Any, columns: Any) -> Any:
-        return fit(self.fitting, key, blobs, columns)
-
-    def close(self) -> None: ...
 
 
 class Engine(InlineEngine):
@@ -119,29 +71,6 @@ class Engine(InlineEngine):
 def body(slope: float) -> bytes:
     """A data set whose model has this slope."""
     return gzip.compress(("x,y\n" + "".join(f"{n},{slope * n}\n" for n in range(6))).encode(), mtime=0)
-
-
-@contextlib.contextmanager
-def cooperative() -> Iterator[pytest.MonkeyPatch]:
-    """No threads but the actors, no pauses, no names by chance."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (record, handout, attempt, worker, segment, delta):
-            patch.setattr(module, "ThreadPoolExecutor", Here)
-        patch.setattr(attempt, "Child", Child)
-        patch.setattr(attempt, "threadpool_limits", lambda *_: contextlib.nullcontext())
-        patch.setattr(segment.SegmentWriter, "_tick", lambda self: None)
-        patch.setattr(segment, "EVERY_OUTCOMES", 2)
-        patch.setattr(admission, "admit", lambda *_, **__: None)
-        # What takes longer is trained first: in another order each time, if it were measured.
-        for module in (short, train):
-            patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 0.0))
-        patch.setattr(
-            runs,
-            "Tracker",
-            lambda *_, **__: SimpleNamespace(write=lambda *_: None, tick=lambda: None, close=lambda: None),
-        )
-        patch.setattr(delta.time, "sleep", lambda seconds: here.baton.step() if hasattr(here, "baton") else None)
-        yield patch
 
 
 def cleaned(seed: int) -> bool:
@@ -183,6 +112,8 @@ class Schedule:
         """whether there is a release when the drivers begin"""
         self.listed: dict[str, datetime] = {}
         """of each key, in the last release"""
+        self.seen: dict[str, bytes] = {}
+        """every object that was there when it was audited last"""
         self.reader = Reader(str(folder / "out"), again=not self.cleaned)
         self.releases = 0
         self.problems: list[str] = []
@@ -260,10 +191,15 @@ class Schedule:
         }
         made = assemble(JobSettings.model_validate(document))
         for store in (made.input, made.output, made.index.store, made.index._table._store):
-            store.__class__ = Scheduled
-            store.faults = self.faults  # type: ignore[attr-defined]
-            store.clock, store.stamp = self.clock, self.moment  # type: ignore[attr-defined]
+            self.scheduled(store)
         return made
+
+    def scheduled(self, store: Store) -> Store:
+        """A store whose operations are steps from now on."""
+        store.__class__ = Scheduled
+        store.faults = self.faults  # type: ignore[attr-defined]
+        store.clock, store.stamp = self.clock, self.moment  # type: ignore[attr-defined]
+        return store
 
     # -- who acts
 
@@ -314,7 +250,8 @@ class Schedule:
                 continue
             self.faults.dead.discard("gc")
             try:
-                done = retention.gc(self.assembly(faulty=True).output, keep=1, margin=0.2, dry_run=False)
+                output = self.scheduled(Store.open(str(self.folder / "out")))
+                done = retention.gc(output, keep=1, margin=0.2, dry_run=False)
                 self.cleanings += done.models > 0
             except DamageError as error:
                 self.problems.append(f"gc: {error.message}")
@@ -334,13 +271,10 @@ class Schedule:
 
     def look(self, slopes: dict[str, float] | None = None) -> None:
         """Audit the current version, bytes and all."""
-        out = self.folder / "out"
-        objects = {
-            path.relative_to(out).as_posix(): path.read_bytes()
-            for part in ("index", "models")
-            for path in (out / part).rglob("*")
-            if path.is_file() and not path.name.startswith(".")
-        }
+        objects = folder_objects(self.folder / "out", "index", "models")
+        if objects == self.seen and slopes is None:
+            return  # after a gc that had nothing to remove: no byte is another than the last time
+        self.seen = objects
         found = audit(objects, slopes if slopes is not None else {})
         problems = found.problems + self._older(found) + self._read(found)
         self.problems += [f"version {found.versions}: {problem}" for problem in problems]
@@ -391,7 +325,7 @@ class Schedule:
             self._heal()
 
     def _patch(self, patch: pytest.MonkeyPatch) -> None:
-        merge, table_open = index.merge, Table.open
+        merge, table_open = index.merge, Opened(Table.open).open
         names = random.Random(self.seed)
 
         def merged(*arguments: Any) -> None:

@@ -1,0 +1,190 @@
+"""What makes schedules (tests/chaos/schedule.py) reproducible and cheap: no threads but the actors, no pauses, nothing by
+the machine's clock, and nothing computed twice that its bytes decide.
+
+A model's bytes are read and hashed each time somebody looks, by the auditor and by `ModelSet`; but equal bytes are unpickled
+once, and equal data of a key are fitted once. What is left is what schedules are about: the protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import joblib
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from job import (
+    admission,
+    artifact,
+    assembly,
+    attempt,
+    delta,
+    handout,
+    plan,
+    record,
+    segment,
+    short,
+    train,
+    worker,
+)
+from job import fit as fits
+from job import run as runs
+from job.delta import Table
+from job.fit import Fitting, Result
+from job.payload import Blobs
+from job.store.folder import FolderStore
+from tests.chaos.audit import folder_objects
+from tests.chaos.baton import here
+
+
+class Here:
+    """A pool that runs everything at once, in the thread of whoever submits it."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, do: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(do(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def map(self, do: Callable[..., Any], *lists: Any) -> Iterator[Any]:
+        return (self.submit(do, *each).result() for each in zip(*lists, strict=False))
+
+
+class Once:
+    """Fits of the one recipe that all schedules have: by the key, the data and the columns of its folders.
+
+    Parameters
+    ----------
+    most
+        Results that are kept; the oldest goes first.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._results: dict[object, Result] = {}
+
+    def fit(
+        self, fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]
+    ) -> Result:
+        """As `job.fit.fit`."""
+        given = (key, tuple((name, bytes(data)) for name, data in blobs), tuple(columns.items()))
+        found = self._results.get(given)
+        if found is None:
+            found = self._results[given] = fits.fit(fitting, key, blobs, columns)
+            if len(self._results) > self._most:
+                del self._results[next(iter(self._results))]
+        return found
+
+
+ONCE = Once()
+
+
+class Child:
+    """A guarded child that is none: a process for each would be most of the time."""
+
+    def __init__(self, fitting: Any, **_: object) -> None:
+        self.fitting = fitting
+
+    def fit(self, key: str, blobs: Any, columns: Any) -> Any:
+        return ONCE.fit(self.fitting, key, blobs, columns)
+
+    def close(self) -> None: ...
+
+
+def _fit_blobs(blobs: Blobs, fitting: Fitting, key: str) -> Result:
+    result = ONCE.fit(fitting, key, blobs._blobs, blobs._columns)
+    blobs._blobs.clear()
+    return result
+
+
+@functools.lru_cache(4096)
+def _unpickled(data: bytes) -> Any:
+    return joblib.load(io.BytesIO(data))
+
+
+class Opened:
+    """Tables as they are opened: what the same bytes of a log say is the same table, and need not be replayed again.
+
+    Parameters
+    ----------
+    open_
+        `Table.open`, as it is.
+    """
+
+    def __init__(self, open_: Callable[[Table, int | None], DeltaTable | None]) -> None:
+        self._open = open_
+        self._log: dict[str, bytes] = {}
+        self._tables: dict[int | None, DeltaTable | None] = {}
+
+    def open(self, table: Table, at: int | None = None) -> DeltaTable | None:
+        """As `Table.open`; the log is read each time, and the table made once for each of its states."""
+        log = folder_objects(Path(table.files.address.path), "_delta_log")
+        if log != self._log:
+            self._log, self._tables = log, {}
+        if at not in self._tables:
+            made = self._tables[at] = self._open(table, at)
+            if made is not None:
+                # Each question would replay the log once more.
+                made.transaction_version = functools.cache(made.transaction_version)  # type: ignore[method-assign]
+        return self._tables[at]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Arrow without its pools: to wake a thread takes longer than what there is for it to do."""
+    before = pa.cpu_count(), pa.io_thread_count()
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    try:
+        yield
+    finally:
+        pa.set_cpu_count(before[0])
+        pa.set_io_thread_count(before[1])
+
+
+@contextlib.contextmanager
+def cooperative() -> Iterator[pytest.MonkeyPatch]:
+    """No threads but the actors, no pauses, no names by chance."""
+    with _one_thread(), pytest.MonkeyPatch.context() as patch:
+        for module in (record, handout, attempt, worker, segment, delta):
+            patch.setattr(module, "ThreadPoolExecutor", Here)
+        patch.setattr(attempt, "Child", Child)
+        patch.setattr(attempt, "threadpool_limits", lambda *_: contextlib.nullcontext())
+        patch.setattr(segment.SegmentWriter, "_tick", lambda self: None)
+        patch.setattr(segment, "EVERY_OUTCOMES", 2)
+        patch.setattr(segment, "COMPRESSION", None)
+        patch.setattr(admission, "admit", lambda *_, **__: None)
+        # What takes longer is trained first: in another order each time, if it were measured.
+        for module in (short, train):
+            patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+        patch.setattr(
+            runs,
+            "Tracker",
+            lambda *_, **__: SimpleNamespace(write=lambda *_: None, tick=lambda: None, close=lambda: None),
+        )
+        patch.setattr(delta.time, "sleep", lambda seconds: here.baton.step() if hasattr(here, "baton") else None)
+        # The whole machine's disks would be flushed, for a folder in memory; and its few bytes given back.
+        patch.setattr(FolderStore, "sync", lambda self: None)
+        for module in (assembly, plan, runs):
+            patch.setattr(module, "give_back", lambda: None)
+        patch.setattr(Blobs, "fit", _fit_blobs)
+        # It gets bytes whose digest has just been verified.
+        patch.setattr(artifact, "joblib", SimpleNamespace(load=lambda file: _unpickled(file.getvalue())))
+        yield patch
