@@ -1,13 +1,17 @@
 """Random schedules of 2 to 4 concurrent drivers; see tests/chaos/schedule.py.
 
 A few in ``make test``, from a seed that differs from day to day; ``make chaos`` plays CHAOS_SCHEDULES of them (default
-2,000), spread over two processes. ``python -m tests.chaos.test_schedules SEED`` replays one.
+2,000), spread over two processes, and so does ``make chaos-ci`` (tests/chaos/test_rotation.py), as far as its time goes.
+``python -m tests.chaos.test_schedules SEED`` replays one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +27,8 @@ SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
 QUICK = 12
 MANY = int(os.environ.get("CHAOS_SCHEDULES", "2000"))
 ROOT = Path(__file__).parents[2]
+PLAYED = r"([0-9,]+) played, "
+"""of the last line that `main` prints"""
 
 
 def play(seed: int) -> Schedule:
@@ -68,29 +74,80 @@ def test_a_seed_replays_its_schedule() -> None:
     )
 
 
-def beside(said: Path, low: int, high: int, *seconds: float) -> subprocess.Popen[bytes]:
-    """Seeds in a process of their own, which says into a file what it does: a pipe that nobody reads would stop it."""
-    command = [sys.executable, "-m", "tests.chaos.test_schedules", *map(str, (low, high, *seconds))]
-    with said.open("wb") as file:
-        return subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+class Players:
+    """Two processes that play a range of seeds, each a half of it. Whoever leaves early ends them.
+
+    Parameters
+    ----------
+    low, high
+        Seeds, the last one not included.
+    seconds
+        After which they play no further ones.
+    """
+
+    def __init__(self, low: int, high: int, seconds: float = float("inf")) -> None:
+        self.begin, self.seconds, middle = time.monotonic(), seconds, low + (high - low + 1) // 2
+        self.ranges = [(low, middle), (middle, high)]
+
+    def __enter__(self) -> Players:
+        # In files: a pipe that nobody reads while something else is played would stop them.
+        self.files = contextlib.ExitStack()
+        self.said = [self.files.enter_context(tempfile.TemporaryFile("w+")) for _ in self.ranges]  # noqa: SIM115
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.test_schedules", str(low), str(high), str(self.seconds)],
+                cwd=ROOT,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+            for (low, high), said in zip(self.ranges, self.said, strict=True)
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.files.close()
+
+    def result(self) -> tuple[int, bool, str]:
+        """How many were played, whether all ended well, and what is to be said about it; waits until they have ended."""
+        well = [process.wait() == 0 for process in self.processes]
+        took, texts = time.monotonic() - self.begin, []
+        for said in self.said:
+            said.seek(0)
+            texts.append(said.read().rstrip())
+        played = sum(int(match[1].replace(",", "")) for text in texts if (match := re.search(PLAYED, text)))
+        most = self.ranges[1][1] - self.ranges[0][0]
+        given = "" if played == most else " in the time given"
+        return played, all(well), "\n".join([*texts, f"{played:,} of {most:,} schedules played{given}: {took:.0f} s"])
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(4 * 3600)
-def test_thousands_of_schedules_lose_tear_and_double_nothing(tmp_path: Path) -> None:
-    begin, half = SEED * 10_000 + 1000, (MANY + 1) // 2
-    ranges = [(begin, begin + half), (begin + half, begin + MANY)]
-    running = [beside(tmp_path / str(low), low, high) for low, high in ranges]
-    codes = [process.wait() for process in running]
-    said = [(tmp_path / str(low)).read_text() for low, _ in ranges]
-    print(*said)
+def test_thousands_of_schedules_lose_tear_and_double_nothing() -> None:
+    begin = SEED * 10_000 + 1000
+    with Players(begin, begin + MANY) as players:
+        played, well, said = players.result()
+    print(said)
 
-    assert codes == [0, 0], said
+    assert well, said
+    assert played == MANY
+
+
+def test_a_schedule_that_time_does_not_allow_is_not_said_to_be_played() -> None:
+    with Players(0, 50, 0.001) as players:
+        played, well, said = players.result()
+
+    assert (played, well) == (2, True), said
+    assert "2 of 50 schedules played in the time given" in said
 
 
 def main(low: int, high: int, seconds: float = float("inf")) -> int:
     """Play a range of seeds, or as many of them as there is time for; each that fails is printed with what was found."""
-    begin, seed, failed, steps, releases, reads = time.perf_counter(), low, 0, 0, 0, 0
+    # Of runs that have ended already, and of a gc that was asked to stop: what schedules are made of.
+    logging.disable(logging.WARNING)
+    begin, spent, seed, failed, steps, releases, reads = time.perf_counter(), time.process_time(), low, 0, 0, 0, 0
     injected, deaths, cleanings = 0, 0, 0
     for seed in range(low, high):
         try:
@@ -106,18 +163,20 @@ def main(low: int, high: int, seconds: float = float("inf")) -> int:
             reads += schedule.reader.read
             injected, deaths = injected + schedule.faults.injected, deaths + schedule.faults.deaths
             cleanings += schedule.cleanings
-        if (seed - low) % 100 == 99:
-            print(f"{seed - low + 1:,} of {high - low:,} played, {failed} failed", flush=True)
+        if (seed - low) % 500 == 499:
+            print(f"{seed - low + 1:,} of {high - low:,}, {failed} failed", flush=True)
         if time.perf_counter() - begin > seconds:
             break
+    played = seed - low + 1
     print(
-        f"seeds {low} to {seed}: {failed} failed; {steps:,} steps, {releases:,} releases audited, {reads:,} models read, "
-        f"{injected:,} faults, {deaths:,} deaths, {cleanings:,} gcs that removed models; {time.perf_counter() - begin:.0f} s",
+        f"seeds {low} to {seed}: {played:,} played, {failed} failed; {steps:,} steps, {releases:,} releases audited, {reads:,} models read, "
+        f"{injected:,} faults, {deaths:,} deaths, {cleanings:,} gcs that removed models; "
+        f"{time.perf_counter() - begin:.0f} s, {(time.process_time() - spent) / played:.2f} s of CPU each",
         flush=True,
     )
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    given = [int(each) for each in sys.argv[1:]]
-    raise SystemExit(main(*(given if len(given) > 1 else [given[0], given[0] + 1])))
+    first, *further = sys.argv[1:]
+    raise SystemExit(main(int(first), int(further[0]) if further else int(first) + 1, *map(float, further[1:])))
