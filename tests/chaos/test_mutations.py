@@ -6,7 +6,6 @@ Every case is played twice: as the code is, when nothing may be found, and mutat
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -332,15 +331,13 @@ def trusting_the_tasks(patch: Patch) -> None:
 
 
 def outcome_before_model(patch: Patch) -> None:
-    def upload(self: attempt.Attempt, item: Any, result: Any, content: Any, room: threading.Semaphore) -> None:
+    def upload(self: attempt.Attempt, item: Any, result: Any, content: Any) -> None:
         try:
             self._record(item, result, content)
             self._writer.flush()
             self.work.output.ensure(attempt.model_name(item.key, result.digest), result.data)
         except BaseException as error:
             self._error = self._error or error
-        finally:
-            room.release()
 
     patch.setattr(attempt.Attempt, "_upload", upload)
 
