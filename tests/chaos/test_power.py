@@ -22,10 +22,10 @@ BROKEN = (
     mutations.without_transactions,
     mutations.outcome_before_model,
 )
-"""What a schedule can come upon: it has neither ``gc`` nor permissions, nor an S3 server to refuse anything."""
+"""What a schedule can come upon: it has neither permissions, nor an S3 server to refuse anything."""
 PLAYED = {each.rule: each.breaks for each in mutations.MUTATIONS if each.breaks in BROKEN}
 PATIENCE = 400
-"""seeds; the rarest find is one in fifty, and a seed is not the same in every process"""
+"""seeds; the rarest find is one in seventy"""
 
 
 def finds(rule: str, seed: int) -> str | None:
