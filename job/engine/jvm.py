@@ -52,6 +52,15 @@ def _major(java: Path) -> int:
     return int(match[1]) if match else 0
 
 
+def unicode(environ: Mapping[str, str]) -> dict[str, str]:
+    """What to add to the environment so that Java names files as Python does, in UTF-8, whatever the locale is.
+
+    In the locale C it would find no file whose name is not ASCII.
+    """
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    return {} if re.search("utf-?8", locale, re.IGNORECASE) else {"LC_ALL": "C.UTF-8"}
+
+
 def cache(environ: Mapping[str, str]) -> Path:
     """The user's cache folder for what a JVM leaves there."""
     root = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")

@@ -248,6 +248,7 @@ def _session(settings: JobSettings) -> tuple[Any, jvm.LocalJvm | None]:
     own: jvm.LocalJvm | None = None
     try:
         if not submitted and SparkContext._gateway is None:
+            os.environ.update(jvm.unicode(os.environ))
             own = jvm.LocalJvm(conf, folder, os.environ)
         builder = SparkSession.builder
         for name, value in conf.items():
