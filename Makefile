@@ -130,11 +130,11 @@ image: ## the image: docker, podman or buildah if there is one, tagged manyfit:V
 bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
 	@.venv/bin/python -m benchmarks.table $(ARGS)
 
-# Well above what is measured (docs/benchmarks.md), well below twice as much.
-GUARD := 1.8
+# Measured: 1.15 times, and 1.57 with each partition read and fitted twice (docs/benchmarks.md).
+GUARD := 1.4
 
 .PHONY: bench-guard
-bench-guard: java .venv/.ready ## fail if a run costs more than 1.8 times the CPU time of the bare fits, measured beside it
+bench-guard: java .venv/.ready ## fail if a run costs more than 1.4 times the CPU time of the bare fits, measured beside it
 	@timeout 1800 .venv/bin/python -m benchmarks.table --only manyfit --rounds 5 --guard $(GUARD) $(ARGS)
 
 .PHONY: bench-scale

@@ -3,8 +3,8 @@
     uv run python -m benchmarks.table                 the default data set, 5 interleaved rounds after a warm-up
     uv run python -m benchmarks.table --quick         3 rounds, the nearest peers
     uv run python -m benchmarks.table --shape forest  another data set (see benchmarks/data.py)
-    uv run python -m benchmarks.table --only manyfit --guard 1.8
-                                                      fail if the job's CPU time is above 1.8 times the floor's, twice
+    uv run python -m benchmarks.table --only manyfit --guard 1.4
+                                                      fail if the job's CPU time is above 1.4 times the floor's, thrice
 
 Contenders stay up between rounds (a warm session, cluster or pool), take turns in a changing order, and are measured by
 wall time and by the CPU time of their own processes; the server's is apart. The figures are medians.
@@ -29,6 +29,10 @@ from benchmarks.contender import Contender, ContenderFailed, Round
 from benchmarks.entries import ENTRIES, FLOOR, Entry
 from benchmarks.latency import delayed
 from benchmarks.measure import machine
+
+
+ATTEMPTS = 3
+"""Measurements until the guard is believed: a job that is slow is so each time."""
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -235,7 +239,9 @@ def main() -> int:
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 5)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     result = run(arguments)
-    if arguments.guard and _slow(result, arguments.guard):
+    for _ in range(ATTEMPTS - 1):
+        if not (arguments.guard and _slow(result, arguments.guard)):
+            break
         _say("measured again: what else this machine does may have been the reason")
         result = run(arguments)
     if arguments.json:
