@@ -30,7 +30,6 @@ from benchmarks.entries import ENTRIES, FLOOR, Entry
 from benchmarks.latency import delayed
 from benchmarks.measure import machine
 
-
 ATTEMPTS = 3
 """Measurements until the guard is believed: a job that is slow is so each time."""
 
