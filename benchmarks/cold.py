@@ -92,7 +92,7 @@ SESSION = (
     "import job.engine.spark as s; from job.settings import JobSettings as J; from pyspark.sql.functions import col; "
     "e = s.SparkEngine(J.model_validate({'input': {'uri': '/i'}, 'recipe': {'function': 'm:f'}, "
     "'output': {'uri': '/o'}, 'spark': {'master': 'local[2,4]'}})); "
-    "e.action(lambda: e.session.range(0, 2, 1, 2).select(col('id') + 1).collect(), lambda: None); e.stop()"
+    "e.action(lambda: e.session.range(0, 2, 1, 2).select(col('id') + 1).collect()); e.stop()"
 )
 """A session and a first job without Python workers; the archive of classes is made by the second such session."""
 
