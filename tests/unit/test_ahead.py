@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -136,6 +137,30 @@ def test_the_second_session_makes_the_archive_and_the_next_one_uses_it(
     assert "-XX:SharedArchiveFile=" in second.options()
     assert not second.making
     assert kept(tmp_path / "cache") == 1
+
+
+def test_a_python_that_ends_waits_for_the_archive_whichever_thread_asked_for_it(tmp_path: Path) -> None:
+    """The engine is stopped by a thread that Python does not wait for; without its name no session finds an archive."""
+    program = f"""
+import subprocess, threading
+from pathlib import Path
+from job.engine import archive
+
+archive._ROOM = 0
+folder = Path({str(tmp_path)!r})
+for _ in range(2):
+    made = archive.ClassArchive(folder / "cache", java=folder / "java", jars=folder, options="")
+    options = made.options()
+target = options.partition('AtExit="')[2].partition('"')[0]
+java = subprocess.Popen(["sh", "-c", 'sleep 1; echo classes > "$0"', target])
+threads = [threading.Thread(target=made.keep, args=(java,), daemon=True)]
+threads[0].start()
+threads[0].join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+    (made,) = (tmp_path / "cache").glob("*.jsa")
+    assert made.read_text() == "classes\n"
 
 
 def test_an_archive_that_was_cut_short_is_never_handed_to_java(
