@@ -86,7 +86,7 @@ class ClassArchive:
     def keep(self, process: subprocess.Popen[bytes]) -> None:
         """Put what the ending JVM writes in its place, in the background; Python's exit waits for it."""
         log.info("once: Java's classes are put into an archive, some seconds; each later start is shorter for it")
-        # No daemon, whatever the calling thread is: those inherit it, and Python would end before the file has its name.
+        # No daemon, which it would inherit from the calling thread: Python would end before the file has its name.
         threading.Thread(target=self._keep, args=(process,), name="class archive", daemon=False).start()
 
     def _keep(self, process: subprocess.Popen[bytes]) -> None:
