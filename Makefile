@@ -107,13 +107,14 @@ chaos: java .venv-wheel/.ready ## all of the fault tests: every cell, thousands 
 chaos-ci: .venv-wheel/.ready ## 2,000 schedules and some cells, others for each commit, in CHAOS_BUDGET seconds (720); CHAOS_SEED=n replays
 	@$(PYTEST) $(CURDIR)/tests/chaos/test_rotation.py -s $(ARGS)
 
+# --capture=sys: what the cluster's programs print as they build and start is seen at once, and so are the jobs' states.
 .PHONY: e2e
 e2e: .venv/.ready ## the chart on a cluster: that of KUBECONFIG, or one of our own (root on Linux, and Go)
-	@$(DEVELOPED) $(CURDIR)/tests/e2e $(ARGS)
+	@$(DEVELOPED) $(CURDIR)/tests/e2e --capture=sys $(ARGS)
 
 .PHONY: e2e-full
 e2e-full: e2e ## the same against MinIO, too, on a cluster of our own
-	@env -u KUBECONFIG E2E_S3=minio $(DEVELOPED) $(CURDIR)/tests/e2e $(ARGS)
+	@env -u KUBECONFIG E2E_S3=minio $(DEVELOPED) $(CURDIR)/tests/e2e --capture=sys $(ARGS)
 
 .PHONY: cluster-up cluster-down image
 cluster-up: ## a bare cluster of our own to play with: prints its KUBECONFIG (root on Linux, and Go)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -17,8 +16,9 @@ SHARED = ("pyspark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy", "job
 
 def cache() -> Path:
     """Where expensive things that depend only on pins are kept."""
-    given = os.environ.get("E2E_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyfit"
+    from tests.support import built
+
+    return built.cache()
 
 
 def peers_python() -> str:

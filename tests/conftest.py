@@ -15,8 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.skips import pytest_make_collect_report, pytest_runtest_makereport
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+# hooks: pytest finds them by their names in this file
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",

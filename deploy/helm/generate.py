@@ -1,7 +1,7 @@
 """Makes what is made from something else: values.schema.json, the chart's README.md, deploy/manifests/*.yaml.
 
 ``python deploy/helm/generate.py`` writes, ``--check`` only says what is stale and exits with 1. Needs helm for
-the manifests: ``$HELM``, or the one on the path.
+the manifests: ``$HELM``, the one on the path, or the one that ``make tools`` built.
 """
 
 from __future__ import annotations

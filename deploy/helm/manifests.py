@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 
 import yaml
 from schema import CHART
+
+from tests.support.built import find_helm
 
 MANIFESTS = CHART.parent.parent / "manifests"
 NAMESPACE = "manyfit"
@@ -26,10 +26,10 @@ HEADER = """\
 
 
 def helm() -> str:
-    """The helm to use: ``$HELM``, or the one on the path."""
-    found = os.environ.get("HELM") or shutil.which("helm")
+    """The helm to use: ``$HELM``, the one on the path, or the one that ``make tools`` built."""
+    found = find_helm()
     if not found:
-        raise SystemExit("helm is not there: put it on the path or name it by HELM=/path/to/helm")
+        raise SystemExit("helm is not there: `make tools` builds it, or name yours by HELM=/path/to/helm")
     return found
 
 

@@ -5,7 +5,6 @@ Skipped where it was never built (``python3 tests/e2e/cluster/tools.py versitygw
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -19,7 +18,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-CACHE = Path(os.environ.get("E2E_CACHE", Path.home() / ".cache" / "manyfit"))
+from tests.support.built import find_versitygw
+
 ROOT, SECRET = "root", "root-secret"
 
 
@@ -52,8 +52,8 @@ class Gateway:
 @contextmanager
 def gateway(folder: Path) -> Iterator[Gateway]:
     """Run a server for the time of a block, on an empty folder."""
-    found = sorted(CACHE.glob("tools/versitygw-*/versitygw"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    binary = find_versitygw()
+    if binary is None:
         pytest.skip("versitygw was not built: python3 tests/e2e/cluster/tools.py versitygw")
     for name in ("data", "iam"):
         (folder / name).mkdir()
@@ -62,7 +62,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
         port = probe.getsockname()[1]
     options = ["--access", ROOT, "--secret", SECRET, "--port", f"127.0.0.1:{port}", "--keep-alive", "--quiet"]
     process = subprocess.Popen(
-        [found[-1], *options, "--iam-dir", folder / "iam", "posix", folder / "data"],
+        [binary, *options, "--iam-dir", folder / "iam", "posix", folder / "data"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -73,7 +73,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
                 break
             except OSError:
                 time.sleep(0.2)
-        yield Gateway(found[-1], f"http://127.0.0.1:{port}", folder / "data")
+        yield Gateway(binary, f"http://127.0.0.1:{port}", folder / "data")
     finally:
         process.kill()
         process.wait()

@@ -19,6 +19,7 @@ from tests.chaos.proxy import FaultProxy
 from tests.chaos.test_kills import killed, raised
 from tests.chaos.test_matrix import broken_request
 from tests.chaos.test_schedules import MANY, Players
+from tests.support.skips import DOES_NOT_APPLY
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
 BUDGET = int(os.environ.get("CHAOS_BUDGET", "0"))
@@ -26,7 +27,10 @@ CELLS = int(os.environ.get("CHAOS_CELLS", "120"))
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.skipif(BUDGET == 0, reason="CHAOS_BUDGET is not set: `make chaos` plays all that this takes a part of"),
+    pytest.mark.skipif(
+        BUDGET == 0,
+        reason=f"{DOES_NOT_APPLY}CHAOS_BUDGET is not set, and `make chaos` plays all that this takes a part of",
+    ),
     pytest.mark.timeout(BUDGET + 600),
 ]
 

@@ -1,4 +1,4 @@
-"""Skips this folder where there is no helm."""
+"""Skips this folder where there is no helm; in continuous integration that is an error (tests/support/skips.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.rendering import find_helm
+from tests.support.built import find_helm
 
 HERE = Path(__file__).parent
 
@@ -17,5 +17,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.chart)
             if missing:
-                reason = "helm is not there: `python tests/e2e/cluster/tools.py --dir helm` builds it, or name yours by HELM=PATH"
+                reason = "helm is not there: `make tools` builds it, or name yours by HELM=PATH"
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import gzip
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +12,14 @@ from typing import Any
 
 import yaml
 
+from tests.support.built import find_helm
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/manyfit"
 CASES = Path(__file__).parent / "values"
 OPERATOR = "sparkoperator.k8s.io/v1beta2"
 
 Object = dict[str, Any]
-
-
-def find_helm() -> str | None:
-    """``$HELM``, the path, or what tests/e2e/cluster/tools.py built."""
-    cache = Path(os.environ.get("E2E_CACHE") or Path.home() / ".cache/manyfit")
-    built = cache / "bin/helm"
-    return os.environ.get("HELM") or shutil.which("helm") or (str(built) if built.exists() else None)
 
 
 class Refused(Exception):

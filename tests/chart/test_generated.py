@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -19,7 +18,9 @@ import yaml
 
 import job
 from job.schema import job_schema
-from tests.chart.rendering import CASES, CHART, ROOT, cases, find_helm, minimal, render, schemas
+from tests.chart import modules
+from tests.chart.rendering import CASES, CHART, ROOT, cases, minimal, render, schemas
+from tests.support.built import find_helm
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -112,6 +113,12 @@ def test_chart_package_and_image_have_one_version() -> None:
     assert chart["version"] == chart["appVersion"] == job.__version__
 
 
+def test_the_chart_names_the_oldest_kubernetes_that_the_documents_promise() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["kubeVersion"] == ">=1.25.0-0"
+    assert "Kubernetes 1.25 or newer" in (ROOT / "docs/kubernetes.md").read_text()
+
+
 def test_the_operator_is_told_the_spark_version_that_is_locked() -> None:
     locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     [version] = [each["version"] for each in locked if each["name"] == "pyspark"]
@@ -125,21 +132,13 @@ def test_the_operators_schema_is_the_version_that_the_chart_names() -> None:
 
 
 def test_the_kept_schemas_are_those_of_the_modules() -> None:
-    spec = importlib.util.spec_from_file_location("refresh", ROOT / "deploy/helm/schemas/refresh.py")
-    assert spec
-    assert spec.loader
-    refresh = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(refresh)
-    try:
-        cache = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("Go is not there")
-    for name, module, make in (
+    refresh = modules.refresh()
+    for name, version, make in (
         ("sparkoperator", refresh.OPERATOR, refresh.custom_resources),
         ("kubernetes", refresh.KUBERNETES, refresh.objects),
     ):
-        if (Path(cache) / module).exists():
-            assert make() == schemas(name)
+        modules.module(version)
+        assert make() == schemas(name)
 
 
 def test_paths_in_the_chart_are_those_of_the_image() -> None:

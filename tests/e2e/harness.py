@@ -29,6 +29,18 @@ TERMINAL = ("COMPLETED", "FAILED")
 """States that stay: after SUBMISSION_FAILED the operator tries again, and says FAILED when it gives up."""
 
 
+def state_of(application: Object) -> str:
+    """The state of a SparkApplication; empty before the operator has seen it."""
+    return str(application.get("status", {}).get("applicationState", {}).get("state", ""))
+
+
+def progress(before: Object, after: Object) -> None:
+    """Print a line when an application's state changes: else the tests would say nothing for many minutes."""
+    if (state := state_of(after)) and state != state_of(before):
+        line = f"{time.strftime('%H:%M:%S')}  {after['metadata']['name']}: {state}"
+        print(line, file=sys.__stderr__, flush=True)  # not what pytest keeps for a test that fails
+
+
 class Failed(AssertionError):
     """A command of the harness did not work."""
 
@@ -132,7 +144,9 @@ class Space:
         self.secret("s3", {name: cluster.s3[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")})
         self.s3.create_bucket(Bucket=self.bucket)
         self.pods = Watch(cluster.kubectl_command, self.name, "pods")
-        self.applications = Watch(cluster.kubectl_command, self.name, "sparkapplications.sparkoperator.k8s.io")
+        self.applications = Watch(
+            cluster.kubectl_command, self.name, "sparkapplications.sparkoperator.k8s.io", progress
+        )
         self.installed: list[str] = []
 
     @cached_property
@@ -196,7 +210,7 @@ class Space:
 
     def state(self, name: str) -> str:
         """The state of an application."""
-        return str(self.applications.named(name).get("status", {}).get("applicationState", {}).get("state", ""))
+        return state_of(self.applications.named(name))
 
     def finished(self, name: str, seconds: float = 420) -> str:
         """Wait for its end; the state."""

@@ -10,13 +10,14 @@ import pytest
 
 from tests.e2e import clusters
 from tests.e2e.harness import Space
+from tests.support.skips import DOES_NOT_APPLY
 
 
 @pytest.fixture
 def without(space: Space, begun: dict[str, Future[Any]]) -> Iterator[None]:
     """The operator without its webhooks, when all else has ended."""
     if not space.cluster.groups:
-        pytest.skip("the operator of a cluster that was given is not ours to change")
+        pytest.skip(f"{DOES_NOT_APPLY}the operator of a cluster that was given is not ours to change")
     for each in begun.values():
         each.exception()
     clusters.webhook(False)

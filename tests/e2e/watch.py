@@ -15,9 +15,13 @@ Object = dict[str, Any]
 class Watch:
     """Follows one kind in one namespace until it is closed; keeps the last state of every object, deleted ones too."""
 
-    def __init__(self, kubectl: list[str], namespace: str, kind: str) -> None:
+    def __init__(
+        self, kubectl: list[str], namespace: str, kind: str, told: Callable[[Object, Object], None] | None = None
+    ) -> None:
         self.command = [*kubectl, "-n", namespace, "get", kind, "--watch", "--output-watch-events", "-o", "json"]
         self.kind = kind
+        self.told = told
+        """called with the object as it was and as it is, at each change"""
         self.every: dict[str, Object] = {}
         """uid → the object as it was seen last"""
         self.deleted: set[str] = set()
@@ -41,6 +45,8 @@ class Watch:
             if found.get("kind") == "Status":
                 return
             uid = found["metadata"]["uid"]
+            if self.told:
+                self.told(self.every.get(uid, {}), found)
             self.every[uid] = found
             if event["type"] == "DELETED":
                 self.deleted.add(uid)

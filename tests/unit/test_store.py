@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from job.errors import ChangedError, ManyfitError, NotFoundError, PartitionError, StoreError
 from job.settings import StorageSide
 from job.store import LISTING, Store
+from tests.support.skips import DOES_NOT_APPLY
 
 BUCKET = "contract"
 ODD = [
@@ -257,7 +258,7 @@ def test_a_name_that_cannot_be_addressed_is_refused_by_name(store: Store, name: 
 
 def test_a_store_survives_pickling_before_and_after_use_and_holds_no_secret(store: Store) -> None:
     if store.scheme == "memory":
-        pytest.skip("shared by name inside one process; covered below")
+        pytest.skip(f"{DOES_NOT_APPLY}shared by name inside one process; covered below")
     fresh = pickle.loads(pickle.dumps(store))
     fresh.create("a", b"1")
     store.head("a")
@@ -325,7 +326,7 @@ def test_a_delta_table_is_made_appended_and_read_without_a_lock_table(store: Sto
 
 def test_concurrent_commits_to_a_delta_table_lose_nothing(store: Store) -> None:
     if store.scheme == "memory":
-        pytest.skip("memory holds no tables")
+        pytest.skip(f"{DOES_NOT_APPLY}memory holds no tables")
     uri, options = store.child("index").delta()
     write_deltalake(uri, pa.table({"n": [0]}), storage_options=options)
 

@@ -14,6 +14,7 @@ from job.errors import ChangedError, ConfigurationError, DeniedError, NotFoundEr
 from job.settings import StorageSide
 from job.store import Store
 from job.store.folder import FolderStore
+from tests.support.skips import DOES_NOT_APPLY
 
 
 def folder(path: Path, **settings: object) -> FolderStore:
@@ -191,7 +192,7 @@ def test_a_name_that_is_too_long_for_the_file_system_is_refused_by_name(tmp_path
 
 def test_a_denied_file_says_so(tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        pytest.skip("root may read everything")
+        pytest.skip(f"{DOES_NOT_APPLY}root may read everything")
     store = folder(tmp_path)
     store.create("a", b"1")
     (tmp_path / "a").chmod(0)

@@ -22,6 +22,8 @@ import yaml
 HERE = Path(__file__).parent
 OPERATOR = "github.com/kubeflow/spark-operator/v2@v2.5.2"
 KUBERNETES = "k8s.io/kubernetes@v1.34.4"
+POD_SECURITY = "k8s.io/pod-security-admission@v0.34.4"
+"""Nothing is kept of it: the chart's tests compare their own checker with its fixtures."""
 
 OBJECTS = (
     "io.k8s.api.core.v1.ConfigMap",

@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -206,7 +207,11 @@ def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
     """Builds those that have changed, and writes them out for `load`; returns their names."""
     FILES.mkdir(parents=True, exist_ok=True)
     with (FILES.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once would each take half of the other's for rubbish
+        try:  # two builds at once would each take half of the other's for rubbish
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another process that builds images ...", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         keys = json.loads(KEYS.read_text()) if KEYS.exists() else {}
         wanted = recipes(images)
         changed = [
@@ -217,9 +222,11 @@ def build_all(images: tuple[str, ...] = CLUSTER) -> list[str]:
         for tag in changed:
             key, make = wanted[tag]
             print(f"building {tag} ...", flush=True)
+            started = time.monotonic()
             make()
             if tag in images:
                 write_out(tag)
+            print(f"built {tag} in {time.monotonic() - started:.0f} s", flush=True)
             keys[tag] = key
             KEYS.write_text(json.dumps(keys, indent=1))
         if changed:

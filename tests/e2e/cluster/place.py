@@ -5,14 +5,20 @@ images); the *state* is one cluster's and is thrown away with it.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 
-CACHE = Path(
-    os.environ.get("E2E_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyfit"
-)
+
+def cache(environ: Mapping[str, str]) -> Path:
+    """Where tools and images are kept: `E2E_CACHE`, or a folder in the user's cache. Tests and benchmarks ask here, too."""
+    home = Path(environ.get("HOME") or Path.home())
+    return Path(environ.get("E2E_CACHE") or Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "manyfit")
+
+
+CACHE = cache(os.environ)
 STATE = Path(os.environ.get("E2E_STATE") or "/var/lib/manyfit-e2e")
 
 PKI = STATE / "pki"

@@ -9,6 +9,7 @@ main.go, its linker flags and Go's version: a machine that has built it once nev
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import re
@@ -32,7 +33,7 @@ class Tool:
     """The folder below go/ whose go.mod pins it."""
     package: str
     version: str = ""
-    """The module that names its version, and the variables to set to it at link time: `module VARIABLE...`."""
+    """The module that names its version, and the variables to set to it at link time: `module VARIABLE...`; more of them after `; `."""
     links: tuple[str, ...] = ()
     """The names it is called by; a multi-call binary looks at its own."""
     copies: str = ""
@@ -50,19 +51,27 @@ class Tool:
         return digest.hexdigest()[:16]
 
     def flags(self) -> str:
-        module, *variables = self.version.split() or [""]
-        if not module:
-            return "-s -w"
-        found = re.search(
-            rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (self.folder / "go.mod").read_text(), re.MULTILINE
-        )
-        version = found[1] if found else "v0"
-        major, minor, *_ = version.lstrip("v").split(".")
-        values = {"gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-        return "-s -w " + " ".join(f"-X {v}={values.get(v.rsplit('.', 1)[1], version)}" for v in variables)
+        words = ["-s", "-w"]
+        for group in filter(None, self.version.split("; ")):
+            module, *variables = group.split()
+            found = re.search(
+                rf"^\s*(?:require )?{re.escape(module)} (v\S+)", (self.folder / "go.mod").read_text(), re.MULTILINE
+            )
+            version = found[1] if found else "v0"
+            major, minor, *_ = version.lstrip("v").split(".")
+            values = {
+                "gitMajor": major,
+                "gitMinor": minor,
+                "gitTreeState": "clean",
+                "k8sVersionMajor": major,
+                "k8sVersionMinor": minor,
+            }
+            words += [f"-X {v}={values.get(v.rsplit('.', 1)[1], version)}" for v in variables]
+        return " ".join(words)
 
 
 BASE = "k8s.io/component-base/version"
+HELM = "helm.sh/helm/v3"
 TOOLS = {
     tool.name: tool
     for tool in (
@@ -72,7 +81,12 @@ TOOLS = {
             version=f"k8s.io/kubernetes {BASE}.gitVersion {BASE}.gitMajor {BASE}.gitMinor {BASE}.gitTreeState",
         ),
         Tool(name="coredns", module="k8s", package="./coredns"),
-        Tool(name="helm", module="k8s", package="helm.sh/helm/v3/cmd/helm", version="helm.sh/helm/v3 helm.sh/helm/v3/internal/version.version"),
+        # without the last four it renders for Kubernetes 1.20, which the chart's kubeVersion refuses
+        Tool(
+            name="helm", module="k8s", package=f"{HELM}/cmd/helm",
+            version=f"{HELM} {HELM}/internal/version.version; k8s.io/kubernetes "
+            + " ".join(f"{HELM}/pkg/{package}.k8sVersion{part}" for package in ("chartutil", "lint/rules") for part in ("Major", "Minor")),
+        ),
         Tool(
             name="spark-operator", module="operator", package="github.com/kubeflow/spark-operator/v2/cmd/operator",
             copies="github.com/kubeflow/spark-operator/v2 charts/spark-operator-chart",
@@ -82,8 +96,8 @@ TOOLS = {
         Tool(name="minio", module="minio", package="github.com/minio/minio"),
     )
 }  # fmt: skip
-CLUSTER = ("hyperkube", "coredns", "helm", "spark-operator", "versitygw", "pause")
-"""Without MinIO: only the full run asks for it."""
+CLUSTER = ("helm", "versitygw", "hyperkube", "coredns", "spark-operator", "pause")
+"""In the order in which continuous integration asks for them; without MinIO, which only the full run asks for."""
 OWNER = {**{link: tool.name for tool in TOOLS.values() for link in tool.links}, **{name: name for name in TOOLS}}
 
 GO = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath", "GOWORK": "off", "GOTOOLCHAIN": "local"}
@@ -96,9 +110,22 @@ def built(name: str) -> Path:
     folder = CACHE / "tools" / f"{tool.name}-{tool.key(go_version)}"
     if folder.exists():
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{tool.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # continuous integration builds in the background, see .ci/run
+            print(f"waiting for another process that builds {tool.name} ...", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build(tool, folder)
+    return folder
+
+
+def build(tool: Tool, folder: Path) -> None:
+    """Build one tool into its folder, which appears whole or not at all."""
     print(f"building {tool.name} ...", file=sys.stderr, flush=True)
     started = time.monotonic()
-    folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{tool.name}-", dir=folder.parent))
     unfinished.chmod(0o755)
     try:
@@ -121,15 +148,11 @@ def built(name: str) -> Path:
             directory = run("go", "list", "-m", "-f", "{{.Dir}}", module, env=GO, cwd=tool.folder).strip()
             shutil.copytree(Path(directory) / source, unfinished / Path(source).name, copy_function=shutil.copyfile)
             run("chmod", "-R", "u+w", unfinished)
-        try:
-            unfinished.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(unfinished)
+        unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     print(f"built {tool.name} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    return folder
 
 
 def path(name: str) -> Path:

@@ -2,6 +2,7 @@
 
     up.py                  everything that is missing is installed, built or imported first
     up.py --webhook off    the operator without its webhooks (a chart must work with either)
+    up.py --prepare        only installs and builds: continuous integration does so while it tests other things
 
 Needs root on Debian 12 with Go. Prints the time of each step; what the tests need to know is in cluster.json.
 """
@@ -68,15 +69,21 @@ def operator(webhook: bool) -> None:
         )
 
 
-def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]:
-    lap = Laps()
+def prepare(lap: Laps, images: tuple[str, ...]) -> None:
+    """Packages, tools and images: nothing of it depends on a cluster, and all of it is kept."""
     install()
     lap("packages")
     for name in tools.CLUSTER:
         tools.built(name)
+    tools.directory(["helm", "kubectl"])
     lap("tools")
     image.build_all(images)
     lap("images built")
+
+
+def up(webhook: bool, shares: int, images: tuple[str, ...]) -> dict[str, object]:
+    lap = Laps()
+    prepare(lap, images)
     pki.make(place.PKI)
     node.start(tools.built("hyperkube"), shares)
     lap("namespaces and network")
@@ -114,12 +121,17 @@ def main() -> None:
         "--shares", type=int, default=4096, help="weight of the cluster's share of the CPU (1024: as one other process)"
     )
     parser.add_argument("--s3a", action="store_true", help="import the image with hadoop-aws, too")
+    parser.add_argument("--prepare", action="store_true", help="install and build what a cluster needs, and start none")
     arguments = parser.parse_args()
     webhook = arguments.webhook == "on"
+    images = (*image.CLUSTER, *((place.IMAGE_S3A,) if arguments.s3a else ()))
+    if arguments.prepare:
+        prepare(Laps(), images)
+        return
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two at once, the second finds what the first has brought up
-        ensure(webhook, arguments.shares, (*image.CLUSTER, *((place.IMAGE_S3A,) if arguments.s3a else ())))
+        ensure(webhook, arguments.shares, images)
 
 
 def usable() -> bool:

@@ -1,0 +1,44 @@
+"""Programs that tests use and do not build themselves: helm and versitygw.
+
+Where ``tests/e2e/cluster/tools.py`` puts what it builds is said in one place, `tests/e2e/cluster/place.py`, which is loaded here
+by its path because the cluster's programs are no package (they run with the system's Python).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+CLUSTER = Path(__file__).resolve().parents[1] / "e2e/cluster"
+
+
+def _place() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("place_of_the_cluster", CLUSTER / "place.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder in which tools and images are kept."""
+    found: Path = _place().cache(environ)
+    return found
+
+
+def find_helm(environ: Mapping[str, str] = os.environ) -> str | None:
+    """``$HELM``, the one on the path, or the one that ``make tools`` built."""
+    built = cache(environ) / "bin/helm"
+    on_path = shutil.which("helm", path=environ.get("PATH"))
+    return environ.get("HELM") or on_path or (str(built) if built.exists() else None)
+
+
+def find_versitygw(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The versitygw that was built last."""
+    found = sorted(cache(environ).glob("tools/versitygw-*/versitygw"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
