@@ -160,7 +160,7 @@ types: .venv/.ready ## mypy --strict on the package
 
 .PHONY: docs
 docs: .venv/.ready ## what is generated from the settings: docs/settings.md, the chart's schema and manifests (needs helm)
-	@mkdir -p build && .venv/bin/python -m job.schema --markdown > build/settings.md && mv build/settings.md docs/settings.md
+	@mkdir -p build && .venv/bin/python -m job.config.schema --markdown > build/settings.md && mv build/settings.md docs/settings.md
 	@.venv/bin/python deploy/helm/generate.py
 
 .PHONY: clean

@@ -43,7 +43,7 @@ def ours(here: server.Server, work: Workload, output: str, scratch: Path) -> dic
     begin = time.perf_counter()
     with (scratch / "cold.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "job.cli", "run", "-c", str(config)],
+            [sys.executable, "-m", "job.cli.main", "run", "-c", str(config)],
             stdout=log,
             stderr=log,
             cwd=environment.REPOSITORY,
@@ -83,13 +83,14 @@ def peer(here: server.Server, name: str, work: dict[str, Any], output: str, scra
 
 
 PARTS = {
-    "import of the command line": "import job.cli",
-    "and of what plan and run need": "import job.cli, job.commands, job.run",
+    "import of the command line": "import job.cli.main",
+    "and of what plan and run need": "import job.cli.main, job.cli.commands, job.run.run",
     "scikit-learn alone, of that": "import sklearn.linear_model",
-    "the worker daemon's imports": "import job.engine.daemon as d; d.warm()",
+    "the worker daemon's imports": "import job.engine.spark.daemon as d; d.warm()",
 }
 SESSION = (
-    "import job.engine.spark as s; from job.settings import JobSettings as J; from pyspark.sql.functions import col; "
+    "import job.engine.spark.session as s; from job.config.settings import JobSettings as J; "
+    "from pyspark.sql.functions import col; "
     "e = s.SparkEngine(J.model_validate({'input': {'uri': '/i'}, 'recipe': {'function': 'm:f'}, "
     "'output': {'uri': '/o'}, 'spark': {'master': 'local[2,4]'}})); "
     "e.action(lambda: e.session.range(0, 2, 1, 2).select(col('id') + 1).collect()); e.stop()"

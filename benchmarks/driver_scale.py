@@ -106,10 +106,10 @@ def pretend(uri: str, run: str, plan: str, recipe: str, environment: str, tasks:
     import numpy as np
     import pyarrow as pa
 
-    from job import segment
     from job.outcome import SCHEMA
     from job.store import Store
-    from job.work import task_name
+    from job.worker import segment
+    from job.worker.work import task_name
 
     store = Store.open(uri)
     random = np.random.default_rng(int(plan, 16) % 2**32)
@@ -161,9 +161,9 @@ def reset_peak() -> int:
 
 def one(kind: str, endpoint: str, output: str, cores: int) -> dict[str, Any]:
     """One command, in this process."""
-    from job.assembly import assemble, finished_outcomes, make_plan
-    from job.run import run
-    from job.settings import JobSettings
+    from job.config.settings import JobSettings
+    from job.run.assembly import assemble, finished_outcomes, make_plan
+    from job.run.run import run
 
     assembly = assemble(JobSettings.model_validate(document(endpoint, output)))
     marks: dict[str, int] = {"imports": reset_peak()}

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from job.index import CHANGES, PUT, Index
-from job.models import ModelSet
-from job.settings import StorageSide
+from job.config.settings import StorageSide
+from job.registry.index import CHANGES, PUT, Index
+from job.registry.model_set import ModelSet
 from job.store import Store
 
 LIMITS = {

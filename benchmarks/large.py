@@ -65,7 +65,7 @@ def peak(folder: Path, estimator: dict[str, Any]) -> tuple[int, float, float]:
     (folder / "job.yaml").write_text(json.dumps(document))
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "job.cli", "run", "-c", str(folder / "job.yaml")],
+        [sys.executable, "-m", "job.cli.main", "run", "-c", str(folder / "job.yaml")],
         cwd=REPOSITORY,
         stdout=subprocess.DEVNULL,
         preexec_fn=end_with_parent,

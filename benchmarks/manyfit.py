@@ -8,11 +8,11 @@ from typing import Any
 
 from benchmarks.workload import Workload
 from job import engine as engines
-from job.assembly import assemble
+from job.config.settings import JobSettings
 from job.engine import EngineReport
-from job.run import run
-from job.settings import JobSettings
-from job.worker import Work
+from job.run.assembly import assemble
+from job.run.run import run
+from job.worker.direct import Work
 
 
 class _Kept:

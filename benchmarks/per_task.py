@@ -35,8 +35,8 @@ def nothing(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 def session(daemon: str, tasks: int) -> dict[str, float]:
     """In this process: CPU and wall seconds per task."""
     from benchmarks.per_task import nothing as task  # by its module: `__main__` does not reach the workers
-    from job.engine.spark import SparkEngine
-    from job.settings import JobSettings
+    from job.config.settings import JobSettings
+    from job.engine.spark.session import SparkEngine
 
     adopt_orphans()
     conf = {"spark.python.daemon.module": daemon}
@@ -73,7 +73,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE")
     given = parser.parse_args()
     found: dict[str, Any] = {}
-    for daemon in ("job.engine.daemon", "pyspark.daemon"):
+    for daemon in ("job.engine.spark.daemon", "pyspark.daemon"):
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.per_task", "--session", daemon, str(given.tasks)],
             check=True,

@@ -21,12 +21,12 @@ import pyarrow as pa
 
 from benchmarks import data
 from benchmarks.measure import machine, resident
-from job import segment
-from job.assembly import assemble
+from job.config.settings import JobSettings
 from job.outcome import SCHEMA
-from job.settings import JobSettings
-from job.work import TASK_SCHEMA, Work, task_name
-from job.worker import work_on
+from job.run.assembly import assemble
+from job.worker import segment
+from job.worker.direct import work_on
+from job.worker.work import TASK_SCHEMA, Work, task_name
 
 _OBJECTS = 64
 

@@ -123,7 +123,7 @@ class S3:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of moto's S3 server: create-only puts, If-Match and ETags as on S3."""
-    from job.embedded import EmbeddedS3
+    from job.cli.embedded_s3 import EmbeddedS3
 
     with EmbeddedS3() as server:
         yield server.endpoint
@@ -140,8 +140,8 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One session for all tests: two cores, four attempts a task, no web interface."""
-    from job.engine.spark import SparkEngine
-    from job.settings import JobSettings
+    from job.config.settings import JobSettings
+    from job.engine.spark.session import SparkEngine
 
     job = JobSettings.model_validate(
         {

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from schemas.refresh import load
 
-from job.schema import job_schema
+from job.config.schema import job_schema
 
 CHART = Path(__file__).parent / "manyfit"
 Schema = dict[str, Any]

@@ -13,8 +13,8 @@ from job.errors import ConfigurationError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from job.settings import JobSettings
-    from job.work import TableRead, Work
+    from job.config.settings import JobSettings
+    from job.worker.work import TableRead, Work
 
 INLINE = "inline"
 
@@ -39,7 +39,7 @@ class Engine(Protocol):
         """All tasks run on this machine."""
 
     def count(self, read: TableRead) -> pa.Table:
-        """The rows for each key of a table (`job.table.COUNTS`)."""
+        """The rows for each key of a table (`job.plan.table_keys.COUNTS`)."""
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         """Run all tasks to their end; ``tick`` is called about twice a second meanwhile."""
@@ -121,6 +121,6 @@ def make(settings: JobSettings) -> Engine:
         from job.engine.inline import InlineEngine
 
         return InlineEngine()
-    from job.engine.spark import SparkEngine
+    from job.engine.spark.session import SparkEngine
 
     return SparkEngine(settings)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from job.engine import EngineReport
-from job.work import TableRead, Work, summary_row
-from job.worker import work_on
+from job.worker.direct import work_on
+from job.worker.work import TableRead, Work, summary_row
 
 
 class InlineEngine:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from job.config.settings import InputSettings
 from job.errors import PartitionError, SkipPartition
 from job.reader.columnar import read_arrow, read_parquet
 from job.reader.decompress import compression, inflate
 from job.reader.json_lines import read_json
 from job.reader.schema import arrow_type, cast_declared, check_declared, concatenate
 from job.reader.text_csv import read_csv
-from job.settings import InputSettings
 
 if TYPE_CHECKING:
-    from job.recipe import Recipe
+    from job.fit.recipe import Recipe
 
 FORMATS = {
     ".csv": "csv",

@@ -6,7 +6,7 @@ every name. No other module imports either. Called by the driver and by every ex
 models.
 """
 
-from job.partition import ObjectInfo
+from job.keys import ObjectInfo
 from job.store.base import LISTING, Progress, Store
 
 __all__ = ["LISTING", "ObjectInfo", "Progress", "Store"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
+from job.config.settings import StorageSide
 from job.errors import StoreError
-from job.settings import StorageSide
 from job.store.address import Address, check_name, parse
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from job.partition import ObjectInfo
+    from job.keys import ObjectInfo
 
 LISTING = pa.schema(
     [("name", pa.string()), ("size", pa.int64()), ("etag", pa.string()), ("modified", pa.timestamp("us", "UTC"))]

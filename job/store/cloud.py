@@ -18,7 +18,7 @@ import pyarrow as pa
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 
 from job.errors import NotFoundError, PartitionError, UnreachableError
-from job.partition import ObjectInfo
+from job.keys import ObjectInfo
 from job.store.address import delta_uri, folder_prefix
 from job.store.base import LISTING, Progress, Store
 from job.store.faults import from_obstore, gave_up, status_of

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError, StoreError
-from job.partition import ObjectInfo
+from job.keys import ObjectInfo
 from job.store.address import delta_uri, folder_prefix
 from job.store.base import LISTING, Progress, Store
 

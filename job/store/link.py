@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from obstore import store as obstores
 from obstore.exceptions import BaseError
 
+from job.config.settings import StorageSide
 from job.errors import ConfigurationError, StoreError
-from job.settings import StorageSide
 from job.store.address import Address
 from job.store.faults import CREDENTIALS, Place
 from job.store.trust import read_authority

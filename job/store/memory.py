@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from job.errors import ChangedError, NotFoundError, StoreError
-from job.partition import ObjectInfo
+from job.keys import ObjectInfo
 from job.store.address import folder_prefix
 from job.store.base import LISTING, Progress, Store
 

@@ -19,12 +19,12 @@ import pyarrow.compute
 
 from job.errors import ConfigurationError, UnreachableError
 from job.store.address import folder_prefix
-from job.store.aws import BOTO_ERRORS, S3Link
 from job.store.base import LISTING, Progress
 from job.store.cloud import CloudStore
 from job.store.faults import from_botocore
-from job.store.listing import Page
-from job.store.ranges import list_ranges
+from job.store.list_page import Page
+from job.store.list_ranges import list_ranges
+from job.store.s3_link import BOTO_ERRORS, S3Link
 
 _BROKEN = (
     botocore.exceptions.ResponseStreamingError,

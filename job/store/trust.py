@@ -13,7 +13,7 @@ import tempfile
 import threading
 from contextlib import suppress
 
-from job import local_file
+from job.config import local_file
 
 _VARIABLE = "SSL_CERT_FILE"
 _lock = threading.Lock()

@@ -21,26 +21,18 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from job import (
-    admission,
-    artifact,
-    assembly,
-    attempt,
-    delta,
-    handout,
-    plan,
-    record,
-    segment,
-    short,
-    train,
-    worker,
-)
-from job import fit as fits
-from job import run as runs
-from job.delta import Table
-from job.fit import Fitting, Result
-from job.payload import Blobs
+from job.fit import artifact, linear, train
+from job.fit import partition_fit as fits
+from job.fit.partition_fit import Fitting, Result
+from job.plan import plan
+from job.registry import delta_log
+from job.registry.delta_log import Table
+from job.run import assembly, run_files, task_lists
+from job.run import run as runs
+from job.store import probe
 from job.store.folder import FolderStore
+from job.worker import attempt, direct, segment
+from job.worker.payload import Blobs
 from tests.chaos.audit import folder_objects
 from tests.chaos.baton import here
 
@@ -83,7 +75,7 @@ class Once:
     def fit(
         self, fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]
     ) -> Result:
-        """As `job.fit.fit`."""
+        """As `job.fit.partition_fit.fit`."""
         given = (key, tuple((name, bytes(data)) for name, data in blobs), tuple(columns.items()))
         found = self._results.get(given)
         if found is None:
@@ -163,23 +155,23 @@ def _one_thread() -> Iterator[None]:
 def cooperative() -> Iterator[pytest.MonkeyPatch]:
     """No threads but the actors, no pauses, no names by chance."""
     with _one_thread(), pytest.MonkeyPatch.context() as patch:
-        for module in (record, handout, attempt, worker, segment, delta):
+        for module in (run_files, task_lists, attempt, direct, segment, delta_log):
             patch.setattr(module, "ThreadPoolExecutor", Here)
         patch.setattr(attempt, "Child", Child)
         patch.setattr(attempt, "threadpool_limits", lambda *_: contextlib.nullcontext())
         patch.setattr(segment.SegmentWriter, "_tick", lambda self: None)
         patch.setattr(segment, "EVERY_OUTCOMES", 2)
         patch.setattr(segment, "COMPRESSION", None)
-        patch.setattr(admission, "admit", lambda *_, **__: None)
+        patch.setattr(probe, "admit", lambda *_, **__: None)
         # What takes longer is trained first: in another order each time, if it were measured.
-        for module in (short, train):
+        for module in (linear, train):
             patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 0.0))
         patch.setattr(
             runs,
             "Tracker",
             lambda *_, **__: SimpleNamespace(write=lambda *_: None, tick=lambda: None, close=lambda: None),
         )
-        patch.setattr(delta.time, "sleep", lambda seconds: here.baton.step() if hasattr(here, "baton") else None)
+        patch.setattr(delta_log.time, "sleep", lambda seconds: here.baton.step() if hasattr(here, "baton") else None)
         # The whole machine's disks would be flushed, for a folder in memory; and its few bytes given back.
         patch.setattr(FolderStore, "sync", lambda self: None)
         for module in (assembly, plan, runs):

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from job import assembly as assemblies
-from job.assembly import Assembly
+from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
-from job.index import Index, Release
-from job.run import run
-from job.settings import JobSettings
+from job.registry.index import Index, Release
+from job.run import assembly as assemblies
+from job.run.assembly import Assembly
+from job.run.run import run
 from job.store.folder import FolderStore
-from job.work import Work
+from job.worker.work import Work
 
 
 class Died(BaseException):

@@ -76,7 +76,7 @@ class Memory:
                 command, size = process.cmdline(), process.memory_info().rss
                 if command and command[0].endswith("java"):
                     resident["jvm"] += size
-                elif command[1:3] == ["-m", "job.engine.daemon"] and process.ppid() != self.pid:
+                elif command[1:3] == ["-m", "job.engine.spark.daemon"] and process.ppid() != self.pid:
                     # The daemon itself is among them, and does nothing but fork.
                     resident["workers"] += size
                     number += 1

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from job.errors import ManyfitError
-from job.models import ModelSet
+from job.registry.model_set import ModelSet
 
 X = 2.0
 

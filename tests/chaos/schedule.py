@@ -22,18 +22,20 @@ from typing import Any
 import pytest
 from deltalake.exceptions import DeltaError
 
-from job import data_file, index, notice, record, retention, segment
-from job import run as runs
-from job.assembly import Assembly, assemble
-from job.delta import Table
+from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import DamageError, InputError, ManyfitError, OutputError, StoreError
-from job.run import run
-from job.settings import JobSettings
+from job.registry import data_file, index
+from job.registry.delta_log import Table
+from job.run import notice, retention, run_files
+from job.run import run as runs
+from job.run.assembly import Assembly, assemble
+from job.run.run import run
 from job.store import Store
-from job.work import Work, summary_row
-from job.worker import work_on
+from job.worker import segment
+from job.worker.direct import work_on
+from job.worker.work import Work, summary_row
 from tests.chaos.audit import Audit, audit, folder_objects
 from tests.chaos.baton import Baton, Faults, Scheduled, here
 from tests.chaos.cooperative import Opened, cooperative
@@ -357,10 +359,10 @@ class Schedule:
         patch.setattr(index, "merge", merged)
         patch.setattr(Table, "open", opened)
         named = SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"{names.getrandbits(128):032x}"))
-        for module in (runs, record, segment, notice, data_file):
+        for module in (runs, run_files, segment, notice, data_file):
             patch.setattr(module, "uuid", named)
         # Runs are named by the second in which they begin: by the machine's clock, they would be listed in another order.
-        for module in (runs, record):
+        for module in (runs, run_files):
             patch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: self.clock()))
 
     def _heal(self) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from job.assembly import assemble
 from job.engine.inline import InlineEngine
-from job.models import ModelSet
-from job.report import RunReport
-from job.run import run
+from job.registry.model_set import ModelSet
+from job.run.assembly import assemble
+from job.run.report import RunReport
+from job.run.run import run
 from tests.chaos.audit import Audit, audit
 from tests.chaos.cells import KILL_POINTS
 from tests.chaos.dying import Died, run_dying, settings

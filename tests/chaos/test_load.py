@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from job.settings import StorageSide
+from job.config.settings import StorageSide
 from job.store import Store
 from tests.chaos.audit import Audit, audit
 from tests.chaos.gateway import ROOT, SECRET, Gateway, gateway
@@ -76,7 +76,7 @@ class Load:
             "spark": {"master": "local[2,4]"},
         }
         (self.folder / "job.yaml").write_text(json.dumps(document))
-        command = [sys.executable, "-m", "job.cli", "run", "-c", str(self.folder / "job.yaml"), "--json"]
+        command = [sys.executable, "-m", "job.cli.main", "run", "-c", str(self.folder / "job.yaml"), "--json"]
         with (self.folder / "errors").open("w") as errors:
             running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
             try:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from job.assembly import assemble
 from job.engine.inline import InlineEngine
 from job.errors import InputError
-from job.run import run
+from job.run.assembly import assemble
+from job.run.run import run
 from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
 from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
 from tests.chaos.world import OLD, World, broken

@@ -18,23 +18,26 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from job import admission, artifact, assembly, attempt, barrier, index, retention, row, segment
-from job import run as runs
+from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import DamageError, DeniedError, ManyfitError, OutputError
-from job.index import Index, Release
-from job.models import ModelSet
+from job.fit import artifact
 from job.outcome import Outcome
-from job.run import run
-from job.runs import Runs
-from job.segment import SegmentWriter
-from job.settings import JobSettings
-from job.store import Store
+from job.registry import index, row
+from job.registry.index import Index, Release
+from job.registry.model_set import ModelSet
+from job.run import assembly, barrier, retention
+from job.run import run as runs
+from job.run.past_runs import Runs
+from job.run.run import run
+from job.store import Store, probe
 from job.store.cloud import CloudStore
 from job.store.folder import FolderStore
-from job.work import Work
-from job.worker import _read
+from job.worker import attempt, segment
+from job.worker.direct import _read
+from job.worker.segment import SegmentWriter
+from job.worker.work import Work
 from tests.chaos.audit import audit
 from tests.chaos.dying import Died, run_dying, settings
 from tests.chaos.proxy import Fault, FaultProxy
@@ -95,7 +98,7 @@ class Place:
 def admitted(place: Place) -> list[str]:
     """The admission of a store."""
     try:
-        admission.admit(place.store)
+        probe.admit(place.store)
     except OutputError as error:
         return [error.message]
     return []
@@ -295,7 +298,7 @@ def without_if_match(patch: Patch) -> None:
     def read(store: Store, item: Any) -> Any:
         return _read(store, replace(item, objects=[{**each, "etag": None} for each in item.objects]))
 
-    patch.setattr("job.worker._read", read)
+    patch.setattr("job.worker.direct._read", read)
 
 
 def without_barrier(patch: Patch) -> None:

@@ -19,18 +19,18 @@ from typing import Any
 
 import pytest
 
-from job import notice, retention
-from job.assembly import Assembly, assemble
+from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import DamageError
-from job.models import ModelSet
-from job.run import run
-from job.runs import Runs
-from job.settings import JobSettings
+from job.registry.model_set import ModelSet
+from job.registry.verify import verify
+from job.run import notice, retention
+from job.run.assembly import Assembly, assemble
+from job.run.past_runs import Runs
+from job.run.run import run
 from job.store.folder import FolderStore
-from job.verify import verify
-from job.work import Work
+from job.worker.work import Work
 from tests.chaos import schedule
 from tests.chaos.baton import Baton, Scheduled, here
 from tests.chaos.dying import Died

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from job.assembly import assemble
+from job.config.settings import JobSettings
 from job.engine.inline import InlineEngine
 from job.errors import InputError, OutputError
-from job.models import ModelSet
-from job.retention import gc
-from job.run import run
-from job.settings import JobSettings
+from job.registry.model_set import ModelSet
+from job.run.assembly import assemble
+from job.run.retention import gc
+from job.run.run import run
 from job.store import Store
 from tests.chaos.gateway import Gateway, gateway
 from tests.chaos.world import OLD, body

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from job.report import RunReport
+from job.run.report import RunReport
 from tests.chaos.audit import audit
 from tests.chaos.world import body
 
@@ -50,7 +50,7 @@ class Place:
         )
 
     def start(self, master: str, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "job.cli", "run", "-c", str(self.folder / "job.yaml"), "--json"]
+        command = [sys.executable, "-m", "job.cli.main", "run", "-c", str(self.folder / "job.yaml"), "--json"]
         return subprocess.Popen(
             [*command, "--spark.master", master, *more],
             stdout=subprocess.PIPE,
@@ -82,7 +82,9 @@ def place(tmp_path: Path) -> Place:
 
 def workers(process: psutil.Process) -> list[psutil.Process]:
     """Python workers: children of the daemon of a driver or of its executors. (The JVM's command names the daemon too.)"""
-    every = [each for each in process.children(recursive=True) if _command(each)[1:3] == ["-m", "job.engine.daemon"]]
+    every = [
+        each for each in process.children(recursive=True) if _command(each)[1:3] == ["-m", "job.engine.spark.daemon"]
+    ]
     return [each for each in every if each.ppid() in {other.pid for other in every}]
 
 

@@ -12,14 +12,14 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from job import admission
-from job.assembly import assemble
+from job.config.settings import JobSettings
 from job.engine.inline import InlineEngine
 from job.errors import ManyfitError
-from job.models import ModelSet
-from job.report import RunReport
-from job.run import run
-from job.settings import JobSettings
+from job.registry.model_set import ModelSet
+from job.run.assembly import assemble
+from job.run.report import RunReport
+from job.run.run import run
+from job.store import probe
 from tests.chaos.audit import Audit, audit
 from tests.chaos.proxy import Fault, FaultProxy
 
@@ -89,7 +89,7 @@ class World:
         document = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         with pytest.MonkeyPatch.context() as patch:
             if not self.admit:
-                patch.setattr(admission, "admit", lambda *_, **__: None)
+                patch.setattr(probe, "admit", lambda *_, **__: None)
             return run(assemble(settings), document, make_engine=lambda _: InlineEngine())
 
     def begin(self, *, orphans: bool = False) -> None:

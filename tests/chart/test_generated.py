@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import job
-from job.schema import job_schema
+from job.config.schema import job_schema
 from tests.chart import modules
 from tests.chart.rendering import CASES, CHART, ROOT, cases, minimal, render, schemas
 from tests.support.built import find_helm
@@ -154,7 +154,7 @@ def test_paths_in_the_chart_are_those_of_the_image() -> None:
 def test_the_job_has_the_arguments_that_the_chart_passes() -> None:
     arguments = render(minimal({})).application["spec"]["arguments"]
     for words in ([arguments[0]], ["check"]):
-        done = subprocess.run([sys.executable, "-m", "job.cli", *words, "--help"], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "job.cli.main", *words, "--help"], capture_output=True, text=True)
         assert "--document" in done.stdout, done.stderr
         assert "--log-format" in done.stdout
 

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from job.settings import JobSettings
+from job.config.settings import JobSettings
 from tests.chart import sparkpods
 from tests.chart.rendering import Object, case, cases, minimal, render, schemas
 

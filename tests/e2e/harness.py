@@ -129,7 +129,7 @@ class Cluster:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("MANYFIT_", "AWS_", "SPARK_"))}
         env |= {name: self.s3[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
         options = ["--storage.endpoint", self.s3["endpoint"], "--storage.region", self.s3["region"]]
-        return call(sys.executable, "-m", "job.cli", *arguments, *options, text=text, env=env)
+        return call(sys.executable, "-m", "job.cli.main", *arguments, *options, text=text, env=env)
 
 
 class Space:

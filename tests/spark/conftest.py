@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from job.assembly import assemble
+from job.config.settings import JobSettings
 from job.engine import Engine, EngineReport
-from job.engine.spark import SparkEngine
-from job.models import ModelSet
-from job.report import RunReport
-from job.run import run
-from job.settings import JobSettings
+from job.engine.spark.session import SparkEngine
+from job.registry.model_set import ModelSet
+from job.run.assembly import assemble
+from job.run.report import RunReport
+from job.run.run import run
 
 
 class SharedEngine(SparkEngine):
@@ -88,8 +88,8 @@ class Job:
         return {key: round(float(model.coef_[0]), 3) for key, model in self.models.items()}
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        from job.index import Index
-        from job.settings import StorageSide
+        from job.config.settings import StorageSide
+        from job.registry.index import Index
         from job.store import Store
 
         return {row["key"]: row for row in Index(Store.open(str(self.out), StorageSide())).read().to_pylist()}

@@ -237,10 +237,10 @@ def test_adaptive_execution_does_not_fold_the_tasks(table: Job) -> None:
     assert report.totals.trained == 30
     # Two cores, two lists: both had keys.
     assert table.slopes() == {key(number): number + 1 for number in range(30)}
+    from job.config.settings import StorageSide
     from job.outcome import TRAINED
-    from job.segment import folder, read
-    from job.settings import StorageSide
     from job.store import Store
+    from job.worker.segment import folder, read
 
     outcomes = read(Store.open(str(table.out), StorageSide()), folder(report.run)).to_pylist()
     assert {row["task"] for row in outcomes if row["status"] == TRAINED} == {0, 1}

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from job.assembly import assemble
-from job.models import ModelSet
-from job.report import RunReport
-from job.run import run
-from job.settings import JobSettings
-from job.verify import verify
+from job.config.settings import JobSettings
+from job.registry.model_set import ModelSet
+from job.registry.verify import verify
+from job.run.assembly import assemble
+from job.run.report import RunReport
+from job.run.run import run
 from tests.conftest import S3
 from tests.spark.conftest import SharedEngine
 
@@ -138,7 +138,7 @@ LONG = 600
 
 def manyfit(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "job.cli", *arguments],
+        [sys.executable, "-m", "job.cli.main", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

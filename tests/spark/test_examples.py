@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from job import ModelSet, configuration
-from job.assembly import assemble
-from job.report import RunReport
-from job.run import run
+from job import ModelSet
+from job.config import load
+from job.run.assembly import assemble
+from job.run.report import RunReport
+from job.run.run import run
 from tests.spark.conftest import SharedEngine
 
 pytestmark = pytest.mark.spark
@@ -40,7 +41,7 @@ def trained(name: str, folder: Path) -> RunReport:
         "--spark.master",
         "local[2,4]",
     ]
-    loaded = configuration.load(argv_overrides=overrides, file=str(EXAMPLES / name / "job.yaml"), env={})
+    loaded = load.load(argv_overrides=overrides, file=str(EXAMPLES / name / "job.yaml"), env={})
     made = assemble(loaded.settings, loaded.base)
     return run(made, loaded.to_document(defaults=False), make_engine=lambda each: SharedEngine(each.settings))
 

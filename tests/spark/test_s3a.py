@@ -19,7 +19,7 @@ def manyfit(tmp_path: Path, document: dict[str, Any]) -> dict[str, Any]:
     """In a process of its own: the modules must be there before the JVM starts."""
     path = tmp_path / "job.json"
     path.write_text(json.dumps(document))
-    command = [sys.executable, "-m", "job.cli", "run", "-c", str(path), "--json"]
+    command = [sys.executable, "-m", "job.cli.main", "run", "-c", str(path), "--json"]
     environment = {**os.environ, "AWS_SESSION_TOKEN": "a-session-token"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if any(text in done.stderr for text in ("UNRESOLVED DEPENDENCIES", "unresolved dependency", "download failed")):

@@ -12,8 +12,9 @@ import joblib
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from job import artifact, index
-from job.partition import model_name
+from job.fit import artifact
+from job.keys import model_name
+from job.registry import index
 from job.store import Store
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import boto3
 import pytest
 
-from job.admission import RACERS, ROUNDS, Admission, admit
+from job.config.settings import StorageSide
 from job.errors import DeniedError, OutputError
-from job.partition import ObjectInfo
-from job.settings import StorageSide
+from job.keys import ObjectInfo
 from job.store import Store
 from job.store.address import parse
 from job.store.memory import MemoryStore
+from job.store.probe import RACERS, ROUNDS, Admission, admit
 
 
 def memory(kind: type[MemoryStore] = MemoryStore) -> MemoryStore:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from job import ahead
 from job import engine as engines
+from job.config.settings import JobSettings
 from job.engine import Borrowed
-from job.engine.archive import ClassArchive
 from job.engine.inline import InlineEngine
+from job.engine.spark.archive import ClassArchive
 from job.errors import SetupError
-from job.settings import JobSettings
+from job.run import ahead
 
 
 class Noted(InlineEngine):
@@ -97,7 +97,7 @@ def test_what_a_start_in_the_background_raises_reaches_who_asks_for_the_engine()
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ClassArchive]:
     """An archive for a Java and jars that are only files, on a disk with room for it."""
-    monkeypatch.setattr("job.engine.archive._ROOM", 0)
+    monkeypatch.setattr("job.engine.spark.archive._ROOM", 0)
     java, jars = tmp_path / "jdk" / "bin" / "java", tmp_path / "jars"
     java.parent.mkdir(parents=True)
     jars.mkdir()
@@ -144,7 +144,7 @@ def test_a_python_that_ends_waits_for_the_archive_whichever_thread_asked_for_it(
     program = f"""
 import subprocess, threading
 from pathlib import Path
-from job.engine import archive
+from job.engine.spark import archive
 
 archive._ROOM = 0
 folder = Path({str(tmp_path)!r})

@@ -21,10 +21,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from job import artifact
+from job.config.settings import ArtifactSettings, RecipeSettings
 from job.errors import DamageError, PartitionError
-from job.recipe import Recipe
-from job.settings import ArtifactSettings, RecipeSettings
+from job.fit import artifact
+from job.fit.recipe import Recipe
 
 X = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0]})
 Y = np.array([2.0, 4.0, 6.0, 8.0])

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from job import segment, worker
-from job.assembly import assemble
-from job.attempt import Attempt
-from job.engine.spark import most_attempts
-from job.fit import Result, failed
-from job.settings import JobSettings, StorageSide
+from job.config.settings import JobSettings, StorageSide
+from job.engine.spark.session import most_attempts
+from job.fit.partition_fit import Result, failed
+from job.run.assembly import assemble
 from job.store import Store
-from job.work import Item, Work
+from job.worker import direct, segment
+from job.worker.attempt import Attempt
+from job.worker.work import Item, Work
 
 
 class Container(BaseException):
@@ -71,7 +71,7 @@ def test_objects_of_a_suspect_are_read_after_all_others_and_not_kept_in_memory_m
             suspects.add("a")
         return True
 
-    read = worker.Objects(work, items).read(wanted, lambda item: item.key in suspects)
+    read = direct.Objects(work, items).read(wanted, lambda item: item.key in suspects)
 
     assert [item.key for item, _ in read] == ["b", "c", "a"]
 

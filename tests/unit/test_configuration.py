@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.configuration import Loaded, canonical, load, load_storage, to_document
+from job.config.load import Loaded, canonical, load, load_storage, to_document
+from job.config.mistakes import Mistake, show
+from job.config.redaction import HIDDEN
+from job.config.settings import JobSettings
 from job.errors import ConfigurationError
-from job.mistakes import Mistake, show
-from job.recipe_mistakes import of_settings
-from job.redaction import HIDDEN
-from job.settings import JobSettings
+from job.fit.recipe_mistakes import of_settings
 
 MINIMAL = """\
 input: {uri: s3://raw/x/}

@@ -16,9 +16,9 @@ import yaml
 
 import job
 from job import errors
-from job.cli import parser
+from job.cli.main import parser
+from job.config.schema import job_schema, section, settings
 from job.outcome import REASONS
-from job.schema import job_schema, section, settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_every_command_is_in_the_readme(command: str) -> None:
 
 @readme_is_written
 def test_every_setting_is_in_the_readme() -> None:
-    """`python -m job.schema --summary` prints the table that does it."""
+    """`python -m job.config.schema --summary` prints the table that does it."""
     names = {
         path
         for path, schema in settings()

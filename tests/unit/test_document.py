@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.configuration import load
-from job.document import Listing, Mapping, Scalar, parse, untyped, value
+from job.config.document import Listing, Mapping, Scalar, parse, untyped, value
+from job.config.load import load
+from job.config.schema import settings
 from job.errors import ConfigurationError
-from job.schema import settings
 
 TEXT: dict[str, Any] = {"type": "string"}
 KEYS: dict[str, Any] = {"type": "array", "items": TEXT}

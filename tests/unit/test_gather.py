@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.engine.gather import AT, TASK, key_columns, runs
+from job.engine.spark.gather import AT, TASK, key_columns, runs
 from job.errors import AccountingError
 from job.reader import KEY_FIELD
-from job.work import TableRead
+from job.worker.work import TableRead
 
 
 def batches(lengths: list[int], ends: list[int]) -> Iterator[pa.RecordBatch]:

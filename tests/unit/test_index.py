@@ -15,11 +15,11 @@ from deltalake.exceptions import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job import data_file, index, merge
-from job.delta import Table
+from job.config.settings import StorageSide
 from job.errors import AccountingError, ConfigurationError, HeldError, NotFoundError, OutputError
-from job.index import GONE, RETIRE, ROW, TOUCH, Index
-from job.settings import StorageSide
+from job.registry import data_file, index, merge
+from job.registry.delta_log import Table
+from job.registry.index import GONE, RETIRE, ROW, TOUCH, Index
 from job.store import Store
 from tests.conftest import S3
 
@@ -737,8 +737,8 @@ def test_history_and_fences_survive_checkpoints(table: Index) -> None:
 PROGRAM = """
 import sys
 from datetime import UTC, datetime
-from job import data_file, index, merge
-from job.settings import StorageSide
+from job.registry import data_file, index, merge
+from job.config.settings import StorageSide
 from job.store import Store
 table = index.Index(Store.open(sys.argv[1], StorageSide()))
 for run in ("one", "two"):

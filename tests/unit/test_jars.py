@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from job.engine import jars
+from job.config.settings import JobSettings
+from job.engine.spark import jars
 from job.errors import ConfigurationError, SetupError
-from job.settings import JobSettings
 
 
 def settings(uri: str = "s3://raw/data/", reader: str = "spark", **storage: Any) -> JobSettings:

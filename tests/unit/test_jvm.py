@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from job.engine import jvm
+from job.engine.spark import jvm
 
 
 @pytest.mark.parametrize(

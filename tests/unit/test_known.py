@@ -8,8 +8,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job import digests, known
-from job.known import CODE, INDEX_COLUMNS, Fingerprints
+from job import digests
+from job.plan import compare
+from job.plan.compare import CODE, INDEX_COLUMNS, Fingerprints
 
 NAMES = st.sampled_from(["", "a", "a/b", "b", "Z", "ä", "\U0001f600", "￿", *map(str, range(12))])
 DIGEST = bytes(range(32))
@@ -49,7 +50,7 @@ def test_each_planned_key_meets_its_own_row_in_whatever_slice_it_is(
     shuffled.shuffle(rows)
     slices = [table(rows[begin : begin + size]) for begin in range(0, len(rows), size)]
 
-    found = known.compare(
+    found = compare.compare(
         pa.array(keys, pa.string()),
         digests.column(DIGEST * len(keys)),
         slices,

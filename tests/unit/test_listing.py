@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from job import cli
-from job.index import Index, changes
+from job.cli import main
+from job.registry.index import Index, changes
 from job.store import Store
 from tests.unit.published import at, line, publish
 
@@ -40,15 +40,15 @@ def output(tmp_path: Path) -> str:
 def test_a_dash_before_the_column_sorts_downwards_as_the_readme_has_it(
     output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["models", output, "--csv", "--sort", "-rows"]) == 0
+    assert main.main(["models", output, "--csv", "--sort", "-rows"]) == 0
     assert [each.split(",")[0] for each in capsys.readouterr().out.splitlines()] == ["key", "many", "few", "none"]
 
 
 def test_counts_are_whole_numbers_though_one_is_missing(output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["models", output, "--json"]) == 0
+    assert main.main(["models", output, "--json"]) == 0
     found = {each["key"]: each["rows"] for each in map(json.loads, capsys.readouterr().out.splitlines())}
     assert json.dumps(found) == '{"few": 5, "many": 30, "none": null}'
-    assert cli.main(["models", output, "--json", "--where", "rows<10"]) == 0
+    assert main.main(["models", output, "--json", "--where", "rows<10"]) == 0
     assert [json.loads(each)["key"] for each in capsys.readouterr().out.splitlines()] == ["few"]
 
 
@@ -63,13 +63,13 @@ def test_counts_are_whole_numbers_though_one_is_missing(output: str, capsys: pyt
 def test_what_cannot_be_answered_is_said_and_ends_with_2(
     output: str, capsys: pytest.CaptureFixture[str], command: list[str], said: str
 ) -> None:
-    assert cli.main([each.replace("OUTPUT", output) for each in command]) == 2
+    assert main.main([each.replace("OUTPUT", output) for each in command]) == 2
     assert said in capsys.readouterr().err
 
 
 def test_history_says_to_which_version_a_rollback_went(output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["rollback", output, "1"]) == 0
+    assert main.main(["rollback", output, "1"]) == 0
     capsys.readouterr()
 
-    assert cli.main(["history", output]) == 0
+    assert main.main(["history", output]) == 0
     assert "rollback to 1" in capsys.readouterr().out

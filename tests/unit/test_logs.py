@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from job import logs
-from job.redaction import HIDDEN, is_secret_name, is_secret_spark_name, is_secret_text, redact, uri_secret
+from job.cli import logs
+from job.config.redaction import HIDDEN, is_secret_name, is_secret_spark_name, is_secret_text, redact, uri_secret
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def test_libraries_are_quiet_and_debug_records_of_ours_need_verbose() -> None:
 
 def test_records_go_to_standard_error_so_that_results_can_be_piped() -> None:
     program = (
-        "import logging\nfrom job import logs\nlogs.setup()\nlogging.getLogger('job').info('said')\nprint('result')"
+        "import logging\nfrom job.cli import logs\nlogs.setup()\nlogging.getLogger('job').info('said')\nprint('result')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "result\n"

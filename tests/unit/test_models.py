@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job import index
 from job.errors import ConfigurationError, DamageError
-from job.index import Index
-from job.models import ModelSet
+from job.registry import index
+from job.registry.index import Index
+from job.registry.model_set import ModelSet
 from job.store import Store
 from tests.unit.published import at, line, publish, slope
 
@@ -208,7 +208,7 @@ def test_a_set_can_be_sent_to_another_process(store: Store) -> None:
 
 @pytest.mark.parametrize("package", ["scikit-learn", "python"])
 def test_a_model_of_another_version_is_refused_unless_told_otherwise(store: Store, package: str) -> None:
-    from job import artifact
+    from job.fit import artifact
 
     publish(store, {"a": line(1.0)}, versions=json.dumps({**artifact.versions(), package: "1.0.2"}))
 
@@ -222,7 +222,7 @@ def test_a_model_of_another_version_is_refused_unless_told_otherwise(store: Stor
 
 PROGRAM = """
 import sys
-from job.models import ModelSet
+from job.registry.model_set import ModelSet
 models = ModelSet.open(sys.argv[1])
 assert list(models) == ["a"] and models.metrics().loc["a", "r2"] == 1.0
 assert float(models["a"].coef_[0]) > 0.9
@@ -245,9 +245,7 @@ def test_using_a_set_needs_neither_spark_nor_java_and_exits_cleanly(store: Store
 
 
 def test_the_package_offers_model_set_without_importing_it_before_it_is_asked_for() -> None:
-    program = (
-        "import sys, job; assert 'job.models' not in sys.modules; from job import ModelSet; print(ModelSet.__name__)"
-    )
+    program = "import sys, job; assert 'job.registry.model_set' not in sys.modules; from job import ModelSet; print(ModelSet.__name__)"
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 

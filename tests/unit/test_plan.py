@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job import digests
-from job.fingerprint import data_fingerprint
-from job.known import INDEX_COLUMNS, Fingerprints
-from job.plan import Plan, make, number_of_tasks, pack
-from job.selection import select
-from job.settings import InputSettings
+from job.config.settings import InputSettings
+from job.plan.compare import INDEX_COLUMNS, Fingerprints
+from job.plan.fingerprint import data_fingerprint
+from job.plan.plan import Plan, make, number_of_tasks, pack
+from job.plan.selection import select
 from tests.unit.test_selection import listing
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

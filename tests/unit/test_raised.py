@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from job.engine.raised import not_started
+from job.engine.spark.raised import not_started
 
 CALL = "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from job.config.settings import InputSettings
 from job.errors import ConfigurationError, PartitionError, SkipPartition
 from job.outcome import REASONS
 from job.reader import KEY_FIELD, ReadSpec, read
 from job.reader.decompress import inflate
-from job.settings import InputSettings
 
 CSV = b"x,y\n1,2.5\n3,4.5\n"
 TABLE = pa.table({"x": [1, 3], "y": [2.5, 4.5]})

@@ -16,10 +16,10 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from job import targets
+from job.config.settings import RecipeSettings
 from job.errors import ConfigurationError
-from job.recipe import Recipe
-from job.settings import RecipeSettings
+from job.fit import targets
+from job.fit.recipe import Recipe
 
 RIDGE = {"_target_": "sklearn.linear_model.Ridge"}
 TFIDF = {"_target_": "sklearn.feature_extraction.text.TfidfVectorizer", "ngram_range": [1, 2]}
@@ -109,7 +109,7 @@ def test_experimental_estimators_of_scikit_learn_are_there_without_ado():
         "estimator": RIDGE,
         "param_grid": {"alpha": [1.0]},
     }
-    script = f"from job import targets; print(type(targets.build({node!r})).__name__)"  # a fresh interpreter
+    script = f"from job.fit import targets; print(type(targets.build({node!r})).__name__)"  # a fresh interpreter
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "HalvingGridSearchCV"
 

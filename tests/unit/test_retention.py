@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from job import index, retention, segment
 from job.errors import ConfigurationError, DamageError
-from job.index import RETIRE, Index
-from job.models import ModelSet
+from job.keys import model_name
 from job.outcome import Outcome, to_table
-from job.partition import model_name
+from job.registry import index
+from job.registry.index import RETIRE, Index
+from job.registry.model_set import ModelSet
+from job.registry.verify import verify
+from job.run import retention
 from job.store import Store
-from job.verify import verify
+from job.worker import segment
 from tests.unit.published import at, dumped, line, publish, put, slope
 
 DAY = 24 * 3600.0

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.rows import digest, ordered
+from job.worker.row_order import digest, ordered
 
 TABLE = st.lists(
     st.fixed_dictionaries(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from job.assembly import Assembly, assemble
+from job.config.settings import JobSettings
 from job.engine import Engine, EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import (
@@ -23,12 +23,12 @@ from job.errors import (
     OutputError,
     UnreachableError,
 )
-from job.index import Index
-from job.models import ModelSet
-from job.report import RunReport, lines
-from job.run import run
-from job.settings import JobSettings
-from job.worker import Work
+from job.registry.index import Index
+from job.registry.model_set import ModelSet
+from job.run.assembly import Assembly, assemble
+from job.run.report import RunReport, lines
+from job.run.run import run
+from job.worker.direct import Work
 
 
 def line(slope: float, rows: int = 50, noise: float = 0.0) -> bytes:

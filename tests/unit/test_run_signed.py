@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from job import cli
+from job.cli import main
 from job.errors import ConfigurationError, DamageError
-from job.models import ModelSet
+from job.registry.model_set import ModelSet
 from tests.unit.test_run import Job, line
 from tests.unit.test_signing import PRIVATE, PUBLIC
 
@@ -65,7 +65,7 @@ def test_a_publisher_signs_what_runs_publish_unsigned_by_consent(
     report = job.run(output={"unsigned": True})
 
     assert "readers with a public key are refused until a version is signed again" in caplog.text
-    assert cli.main(["sign", str(job.out), "--signing-key", section["signing_key"]]) == 0
+    assert main.main(["sign", str(job.out), "--signing-key", section["signing_key"]]) == 0
     assert ModelSet.open(str(job.out), public_key=public)["new"].coef_[0] == pytest.approx(7.0, abs=1e-6)
     assert ModelSet.open(str(job.out), public_key=public).version == report.version
 
@@ -74,7 +74,7 @@ def test_a_run_does_not_build_on_what_was_published_without_its_key(
     job: Job, signed: tuple[dict[str, str], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would train for hours, publish, and be unable to sign."""
-    monkeypatch.setattr("job.run._PATIENCE", 0.0)
+    monkeypatch.setattr("job.run.run._PATIENCE", 0.0)
     section, public = signed
     job.run(output=section)
     job.put("k1.csv.gz", line(8.0))
@@ -88,7 +88,7 @@ def test_a_run_does_not_build_on_what_was_published_without_its_key(
 
     assert "manyfit sign OUTPUT --at 3 --vouch" in caught.value.hint
     assert not (job.out / "models" / "new").exists()
-    assert cli.main(["sign", str(job.out), "--signing-key", section["signing_key"], "--vouch"]) == 0
+    assert main.main(["sign", str(job.out), "--signing-key", section["signing_key"], "--vouch"]) == 0
     job.run(output=section)
     assert "new" in ModelSet.open(str(job.out), public_key=public)
 
@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_between_release_and_signature_signs_when_it_is_s
     job.run(output=section)
     job.put("new.csv.gz", line(7.0))
     with monkeypatch.context() as patch:
-        patch.setattr("job.seal.Seal.put", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("job.registry.seal.Seal.put", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             job.run(output=section, run={"id": "tonight"})
     with pytest.raises(DamageError, match="is not signed"):

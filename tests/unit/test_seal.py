@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from job import cli
+from job.cli import main
 from job.errors import ConfigurationError, DamageError
-from job.index import Index
-from job.models import ModelSet
-from job.seal import Seal
-from job.signing import sign_release
+from job.registry.index import Index
+from job.registry.model_set import ModelSet
+from job.registry.seal import Seal
+from job.registry.signing import sign_release
 from job.store import Store
 from tests.unit.published import line, publish, slope
 from tests.unit.test_signing import PRIVATE, PUBLIC, private_pem
@@ -30,7 +30,9 @@ def store(tmp_path: Path) -> Store:
 
 def manyfit(store: Store, command: str, *arguments: str, key: bool = False) -> int:
     path = Path(store.uri.removeprefix("file://"))
-    return cli.main([command, str(path), *arguments, *(["--signing-key", str(path.parent / "key.pem")] if key else [])])
+    return main.main(
+        [command, str(path), *arguments, *(["--signing-key", str(path.parent / "key.pem")] if key else [])]
+    )
 
 
 def insisting(store: Store) -> ModelSet:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError
 from job.globs import pattern
-from job.partition import is_hidden, object_key
-from job.selection import Selected, select
-from job.settings import InputSettings
+from job.keys import is_hidden, object_key
+from job.plan.selection import Selected, select
 
 PATHS = st.lists(
     st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=12),

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from job.configuration import load
+from job.config.load import load
+from job.config.schema import describe, find, job_schema, markdown, section, settings
+from job.config.settings import JobSettings, StorageSettings
+from job.config.value_types import SCHEMES, parse_duration, parse_endpoint, parse_share, parse_size, parse_uri
 from job.errors import ConfigurationError
-from job.schema import describe, find, job_schema, markdown, section, settings
-from job.settings import JobSettings, StorageSettings
-from job.units import SCHEMES, parse_duration, parse_endpoint, parse_share, parse_size, parse_uri
 
 MINIMAL: dict[str, Any] = {
     "input": {"uri": "s3://raw/x/"},

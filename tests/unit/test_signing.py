@@ -13,12 +13,12 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from job import index
 from job.errors import ConfigurationError, DamageError
-from job.history import signature_name
-from job.index import Index
-from job.models import ModelSet
-from job.signing import sign_release, verify_release
+from job.registry import index
+from job.registry.history import signature_name
+from job.registry.index import Index
+from job.registry.model_set import ModelSet
+from job.registry.signing import sign_release, verify_release
 from job.store import Store
 from tests.unit.published import at, dumped, line, publish, put, slope
 

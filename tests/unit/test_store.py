@@ -17,8 +17,8 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from job.config.settings import StorageSide
 from job.errors import ChangedError, ManyfitError, NotFoundError, PartitionError, StoreError
-from job.settings import StorageSide
 from job.store import LISTING, Store
 from tests.support.skips import DOES_NOT_APPLY
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from job.config.settings import StorageSide
 from job.errors import ConfigurationError, NotFoundError
-from job.settings import StorageSide
 from job.store import LISTING, Store
 from job.store.cloud import CloudStore
 from tests.unit.s3_double import S3Double, s3_double

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from job.config.settings import StorageSide
 from job.errors import ChangedError, ConfigurationError, DeniedError, NotFoundError, PartitionError, StoreError
-from job.settings import StorageSide
 from job.store import Store
 from job.store.folder import FolderStore
 from tests.support.skips import DOES_NOT_APPLY

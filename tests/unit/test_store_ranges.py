@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from job.errors import UnreachableError
 from job.store.base import LISTING
-from job.store.listing import Page, parse_page
-from job.store.ranges import Fetch, Guess, list_ranges
+from job.store.list_page import Page, parse_page
+from job.store.list_ranges import Fetch, Guess, list_ranges
 
 
 def server(keys: list[str], *, size: int = 3, honest: bool = True, requests: list[str | None] | None = None) -> Fetch:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from job.config.settings import StorageSide
 from job.errors import (
     ChangedError,
     ConfigurationError,
@@ -28,10 +29,9 @@ from job.errors import (
     StoreError,
     UnreachableError,
 )
-from job.settings import StorageSide
 from job.store import Store
-from job.work import Item
-from job.worker import read_ahead
+from job.worker.direct import read_ahead
+from job.worker.work import Item
 from tests.unit.s3_double import S3Double, s3_double
 
 Operation = Callable[[Store], Any]
@@ -564,7 +564,7 @@ def test_a_store_works_after_a_fork_unless_it_was_used_before_and_then_says_so(d
     code = f"""
 import os
 from job.errors import StoreError
-from job.settings import StorageSide
+from job.config.settings import StorageSide
 from job.store import Store
 store = Store.open("s3://bkt/p", StorageSide(endpoint={double.endpoint!r}))
 def child():

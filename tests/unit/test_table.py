@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from job import table, table_read
+from job.config.settings import JobSettings, StorageSide
 from job.errors import ConfigurationError, InputError
+from job.plan import spark_read, table_keys
 from job.reader import ReadSpec
-from job.settings import JobSettings, StorageSide
 from job.store import Store
-from job.work import BINARY, TableRead
+from job.worker.work import BINARY, TableRead
 
 
 def settings(**chosen: Any) -> JobSettings:
@@ -29,7 +29,7 @@ def settings(**chosen: Any) -> JobSettings:
 
 def read(*names: str, some: bool = False, **chosen: Any) -> TableRead:
     store = Store.open("/data/in", StorageSide())
-    return table_read.of_table(settings(**chosen), store, names, some=some, spec=ReadSpec())
+    return spark_read.of_table(settings(**chosen), store, names, some=some, spec=ReadSpec())
 
 
 def listing(*names: str, etag: str = "e") -> pa.Table:
@@ -49,24 +49,24 @@ def listing(*names: str, etag: str = "e") -> pa.Table:
     ],
 )
 def test_a_store_has_the_name_that_hadoop_gives_it(uri: str, written: str, root: str) -> None:
-    assert table_read.hadoop_root(uri, written) == root
+    assert spark_read.hadoop_root(uri, written) == root
 
 
 @pytest.mark.parametrize("written", ["az://container/p", "memory://x"])
 def test_what_spark_cannot_reach_is_refused_with_the_way_out(written: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read by Spark") as caught:
-        table_read.hadoop_root(written, written)
+        spark_read.hadoop_root(written, written)
     assert "reader: direct" in caught.value.hint
 
 
 def test_objects_in_our_formats_are_handed_over_whole_and_others_by_spark() -> None:
     store = Store.open("/data/in", StorageSide())
     chosen = {"layout": "objects", "key": None, "reader": "spark"}
-    assert table_read.of_objects(settings(**{**chosen, "reader": "direct"}), store) is None
-    whole = table_read.of_objects(settings(**chosen), store)
+    assert spark_read.of_objects(settings(**{**chosen, "reader": "direct"}), store) is None
+    whole = spark_read.of_objects(settings(**chosen), store)
     assert whole is not None
     assert (whole.format, whole.whole, whole.shuffled) == (BINARY, True, False)
-    orc = table_read.of_objects(settings(**chosen, format={"type": "orc", "options": {"a": "b"}}), store)
+    orc = spark_read.of_objects(settings(**chosen, format={"type": "orc", "options": {"a": "b"}}), store)
     assert orc is not None
     assert (orc.format, orc.options, orc.whole) == ("orc", {"a": "b"}, False)
 
@@ -107,24 +107,24 @@ def test_what_spark_would_read_wrongly_is_refused_before(names: Any, chosen: Any
 
 def test_the_state_of_a_table_depends_on_its_files_and_on_how_keys_are_read() -> None:
     found, chosen = listing("a.csv", "b.csv"), settings().input
-    state = table.state(found, chosen)
-    assert state == table.state(found, settings(limit=3).input)
-    assert state != table.state(listing("a.csv"), chosen)
-    assert state != table.state(listing("a.csv", "b.csv", etag="f"), chosen)
-    assert state != table.state(found, settings(key=["item"]).input)
-    assert state != table.state(found, settings(format={"delimiter": ";"}).input)
+    state = table_keys.state(found, chosen)
+    assert state == table_keys.state(found, settings(limit=3).input)
+    assert state != table_keys.state(listing("a.csv"), chosen)
+    assert state != table_keys.state(listing("a.csv", "b.csv", etag="f"), chosen)
+    assert state != table_keys.state(found, settings(key=["item"]).input)
+    assert state != table_keys.state(found, settings(format={"delimiter": ";"}).input)
 
 
 def test_hidden_files_belong_to_a_table_with_a_log_and_to_no_other() -> None:
     names = ("_delta_log/0.json", "a.parquet", "_SUCCESS")
-    files, ignored, _ = table.files(listing(*names), settings().input)
+    files, ignored, _ = table_keys.files(listing(*names), settings().input)
     assert (files["name"].to_pylist(), ignored) == (["a.parquet"], 2)
-    files, ignored, _ = table.files(listing(*names), settings(format="delta").input)
+    files, ignored, _ = table_keys.files(listing(*names), settings(format="delta").input)
     assert (files["name"].to_pylist(), ignored) == (sorted(names), 0)
 
 
 def counts(**rows: int) -> pa.Table:
-    return pa.table({"key": sorted(rows), "rows": [rows[key] for key in sorted(rows)]}, schema=table.COUNTS)
+    return pa.table({"key": sorted(rows), "rows": [rows[key] for key in sorted(rows)]}, schema=table_keys.COUNTS)
 
 
 def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> None:
@@ -136,9 +136,9 @@ def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> Non
         return counts(a=30, b=10)
 
     def select(still: Any) -> Any:
-        return table.select(found, settings(), output, ignored=0, unmatched=0, count=count, still=still)
+        return table_keys.select(found, settings(), output, ignored=0, unmatched=0, count=count, still=still)
 
-    state = table.state(found, settings().input)
+    state = table_keys.state(found, settings().input)
     select(None)
     select(lambda: "the table changed meanwhile")
     selected = select(lambda: state)
@@ -148,14 +148,14 @@ def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> Non
     assert again.objects.equals(selected.objects)
     assert selected.complete
     assert selected.objects["size"].to_pylist() == [150, 50]
-    assert [table.rows_of(etag) for etag in selected.objects["etag"].to_pylist()] == [30, 10]
+    assert [table_keys.rows_of(etag) for etag in selected.objects["etag"].to_pylist()] == [30, 10]
 
 
 def test_an_empty_table_and_filters_that_leave_nothing_are_input_errors() -> None:
     output = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
 
     def select(job: JobSettings, found: pa.Table) -> Any:
-        return table.select(listing("a.csv"), job, output, ignored=0, unmatched=0, count=lambda: found, still=None)
+        return table_keys.select(listing("a.csv"), job, output, ignored=0, unmatched=0, count=lambda: found, still=None)
 
     with pytest.raises(InputError, match="has no row"):
         select(settings(), counts())
@@ -166,6 +166,6 @@ def test_an_empty_table_and_filters_that_leave_nothing_are_input_errors() -> Non
 
 def test_files_that_are_new_are_no_replacement() -> None:
     before = listing("a", "b")
-    assert table.replaced(before, listing("a", "b", "c")) == []
-    assert table.replaced(before, listing("b")) == ["a"]
-    assert table.replaced(before, listing("a", "b", etag="f")) == ["a", "b"]
+    assert table_keys.replaced(before, listing("a", "b", "c")) == []
+    assert table_keys.replaced(before, listing("b")) == ["a"]
+    assert table_keys.replaced(before, listing("a", "b", etag="f")) == ["a", "b"]

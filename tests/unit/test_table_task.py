@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from job import segment
-from job.assembly import assemble
-from job.engine.gather import AT, CONTENT, OBJECT, SAME, TASK, WHOLE, TableRunner
-from job.engine.unseen import Unseen
-from job.settings import JobSettings, StorageSide
+from job.config.settings import JobSettings, StorageSide
+from job.engine.spark.gather import AT, CONTENT, OBJECT, SAME, TASK, WHOLE, TableRunner
+from job.engine.spark.unseen import Unseen
+from job.run.assembly import assemble
 from job.store import Store
-from job.work import BINARY, TASK_SCHEMA, Item, TableRead, Work, task_name
+from job.worker import segment
+from job.worker.work import BINARY, TASK_SCHEMA, Item, TableRead, Work, task_name
 
 AT_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -15,15 +15,15 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.model_selection import cross_validate
 
-from job import short, validation
+from job.config.settings import ArtifactSettings, InputSettings, RecipeSettings
 from job.errors import PartitionError, SkipPartition
-from job.fit import Fitting
+from job.fit import linear, validation
+from job.fit.partition_fit import Fitting
+from job.fit.recipe import Recipe
+from job.fit.train import fit_seed, train
 from job.outcome import REASONS
-from job.payload import Blobs, Rows
 from job.reader import KEY_FIELD, ReadSpec, read
-from job.recipe import Recipe
-from job.settings import ArtifactSettings, InputSettings, RecipeSettings
-from job.train import fit_seed, train
+from job.worker.payload import Blobs, Rows
 
 LINEAR = {"_target_": "sklearn.linear_model.LinearRegression"}
 RIDGE = {"_target_": "sklearn.linear_model.Ridge"}
@@ -96,14 +96,14 @@ def holed(values, *positions, value=None):
 # ---- the short way gives the same bytes as the long one
 
 
-@pytest.mark.parametrize("kind", sorted(short.SHORT, key=lambda each: each.__name__))
+@pytest.mark.parametrize("kind", sorted(linear.SHORT, key=lambda each: each.__name__))
 @pytest.mark.parametrize("features", [["x"], ["x", "n"], ["n"], ["n", "x", "z"]])
 def test_the_short_way_and_a_fit_on_a_frame_give_models_equal_to_the_last_byte(kind, features):
     target = "n" if kind.__name__ == "LogisticRegression" else "y"
     features = [each for each in features if each != target] or ["x"]
     chosen = recipe(features=features, target=target, estimator={"_target_": f"{kind.__module__}.{kind.__name__}"})
     data = table(rows(500))
-    assert short.arrays(data, chosen, tuple(features)) is not None
+    assert linear.arrays(data, chosen, tuple(features)) is not None
     found = train(data, chosen, key="k", seed=1)
     frame = data.to_pandas()
     expected = chosen.build(1).fit(frame[features], frame[target])
@@ -136,7 +136,7 @@ def test_the_short_way_holds_for_csv_as_it_is_read():
 )
 def test_what_is_out_of_the_ordinary_takes_the_long_way(options):
     chosen = recipe(**{"features": ["x"], "target": "y", **options})
-    assert short.arrays(table(), chosen, tuple(chosen.features)) is None
+    assert linear.arrays(table(), chosen, tuple(chosen.features)) is None
     assert train(table(), chosen, key="k", seed=1).rows == len(FRAME)
 
 
@@ -573,8 +573,8 @@ def test_a_fit_that_raises_is_fit_error_with_its_cause_and_without_values():
 
 
 def test_the_sample_is_what_the_estimator_wants():
-    linear = fitted(features=["x", "n"], target="y")
-    assert linear.estimator.predict(linear.sample).shape == (20,)
+    numbers = fitted(features=["x", "n"], target="y")
+    assert numbers.estimator.predict(numbers.sample).shape == (20,)
     steps = pipeline({"_target_": "sklearn.feature_extraction.text.CountVectorizer"}, LOGISTIC)
     text = fitted(features="text", target="sign", estimator=steps)
     assert text.estimator.predict(text.sample).shape == (20,)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from job import artifact, index
 from job.errors import ConfigurationError, DamageError, UnreachableError
-from job.index import Index
-from job.models import ModelSet
+from job.fit import artifact
+from job.registry import index
+from job.registry.index import Index
+from job.registry.model_set import ModelSet
+from job.registry.verify import verify
 from job.store import Store
-from job.verify import verify
 from tests.unit.published import at, dumped, line, publish, put
 
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from job.engine.waiting import Waiting
+from job.engine.spark.waiting import Waiting
 
 
 def test_a_run_without_executors_says_so_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
@@ -27,7 +27,7 @@ def played(caplog: pytest.LogCaptureFixture, counts: list[int]) -> list[str]:
     """One tick a second; what was said."""
     now = 0
     waiting = Waiting(lambda: counts[now - 1], clock=lambda: float(now))
-    with caplog.at_level(logging.WARNING, logger="job.engine.waiting"):
+    with caplog.at_level(logging.WARNING, logger="job.engine.spark.waiting"):
         for now in range(1, len(counts) + 1):  # noqa: B007 - the clock
             waiting.tick()
     return [record.getMessage() for record in caplog.records]

@@ -1,0 +1,63 @@
+"""What the arguments of a command name: the job with its settings, or an output."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from job.config import load
+from job.errors import ConfigurationError
+from job.store.side import storage
+
+if TYPE_CHECKING:
+    from job.run.assembly import Assembly
+    from job.store import Store
+
+
+def loaded(arguments: Namespace, overrides: list[str], **judge: Any) -> load.Loaded:
+    """The settings of a job, from all sources; ``judge`` as in `configuration.load`."""
+    return load.load(
+        argv_overrides=overrides,
+        file=arguments.config,
+        document=arguments.document,
+        env=os.environ,
+        read=lambda uri: _read(uri, os.environ),
+        **judge,
+    )
+
+
+def job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, load.Loaded]:
+    """The job put together, and what it was loaded from."""
+    from job.fit import recipe_mistakes  # needs scikit-learn, which takes as long to import as Java to start
+    from job.run.assembly import assemble
+
+    found = loaded(arguments, overrides, judge=recipe_mistakes.of_settings)
+    return assemble(found.settings, found.base), found
+
+
+def output(arguments: Namespace, overrides: list[str]) -> Store:
+    """The store of OUTPUT."""
+    from job.store import Store
+
+    found = load.load_storage(argv_overrides=overrides, env=os.environ)
+    return Store.open(arguments.output, found.side("output"), what="output")
+
+
+def none_but(overrides: list[str]) -> None:
+    """Refuse what no option took, for a command that takes no settings."""
+    if overrides:
+        raise ConfigurationError(
+            f"unknown argument {overrides[0]!r}", hint="`manyfit COMMAND --help` lists the arguments."
+        )
+
+
+def _read(uri: str, env: Mapping[str, str]) -> bytes:
+    """A job file in object storage (``-c s3://bucket/jobs/nightly.yaml``), by the environment's storage settings."""
+    from job.store import Store
+
+    folder, _, name = uri.rpartition("/")
+    found = load.load_storage(env=env)
+    with storage("input", f"the job {uri} cannot be read"):
+        return bytes(Store.open(folder, found.side("input"), what="input").get(name))

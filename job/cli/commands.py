@@ -1,0 +1,184 @@
+"""What each command does: put the pieces together, print, return the exit code. One function per command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+
+from job.cli import arguments as given
+from job.cli import screens
+from job.config import load, local_file
+from job.config.value_types import parse_duration
+from job.errors import ConfigurationError
+from job.store.side import storage
+
+
+def demo(arguments: Namespace, overrides: list[str]) -> int:
+    """The article, end to end."""
+    given.none_but(overrides)
+    from job.cli import demo
+
+    return demo.main(arguments.keep)
+
+
+def plan(arguments: Namespace, overrides: list[str]) -> int:
+    """What a run would do."""
+    from job.run.assembly import check_identity, plan_alone
+
+    assembly, _ = given.job(arguments, overrides)
+    check_identity(assembly, create=False)
+    made = plan_alone(assembly)
+    if arguments.json:
+        screens.print_json(screens.plan_document(made, assembly, keys=arguments.keys))
+    else:
+        screens.plan(made, assembly, keys=arguments.keys)
+    return 0
+
+
+def run(arguments: Namespace, overrides: list[str]) -> int:
+    """Plan, train, upload, publish, report."""
+    from job.run import ahead
+
+    try:
+        loaded = given.loaded(arguments, overrides)
+    except ConfigurationError:
+        given.job(arguments, overrides)  # tells the recipe's mistakes, too
+        raise
+    engine = ahead.begin(loaded.settings, os.environ)
+    try:
+        from job.run.assembly import assemble
+        from job.run.run import run as run_job
+
+        assembly = assemble(loaded.settings, loaded.base)
+        screens.settings_in_force(loaded)
+        plain = loaded.to_document(defaults=False)
+        done = run_job(assembly, plain, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
+    finally:
+        engine.stop()
+    screens.run_ends(done)
+    if arguments.json:
+        print(done.to_json())
+    return done.exit_code
+
+
+def check(arguments: Namespace, overrides: list[str]) -> int:
+    """Read the input, write to the output, train nothing."""
+    from job.run.assembly import check_identity, list_input
+    from job.store import probe
+
+    assembly, _ = given.job(arguments, overrides)
+    listing, _ = list_input(assembly)
+    print(f"input   {assembly.input.uri}: {listing.num_rows:,} objects listed")
+    if listing.num_rows:
+        with storage("input", "the first object cannot be read"):
+            name = listing["name"][0].as_py()
+            if not name.endswith("/"):
+                assembly.input.get(name)
+                print(f"        {name!r} read")
+    single = bool(assembly.settings.storage.side("output").single_writer)
+    admitted = probe.admit(assembly.output, single_writer=single)
+    print(f"output  {assembly.output.uri}: {admitted.mode} writes, checked in {admitted.seconds:.1f} s")
+    check_identity(assembly, create=False)
+    return 0
+
+
+def status(arguments: Namespace, overrides: list[str]) -> int:
+    """Progress of a run, from outside."""
+    output = given.output(arguments, overrides)
+    with storage("output", f"{output.uri} cannot be read"):
+        found = screens.read_status(output, arguments.run)
+    if arguments.json:
+        screens.print_json(found)
+    else:
+        screens.status(found)
+    return 0
+
+
+def models(arguments: Namespace, overrides: list[str]) -> int:
+    """The published table."""
+    from job.cli import models_table
+
+    output = given.output(arguments, overrides)
+    rows = models_table.read(output, at=arguments.at)
+    rows = models_table.choose(
+        rows,
+        state=arguments.state,
+        match=arguments.match,
+        where=arguments.where,
+        warnings=arguments.warnings,
+        sort=arguments.sort,
+    )
+    everything = arguments.json or arguments.csv or not sys.stdout.isatty()
+    limit = arguments.limit if arguments.limit is not None else (None if everything else 50)
+    models_table.write(rows, limit=limit, form="json" if arguments.json else "csv" if arguments.csv else "text")
+    return 0
+
+
+def show(arguments: Namespace, overrides: list[str]) -> int:
+    """One model."""
+    from job.cli.one_model import document, text
+    from job.registry.model_set import ModelSet
+
+    found = load.load_storage(argv_overrides=overrides, env=os.environ).side("output")
+    opened = ModelSet.open(
+        arguments.output, at=arguments.at, storage=found, allow_version_skew=arguments.allow_version_skew
+    )
+    described = document(opened, arguments.key)
+    if arguments.json:
+        screens.print_json(described)
+    else:
+        text(described)
+    return 0
+
+
+def verify(arguments: Namespace, overrides: list[str]) -> int:
+    """Re-read every published model."""
+    from job.errors import DamageError
+    from job.registry.verify import verify as verify_all
+
+    output = given.output(arguments, overrides)
+    public = None
+    if arguments.public_key:
+        public = local_file.read(arguments.public_key, "--public-key")
+    found = verify_all(output, at=arguments.at, jobs=arguments.jobs, load=not arguments.no_load, public_key=public)
+    if arguments.json:
+        screens.print_json(
+            {"checked": found.checked, "damaged": [{"key": key, "problem": text} for key, text in found.damaged]}
+        )
+    else:
+        for key, problem in found.damaged[:50]:
+            print(f"DAMAGED {key}: {problem}")
+        how = "size and digest" if arguments.no_load else "size, digest and loadability"
+        print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged")
+    return DamageError.exit_code if found.damaged else 0
+
+
+def gc(arguments: Namespace, overrides: list[str]) -> int:
+    """Remove what no kept version refers to."""
+    from job.run import retention
+
+    output = given.output(arguments, overrides)
+    try:
+        margin = float(parse_duration(arguments.margin))
+    except ValueError as error:
+        raise ConfigurationError(f"--margin {arguments.margin!r} {error}") from None
+    with storage("output", f"{output.uri} cannot be cleaned"):
+        done = retention.gc(output, keep=arguments.keep, dry_run=not arguments.delete, margin=margin)
+    if arguments.json:
+        screens.print_json(screens.gc_document(done))
+    else:
+        screens.gc(done, dry_run=not arguments.delete)
+    return 0
+
+
+def settings(arguments: Namespace, overrides: list[str]) -> int:
+    """Every setting with its default."""
+    given.none_but(overrides)
+    from job.config import schema
+
+    if arguments.json:
+        screens.print_json(schema.job_schema())
+    else:
+        print(schema.markdown())
+    return 0

@@ -1,0 +1,290 @@
+"""The command line: commands, wiring, exit codes; nothing else.
+
+Standard output carries results, standard error everything else. No traceback reaches a user who made a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from job import __version__
+from job.errors import InterruptedRun, ManyfitError
+
+EPILOG = """\
+exit codes: 0 done · 1 our bug · 2 configuration · 3 Java, Spark or environment · 4 input · 5 output storage ·
+6 more failed partitions than run.max_failed · 7 verify found damage · 130/143 interrupted
+
+A job is ten lines of YAML:
+
+  input:  {uri: "s3://raw/gapminder/", match: "*.csv.gz"}
+  recipe:
+    features: [year]
+    target: lifeExp
+    estimator: {_target_: sklearn.linear_model.LinearRegression}
+  output: {uri: "s3://models/gapminder/"}
+
+Every setting can also be given as an option (--input.uri) or in the environment (MANYFIT_INPUT__URI): options win over
+the environment, the environment over the file. All settings: docs/settings.md, or `manyfit settings`.
+"""
+
+JOB_HELP = (
+    "Any setting of the job can follow as an option: --run.max_failed 5% --input.limit 10 --spark.master 'local[2,4]'"
+)
+STORAGE_HELP = "Storage settings can follow as options: --storage.endpoint http://127.0.0.1:9000 --storage.profile prod"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="manyfit",
+        description="One scikit-learn model per partition, for thousands to millions of partitions, on Spark.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"manyfit {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=help,
+            description=textwrap.fill(description, 100),
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_argument(
+            "--log-format",
+            choices=["auto", "text", "json"],
+            default="auto",
+            help="default: text on a terminal, json elsewhere",
+        )
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="more log lines, and tracebacks of our own bugs"
+        )
+        return command
+
+    def add_job(name: str, help: str, description: str) -> argparse.ArgumentParser:
+        command = add(name, help, description, JOB_HELP)
+        command.add_argument("-c", "--config", metavar="FILE", help="the job, as YAML or JSON")
+        command.add_argument("--document", metavar="JSON", help="the job as one argument (what the Helm chart passes)")
+        return command
+
+    def add_output(name: str, help: str, description: str) -> argparse.ArgumentParser:
+        command = add(name, help, description, STORAGE_HELP)
+        command.add_argument("output", metavar="OUTPUT", help="where the models lie: s3://bucket/prefix/ or a folder")
+        return command
+
+    def add_signing(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--signing-key", metavar="PEM", help="sign the new version with this private key")
+        command.add_argument("--unsigned", action="store_true", help="leave it unsigned, though the set is signed")
+
+    command = add(
+        "demo",
+        "the article, end to end, on this machine",
+        "Makes two data sets (Y = 2.5 X and Y = 3.0 X, with noise), starts an embedded S3 server, trains on "
+        "local Spark, and reads the coefficients back from the stored models. Needs Java 17.",
+        "",
+    )
+    command.add_argument(
+        "--keep", metavar="FOLDER", help="leave data and models in this folder instead of a temporary one"
+    )
+    command = add_job(
+        "plan",
+        "what a run would do, and why; trains nothing",
+        "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and "
+        "parallelism. Reads one listing and the published table; never starts Spark for layouts objects and "
+        "hive.",
+    )
+    command.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    command.add_argument("--keys", action="store_true", help="list every key with its action")
+    command = add_job(
+        "run",
+        "plan, train, upload, publish, report",
+        "Trains what is new or changed, uploads each model from the executors, and publishes the whole set in "
+        "one atomic version. Ctrl-C stops cleanly; run again to go on.",
+    )
+    command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
+    add_job(
+        "check",
+        "read the input, write to the output, train nothing",
+        "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. "
+        "For `helm test` and for new buckets.",
+    )
+    command = add_output(
+        "status",
+        "progress and ETA of a run in flight",
+        "Reads what the run writes to its output; works from anywhere that can read the bucket.",
+    )
+    command.add_argument("--run", metavar="ID", help="default: the run that began last")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output("models", "the published table", "Lists the published keys. Filters go together with AND.")
+    command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
+    command.add_argument("--state", choices=["live", "stale", "failed", "skipped", "gone"], help="only these")
+    command.add_argument("--match", metavar="GLOB", help="only keys that match")
+    command.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="for example 'r2<0.5' or 'rows>=1000'; columns and metrics",
+    )
+    command.add_argument("--warnings", action="store_true", help="only models with warnings")
+    command.add_argument("--sort", metavar="COLUMN", help="a column or a metric; -COLUMN for descending")
+    command.add_argument("--limit", type=int, metavar="N", help="default 50 on a terminal, all with --json and --csv")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.add_argument("--csv", action="store_true", help="comma-separated, with a header")
+    command = add_output(
+        "show",
+        "one model: parameters, coefficients, metrics, lineage",
+        "Verifies the model file, loads it, and prints what is in it. Loading a model runs code: show only "
+        "outputs you trust.",
+    )
+    command.add_argument("key", metavar="KEY")
+    command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.add_argument(
+        "--allow-version-skew", action="store_true", help="load a model that another scikit-learn version made"
+    )
+    command = add_output(
+        "verify",
+        "re-read every published model",
+        "Checks size, digest and loadability of every published model; ends with 7 if one is damaged.",
+    )
+    command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
+    command.add_argument("--jobs", type=int, default=16, metavar="N", help="reads at once (16)")
+    command.add_argument("--public-key", metavar="PEM", help="also check the release's signature")
+    command.add_argument("--no-load", action="store_true", help="size and digest only: no model is unpickled")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output("history", "the versions of the set", "Each release, rollback and retirement is one version.")
+    command.add_argument("--limit", type=int, default=30, metavar="N", help="newest first (30)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output(
+        "rollback",
+        "go back to an older version of the whole set",
+        "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run "
+        "would train again; --hold keeps runs from doing so.",
+    )
+    command.add_argument("version", type=int, nargs="?", metavar="VERSION")
+    command.add_argument("--hold", action="store_true", help="runs refuse (exit 2) until --resume")
+    command.add_argument("--resume", action="store_true", help="let runs publish again")
+    add_signing(command)
+    command = add_output(
+        "retire",
+        "take keys out of the set",
+        "The models stay until gc; a key whose data is still there is trained again by the next run.",
+    )
+    command.add_argument("keys", nargs="+", metavar="KEY")
+    add_signing(command)
+    command = add_output(
+        "sign",
+        "sign a version of the set",
+        "For a publisher who holds the key apart from the runs, which then publish with output.unsigned: true; and for "
+        "a version whose run was stopped before it could sign. Run verify first: a signature covers what is there.",
+    )
+    command.add_argument("--signing-key", metavar="PEM", required=True, help="the ECDSA private key")
+    command.add_argument("--at", type=int, metavar="VERSION", help="default: the current one")
+    command.add_argument(
+        "--vouch", action="store_true", help="sign it even if what it was made of is not signed with this key"
+    )
+    command = add_output(
+        "gc",
+        "remove what no kept version refers to",
+        "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, "
+        "nor anything young.",
+    )
+    command.add_argument("--delete", action="store_true", help="really delete")
+    command.add_argument("--keep", type=int, default=30, metavar="N", help="versions to keep (30)")
+    command.add_argument("--margin", default="24h", metavar="AGE", help="never delete what is younger (24h)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add(
+        "settings", "every setting with its default", "The reference of all settings, as text or as a JSON schema.", ""
+    )
+    command.add_argument("--json", action="store_true", help="the JSON schema")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. The entry point of ``manyfit``."""
+    arguments, overrides = parser().parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
+    from job.cli import logs
+
+    logs.setup(arguments.log_format, verbose=arguments.verbose)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _dispatch(arguments, overrides)
+    except ManyfitError as error:
+        return _said(error)
+    except KeyboardInterrupt:
+        # In a run this is Ctrl-C before or after the training, or a second one.
+        again = "; run the same command again to go on" if arguments.command == "run" else ""
+        print(f"manyfit: stopped{again}", file=sys.stderr)
+        return InterruptedRun.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (| head): not an error, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"manyfit: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  Please report it with the output of the same command and --verbose.", file=sys.stderr)
+        return 1
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """``--sort -rows`` as ``--sort=-rows``: argparse takes what begins with a dash for an option."""
+    found: list[str] = []
+    for each in argv:
+        if found and found[-1] == "--sort" and each.startswith("-") and not each.startswith("--"):
+            found[-1] += f"={each}"
+        else:
+            found.append(each)
+    return found
+
+
+def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    from job.cli import commands, version_commands
+
+    name = arguments.command
+    handler: Callable[[argparse.Namespace, list[str]], int]
+    handler = getattr(commands, name, None) or getattr(version_commands, name)
+    return handler(arguments, overrides)
+
+
+def _said(error: ManyfitError) -> int:
+    import logging
+
+    record = {"event": "error", "reason": error.reason, "exit_code": error.exit_code}
+    logging.getLogger("manyfit").error("%s", error, extra=record)
+    _termination_message(error)
+    return error.exit_code
+
+
+_TERMINATION_LOG = "/dev/termination-log"
+"""Kubernetes mounts it into every container, and ``kubectl describe pod`` shows what was written."""
+
+
+def _termination_message(error: ManyfitError) -> None:
+    if os.path.exists(_TERMINATION_LOG):
+        with contextlib.suppress(OSError), open(_TERMINATION_LOG, "w", encoding="utf-8") as file:
+            file.write(str(error)[:4000])
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    raise InterruptedRun(
+        f"stopped by {signal.Signals(signum).name}", hint="Run the same command again to go on.", signum=signum
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The published table for a person or a pipe: read, filter, sort, write."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from job.errors import ConfigurationError
+from job.globs import pattern
+
+if TYPE_CHECKING:
+    from job.store import Store
+
+_WHERE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|!=|<|>|=)\s*(.+?)\s*")
+_TIMES = ("trained_at", "gone_since")
+_SHOWN = ("key", "state", "rows", "size", "trained_at", "reason")
+
+
+def read(output: Store, *, at: int | None) -> pd.DataFrame:
+    """All rows, with one further column for each metric.
+
+    Raises
+    ------
+    ConfigurationError
+        Nothing has been published, or there is no such version.
+    """
+    from job.registry.index import Index
+
+    table = Index(output).read(at=at)
+    if not table.num_rows:
+        raise ConfigurationError(
+            f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."
+        )
+    # A count that is missing in one row must not make floats of all the others.
+    whole = {pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False, types_mapper=whole.get)
+    frame = frame.sort_values("key", ignore_index=True)
+    metrics = pd.DataFrame([json.loads(text) if isinstance(text, str) else {} for text in frame["metrics"]])
+    fresh = [name for name in metrics.columns if name not in frame.columns]
+    return pd.concat([frame.drop(columns="metrics"), metrics[fresh]], axis=1)
+
+
+def choose(
+    rows: pd.DataFrame,
+    *,
+    state: str | None = None,
+    match: str | None = None,
+    where: list[str] | None = None,
+    warnings: bool = False,
+    sort: str | None = None,
+) -> pd.DataFrame:
+    """Filter and sort.
+
+    Raises
+    ------
+    ConfigurationError
+        An expression or a column that is not understood.
+    """
+    if state == "gone":
+        rows = rows[rows["gone_since"].notna()]
+    elif state:
+        rows = rows[rows["state"] == state]
+    if match:
+        rows = rows[rows["key"].str.fullmatch(pattern([match]))]
+    if warnings:
+        rows = rows[rows["warnings"].notna()]
+    for text in where or []:
+        rows = rows[_holds(rows, text)]
+    if sort:
+        column = sort.lstrip("-")
+        _known(rows, column)
+        rows = rows.sort_values(column, ascending=not sort.startswith("-"), kind="stable")
+    return rows
+
+
+def _known(rows: pd.DataFrame, column: str) -> None:
+    if column not in rows.columns:
+        raise ConfigurationError(
+            f"there is no column {column!r}", hint=f"There are: {', '.join(map(str, rows.columns))}."
+        )
+
+
+def _holds(rows: pd.DataFrame, text: str) -> Any:
+    found = _WHERE.fullmatch(text)
+    if not found:
+        raise ConfigurationError(
+            f"--where {text!r} is not understood", hint="Write COLUMN, one of < <= > >= == !=, and a value: 'r2<0.5'."
+        )
+    column, operator, value = found.groups()
+    _known(rows, column)
+    series = rows[column]
+    right: Any = value.strip("'\"")
+    if pd.api.types.is_numeric_dtype(series):
+        try:
+            right = float(right)
+        except ValueError:
+            raise ConfigurationError(f"--where {text!r}: {column} is a number, {value!r} is not") from None
+    elif pd.api.types.is_datetime64_any_dtype(series):
+        try:
+            right = pd.Timestamp(right)
+        except ValueError:
+            raise ConfigurationError(
+                f"--where {text!r}: {column} is a time, {value!r} is not", hint="Write it as 2026-01-31T12:00."
+            ) from None
+        right = right.tz_localize("UTC") if right.tzinfo is None else right
+    method = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "=": "eq", "!=": "ne"}[operator]
+    return getattr(series, method)(right)
+
+
+def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
+    """Print rows as ``text``, ``json`` (one object a line) or ``csv``."""
+    total = len(rows)
+    shown = rows if limit is None else rows.head(limit)
+    if form == "json":
+        for record in shown.to_dict("records"):
+            print(json.dumps({name: _json(value) for name, value in record.items()}, ensure_ascii=False))
+        return
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(shown.columns)
+        for values in shown.itertuples(index=False):
+            writer.writerow(["" if _json(value) is None else _json(value) for value in values])
+        return
+    after = list(shown.columns).index("gone_since") + 1
+    columns = [name for name in _SHOWN if name != "reason" or shown["reason"].notna().any()]
+    columns[4:4] = [str(name) for name in shown.columns[after:]]
+    if shown["gone_since"].notna().any():
+        columns.append("gone_since")
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("key", "state", "reason", *_TIMES) else "right", no_wrap=True)
+    for record in shown[columns].to_dict("records"):
+        table.add_row(*(_text(str(name), value) for name, value in record.items()))
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
+    console.print(table)
+    if len(shown) < total:
+        console.print(f"… {total - len(shown):,} more: --limit {total}, or --csv")
+
+
+def _json(value: Any) -> Any:
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+def _text(name: str, value: Any) -> str:
+    plain = _json(value)
+    if plain is None:
+        return ""
+    if name in _TIMES:
+        return str(plain)[:19].replace("T", " ")
+    if name in ("rows", "size"):
+        return f"{int(plain):,}"
+    return f"{plain:.4g}" if isinstance(plain, float) else str(plain).replace("[", "\\[")

@@ -1,0 +1,269 @@
+"""What commands print for a person, and the same as plain data for ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from job.config.value_types import counted, pace
+from job.errors import ConfigurationError, NotFoundError
+from job.plan.compare import WHY
+from job.plan.plan import TRAIN, Plan
+from job.run import report
+from job.run.progress import State, clock
+from job.run.report import RunReport
+
+if TYPE_CHECKING:
+    from job.config.load import Loaded
+    from job.run.assembly import Assembly
+    from job.store import Store
+
+_MODEL_MEMORY = 3.0
+"""Measured: reading, parsing and fitting a partition takes up to this many times its size in memory."""
+_UNPACKED = 6.0
+"""gzipped csv unpacks to about this many times its size."""
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def out() -> Console:
+    """Standard output, never wider than asked, never coloured in a pipe."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
+
+
+def err() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def size(number: float) -> str:
+    """Bytes for a person."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(number) < 1000 or unit == "TB":
+            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
+        number /= 1000
+    raise AssertionError
+
+
+def settings_in_force(loaded: Loaded) -> None:
+    """The settings that were given, each with its place."""
+    console = err()
+    if not console.is_terminal:
+        return
+    for path, value, place in loaded.changed():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        console.print(f"  [dim]{path}[/dim] = {_plain(text)}  [dim]({_plain(place)})[/dim]")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def plan_document(plan: Plan, assembly: Assembly, *, keys: bool) -> dict[str, Any]:
+    """The plan as plain data."""
+    due = plan.with_action(TRAIN)
+    sizes = due["bytes"].to_numpy()
+    found: dict[str, Any] = {
+        "input": assembly.input.uri,
+        "output": assembly.output.uri,
+        "planned": plan.planned,
+        "train": due.num_rows,
+        "unchanged": plan.count("unchanged"),
+        "skip": plan.count("skip"),
+        "adopt": plan.count("adopt"),
+        "why": plan.reasons(),
+        "gone": len(plan.gone),
+        "published": plan.published,
+        "ignored": plan.ignored,
+        "unmatched": plan.unmatched,
+        "objects": plan.objects.num_rows,
+        "bytes": int(sizes.sum()),
+        "largest": int(sizes.max()) if len(sizes) else 0,
+        "largest_key": due["key"][int(sizes.argmax())].as_py() if len(sizes) else None,
+        "median": float(np.median(sizes)) if len(sizes) else 0.0,
+        "estimated_core_seconds": round(float(due["cost"].to_numpy().sum()), 1),
+        "listed_at": plan.listed_at.isoformat(),
+    }
+    found["advice"] = _advice(found)
+    if keys:
+        found["keys"] = plan.keys.select(["key", "action", "why", "bytes"]).to_pylist()
+        found["gone_keys"] = plan.gone.to_pylist()
+    return found
+
+
+def _advice(found: dict[str, Any]) -> list[str]:
+    if not found["train"]:
+        return []
+    seconds, largest = found["estimated_core_seconds"], found["largest"]
+    memory = largest * _UNPACKED * _MODEL_MEMORY
+    spent = f"about {clock(seconds)}" if seconds >= 1 else "less than a second"
+    said = [f"{spent} of core time, if fits are as fast as before or linear"]
+    if memory > 200e6:
+        said.append(
+            f"the largest partition may need {size(memory)} of worker memory: size executors by it, or set run.memory"
+        )
+    useful = min(round(seconds / 60), found["train"])
+    if useful > 1:
+        said.append(f"{useful:,} cores would be busy for about a minute")
+    if found["train"] > 10 and largest > 10 * max(found["median"], 1):
+        said.append(
+            f"skewed: the largest ({found['largest_key']}, {size(largest)}) is "
+            f"{largest / max(found['median'], 1):,.0f} times the median; it is trained first"
+        )
+    return said
+
+
+def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
+    """The plan for a person."""
+    console, found = out(), plan_document(plan, assembly, keys=keys)
+    console.print(f"{found['input']} → {found['output']}")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for why, number in found["why"].items():
+        action = {"unchanged": "leave", "skipped": "skip", "finished": "take over"}.get(why, "train")
+        table.add_row(f"{number:,}", action, why, f"[dim]{WHY[why]}[/dim]")
+    console.print(table)
+    console.print(
+        f"{found['planned']:,} planned: {found['train']:,} to train, {found['unchanged']:,} unchanged, "
+        f"{found['skip']:,} to skip" + (f", {found['adopt']:,} to take over" if found["adopt"] else "")
+    )
+    if found["train"]:
+        console.print(
+            f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} "
+            f"({_plain(str(found['largest_key']))})"
+        )
+    if found["gone"]:
+        console.print(
+            f"no longer in the input: {counted(found['gone'], 'published key')} "
+            f"(input.on_gone: {assembly.settings.input.on_gone})"
+        )
+    if found["ignored"] or found["unmatched"]:
+        console.print(
+            f"passed over: {found['ignored']:,} hidden or marker objects, "
+            f"{found['unmatched']:,} not matched by input.match"
+        )
+    for line in found["advice"]:
+        console.print(f"  {_plain(line)}")
+    if keys:
+        for row in found["keys"]:
+            console.print(f"{row['action']:<10} {row['why']:<12} {size(row['bytes']):>10}  {_plain(row['key'])}")
+
+
+# -- run
+
+
+def run_begins(plan: Plan, run: str) -> None:
+    """One line before training starts."""
+    import logging
+
+    due = plan.count(TRAIN)
+    logging.getLogger("job.run").info(
+        "run %s: %d planned, %d to train, %d unchanged, %d to take over",
+        run,
+        plan.planned,
+        due,
+        plan.count("unchanged"),
+        plan.count("adopt"),
+        extra={"event": "planned", "run": run, "planned": plan.planned, "to_train": due},
+    )
+
+
+def run_ends(done: RunReport) -> None:
+    """The summary: on a terminal for a person, elsewhere one log line a sentence."""
+    import logging
+
+    console = err()
+    lines = report.lines(done)
+    if console.is_terminal:
+        for line in lines:
+            console.print(_plain(line))
+        return
+    log = logging.getLogger("job.run")
+    for line in lines:
+        log.info("%s", line, extra={"event": "summary", "run": done.run})
+    level = logging.ERROR if done.exit_code else logging.INFO
+    totals = {name: getattr(done.totals, name) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
+    most = f"{counted(totals['failed'], 'partition')} failed, more than run.max_failed allows"
+    told = {"event": "result", "run": done.run, "exit_code": done.exit_code, **totals}
+    log.log(level, "%s", most if done.exit_code else "done", extra=told)
+
+
+# -- status
+
+
+def read_status(output: Store, run: str | None) -> dict[str, Any]:
+    """The state of a run: of the one that began last unless ``run`` is given."""
+    if run is None:
+        try:
+            run = str(json.loads(bytes(output.get("runs/latest.json")))["run"])
+        except NotFoundError:
+            raise ConfigurationError(f"no run has begun in {output.uri}", hint="Is it the job's output.uri?") from None
+    found: dict[str, Any] = {"run": run}
+    try:
+        found["result"] = json.loads(RunReport.from_json(bytes(output.get(f"runs/{run}/result.json"))).to_json())
+        return found
+    except NotFoundError:
+        pass
+    try:
+        found["progress"] = json.loads(State.from_json(bytes(output.get(f"runs/{run}/progress.json"))).to_json())
+    except NotFoundError:
+        if output.head(f"runs/{run}/run.json") is None:
+            raise ConfigurationError(f"there is no run {run!r} in {output.uri}") from None
+        found["progress"] = None
+    return found
+
+
+def status(found: dict[str, Any]) -> None:
+    """The state of a run for a person."""
+    console = out()
+    if "result" in found:
+        done = RunReport.from_json(json.dumps(found["result"]))
+        console.print(f"run {done.run}: ended {done.finished_at[:19]} with exit code {done.exit_code}")
+        for line in report.lines(done):
+            console.print(_plain(line))
+        return
+    state = found["progress"]
+    if state is None:
+        console.print(f"run {found['run']}: planning")
+        return
+    age = time.time() - state["updated_at"]
+    rate = "" if state["rate"] is None else f", {pace(state['rate'])}/s"
+    console.print(
+        f"run {found['run']}: {state['phase']}, {state['done']:,} of {state['to_train']:,} to train"
+        f"{rate}, eta {clock(state['eta'])}, {state['failed']:,} failed, {state['planned']:,} planned"
+    )
+    began = datetime.fromtimestamp(state["started_at"], UTC)
+    console.print(f"began {began:%Y-%m-%d %H:%M:%S} UTC, last word {clock(age)} ago")
+    if age > 60:
+        console.print("nothing was heard for over a minute: the driver may have died; run again to go on")
+
+
+# -- gc
+
+
+def gc_document(done: Any) -> dict[str, Any]:
+    """What gc removed, as plain data."""
+    import dataclasses
+
+    return dataclasses.asdict(done)
+
+
+def gc(done: Any, *, dry_run: bool) -> None:
+    """What gc removed, for a person."""
+    console = out()
+    verb = "would remove" if dry_run else "removed"
+    for name, value in gc_document(done).items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            console.print(f"{name.replace('_', ' ')}: {size(value) if 'bytes' in name else format(value, ',')}")
+    if done.blocked_by:
+        console.print(f"models are kept for runs that may be at work: {', '.join(done.blocked_by)}")
+    console.print(f"({verb}; --delete really deletes)" if dry_run else f"({verb})")

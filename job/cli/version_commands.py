@@ -1,0 +1,158 @@
+"""The commands about versions of a set: history, rollback, retire, sign. As `job.cli.commands`: put together, print,
+return the exit code.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from job.cli import arguments as given
+from job.cli import screens
+from job.config import local_file
+from job.config.value_types import counted
+from job.errors import ConfigurationError
+from job.store.side import storage
+
+if TYPE_CHECKING:
+    from job.registry.history import VersionInfo
+    from job.registry.seal import Seal
+    from job.store import Store
+
+
+def history(arguments: Namespace, overrides: list[str]) -> int:
+    """The versions of the set."""
+    from job.registry.index import Index
+
+    output = given.output(arguments, overrides)
+    with storage("output", f"{output.uri} cannot be read"):
+        index = Index(output)
+        versions, held = index.history(arguments.limit), index.held()
+    if not versions:
+        raise _nothing_published(output)
+    if arguments.json:
+        screens.print_json([_document(each) for each in versions])
+    else:
+        _show(versions, held=held)
+    return 0
+
+
+def rollback(arguments: Namespace, overrides: list[str]) -> int:
+    """Go back to an older version, or let runs publish again."""
+    from job.registry.index import Index
+
+    output = given.output(arguments, overrides)
+    index, seal = Index(output), _seal(arguments, output)
+    if arguments.resume == (arguments.version is not None):
+        raise ConfigurationError(
+            "give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions."
+        )
+    with storage("output", f"{output.uri} cannot be changed"):
+        if arguments.resume:
+            # Without a hold there is no new version; with a key the current one gets its signature.
+            warning = seal.check() if index.held() else None
+            done = index.resume()
+            print(f"runs may publish again; version {done.version}")
+            _sealed(seal, done.version, warning)
+            return 0
+        again = index.differing(arguments.version)
+        warning = seal.check(arguments.version)
+        done = index.rollback(arguments.version, hold=arguments.hold)
+        print(f"version {done.version} has the rows of version {arguments.version}")
+        _sealed(seal, done.version, warning)
+    if done.held:
+        print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
+    else:
+        print(f"the next run would train about {again:,} keys again; --hold keeps it from doing so")
+    return 0
+
+
+def retire(arguments: Namespace, overrides: list[str]) -> int:
+    """Take keys out of the set."""
+    from job.registry.index import Index
+
+    output = given.output(arguments, overrides)
+    seal = _seal(arguments, output)
+    with storage("output", f"{output.uri} cannot be changed"):
+        warning = seal.check()
+        done = Index(output).retire(arguments.keys)
+        print(f"{counted(done.applied, 'key')} retired; version {done.version}")
+        _sealed(seal, done.version, warning)
+    return 0
+
+
+def _nothing_published(output: Store) -> ConfigurationError:
+    return ConfigurationError(
+        f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."
+    )
+
+
+def _seal(arguments: Namespace, output: Store) -> Seal:
+    from job.registry.seal import Seal
+
+    key = local_file.read(arguments.signing_key, "--signing-key") if arguments.signing_key else None
+    return Seal(output, key, unsigned=arguments.unsigned)
+
+
+def _sealed(seal: Seal, version: int | None, warning: str | None) -> None:
+    if seal.put(version) is not None:
+        print(f"version {version} is signed")
+    if warning:
+        print(f"manyfit: {warning}", file=sys.stderr)
+
+
+def sign(arguments: Namespace, overrides: list[str]) -> int:
+    """Sign a version that is there."""
+    from job.registry.index import Index
+    from job.registry.seal import Seal
+
+    output = given.output(arguments, overrides)
+    seal = Seal(output, local_file.read(arguments.signing_key, "--signing-key"))
+    with storage("output", f"{output.uri} cannot be signed"):
+        index = Index(output)
+        if (current := index.version()) is None:
+            raise _nothing_published(output)
+        version = current if arguments.at is None else arguments.at
+        index.files(version)  # refuses one that is not there, or no longer kept
+        seal.put(version, vouch=arguments.vouch)
+    print(f"version {version} is signed")
+    return 0
+
+
+def _document(version: VersionInfo) -> dict[str, Any]:
+    """One version as plain data."""
+    return {
+        "version": version.version,
+        "at": version.at.isoformat(),
+        "operation": version.operation,
+        "run": version.run,
+        "inserted": version.inserted,
+        "updated": version.updated,
+        "removed": version.removed,
+        **dict(version.metadata),
+    }
+
+
+def _show(versions: list[VersionInfo], *, held: bool) -> None:
+    """The versions for a person."""
+    console = screens.out()
+    table = Table(box=None, pad_edge=False)
+    for title in ("version", "at (UTC)", "operation", "new", "changed", "gone", "run"):
+        table.add_column(title, justify="right" if title in ("version", "new", "changed", "gone") else "left")
+    for each in versions:
+        table.add_row(
+            str(each.version),
+            f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            f"{each.operation} to {each.metadata['restored']}" if "restored" in each.metadata else each.operation,
+            f"{each.inserted:,}",
+            f"{each.updated:,}",
+            f"{each.removed:,}",
+            each.run or "",
+        )
+    console.print(table)
+    if held:
+        console.print("held: runs refuse until `manyfit rollback OUTPUT --resume`")

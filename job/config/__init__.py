@@ -1,0 +1,1 @@
+"""Arguments, environment and files become settings, every mistake at once."""

@@ -1,0 +1,116 @@
+"""Several sources of settings become one, with every mistake that shows only there. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from job.config.mistakes import Mistake, from_validation, show
+from job.config.settings import JobSettings, StorageSettings
+from job.config.sources import Source
+
+_MOST_ROUNDS = 6
+_SECTIONS: dict[str, Any] = {"input": {}, "recipe": {}, "output": {}}
+NO_ESTIMATOR = {"_target_": "x"}
+"""Stands where ``recipe.estimator`` is missing or wrong."""
+_STAND_INS: dict[str, Any] = {
+    "input.uri": "memory://in",
+    "output.uri": "memory://out",
+    "recipe.estimator": NO_ESTIMATOR,
+}
+"""What is required, so that the rest can be looked at without it."""
+
+
+class Job(JobSettings, BaseSettings):  # type: ignore[misc]
+    """`JobSettings` as pydantic-settings fills them in: from the sources given as ``sources``, the first one wins."""
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The job's own sources instead of the usual ones."""
+        return tuple(sources["init_settings"].init_kwargs["sources"])
+
+
+def resolve(found: list[Source], *, complete: bool) -> tuple[JobSettings | None, list[Mistake]]:
+    """The settings that the sources make together, and what is wrong with them: that is left out of them then.
+
+    Validates again without what was wrong, until nothing new turns up: pydantic compares settings with each other only
+    where each is right by itself.
+
+    Parameters
+    ----------
+    found
+        The sources, the one that wins first.
+    complete
+        Whether what is required must be there.
+    """
+    mistakes: list[Mistake] = []
+    wrong = {each.path for source in found for each in source.mistakes}
+    meant = " ".join(each.what for source in found for each in source.mistakes)
+    instead: dict[str, Any] = {}
+    for _ in range(_MOST_ROUNDS):
+        try:
+            job = Job(sources=[_stand_in(instead), *found, _stand_in(_SECTIONS)])  # type: ignore[call-arg]
+        except ValidationError as error:
+            news = [each for each in from_validation(error) if _leaf(each[0]) not in wrong]
+            for path, what, given, kind in news:
+                if not _follows(path, what, kind, wrong, meant, complete):
+                    mistakes.append(Mistake(path=path, what=what, value=show(given), where=_place(found, path)))
+            if not news:
+                break
+            for path, *_rest in news:
+                path = "recipe.estimator" if path == "recipe" else _leaf(path)
+                wrong.add(path)
+                if path in _STAND_INS:
+                    instead[path] = _STAND_INS[path]
+                for source in found:
+                    source.hidden.add(path)
+        else:
+            fields = {name: getattr(job, name) for name in JobSettings.model_fields}
+            return JobSettings.model_construct(job.model_fields_set, **fields), mistakes
+    return None, mistakes
+
+
+def storage_alone(found: list[Source]) -> StorageSettings:
+    """The ``storage`` section of the sources, whatever else they say or leave out."""
+    for source in found:
+        source.hidden |= source.tree.keys() - {"storage"}
+    return Job(sources=[*found, _stand_in(_STAND_INS)]).storage  # type: ignore[call-arg]
+
+
+def _follows(path: str, what: str, kind: str, wrong: set[str], meant: str, complete: bool) -> bool:
+    """Whether a mistake only follows from another one, or from what need not be there."""
+    if kind == "missing" or (kind == "inconsistent" and path == "recipe"):
+        either = ["recipe.estimator", "recipe.function"] if path == "recipe" else [path]
+        return not complete or any(f"did you mean {each}?" in meant or _is_in(each, wrong) for each in either)
+    return kind == "inconsistent" and any(_names(what, each) for each in wrong)
+
+
+def _is_in(path: str, wrong: set[str]) -> bool:
+    """Whether this, or a section that it is in, is known to be wrong."""
+    parts = path.split(".")
+    return any(".".join(parts[:size]) in wrong for size in range(1, len(parts) + 1))
+
+
+def _names(text: str, path: str) -> bool:
+    return re.search(rf"\b{re.escape(path.rpartition('.')[2])}\b", text) is not None
+
+
+def _leaf(path: str) -> str:
+    return re.sub(r"\[\d+\]$", "", path)
+
+
+def _place(found: list[Source], path: str) -> str:
+    parts = _leaf(path).split(".")
+    above = [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+    return next((source.places[name] for name in above for source in found if name in source.places), "")
+
+
+def _stand_in(values: Mapping[str, Any]) -> Source:
+    source = Source("stand-in")
+    for path, item in values.items():
+        source.put(path.split("."), item)
+    return source

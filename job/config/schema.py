@@ -1,0 +1,171 @@
+"""The settings as JSON schema and as a Markdown reference; both are made from `job.config.settings` alone.
+
+``python -m job.config.schema`` prints the schema (draft 2020-12), and with ``--markdown`` the reference.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from job.config.document import branches
+from job.config.settings import JobSettings
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
+
+
+@functools.cache
+def job_schema() -> dict[str, Any]:
+    """The JSON schema of a job document, without references, so that it can stand inside another schema."""
+    schema = JobSettings.model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs", {})
+    made = _inline(schema, definitions)
+    assert isinstance(made, dict)
+    return {"$schema": DIALECT, **made, "title": "manyfit job"}
+
+
+def _inline(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_inline(each, definitions) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = definitions[node["$ref"].rpartition("/")[2]]
+        node = {**target, **{name: each for name, each in node.items() if name != "$ref"}}
+    # A "title" that is a text is pydantic's restatement of the name; one that is a schema is a setting.
+    return {
+        name: " ".join(each.split()) if name == "description" and isinstance(each, str) else _inline(each, definitions)
+        for name, each in node.items()
+        if not (name == "title" and isinstance(each, str))
+    }
+
+
+def section(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The branch of a schema that has named settings below it, if it is a section."""
+    return next((branch for branch in branches(schema) if "properties" in branch), None)
+
+
+def settings(schema: dict[str, Any] | None = None, above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every section and setting with its path: ``("input", ...), ("input.uri", ...)``."""
+    for name, child in (section(schema or job_schema()) or {}).get("properties", {}).items():
+        yield above + name, child
+        if section(child):
+            yield from settings(child, f"{above}{name}.")
+
+
+def find(path: str) -> dict[str, Any] | None:
+    """The schema of one setting, or None."""
+    return _all().get(path)
+
+
+@functools.cache
+def _all() -> dict[str, dict[str, Any]]:
+    return dict(settings())
+
+
+def describe(schema: dict[str, Any]) -> str:
+    """What may be written, in words: ``a text or a list of texts``."""
+    words = [_describe(branch) for branch in branches(schema) if branch.get("type") != "null"]
+    words = [word for word in words if word != "a whole number" or "a number" not in words]
+    return " or ".join(dict.fromkeys(words)) or "anything"
+
+
+def _describe(branch: dict[str, Any]) -> str:
+    if "enum" in branch or "const" in branch:
+        return "one of " + ", ".join(choices(branch))
+    if branch.get("type") == "array":
+        inner = describe(branch.get("items", {}))
+        return f"a list of {inner[2:]}s" if inner.startswith("a ") else "a list"
+    if branch.get("type") == "object":
+        return "a mapping"
+    return _WORDS.get(branch.get("type", ""), "anything")
+
+
+def choices(schema: dict[str, Any]) -> list[str]:
+    """The texts that a setting is restricted to, empty if it is not."""
+    return [
+        str(each)
+        for branch in branches(schema)
+        for each in branch.get("enum", [branch["const"]] if "const" in branch else [])
+    ]
+
+
+_HEAD = """\
+# Settings
+
+Made by `python -m job.config.schema --markdown > docs/settings.md`; a test keeps it equal to the program.
+
+Each can be written in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as `--section.name` on the
+command line. The command line wins over the environment, which wins over the file. Values are YAML; a text is taken as
+it is written, so a key `007` or `NO` needs no quotes. What is unknown, or a credential, is an error.
+"""
+_SIDES = ("storage.input", "storage.output")
+
+
+def markdown() -> str:
+    """The settings reference: one table a section."""
+    lines = [_HEAD]
+    schema = job_schema()
+    for name, child in schema["properties"].items():
+        inner = section(child)
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            (inner or child).get("description", ""),
+            "",
+            "| setting | value | default | meaning |",
+        ]
+        lines += ["|---|---|---|---|"]
+        rows = settings(child, f"{name}.") if inner else [(name, child)]
+        lines += [_row(path, each, schema) for path, each in rows if not path.startswith(_SIDES)]
+        if name == "storage":
+            lines += [
+                "| `storage.input.*`, `storage.output.*` | the same |  | for one side only; wins over the above |"
+            ]
+    text = "\n".join(lines).replace("\n\n\n", "\n\n")
+    return text.rstrip() + "\n"
+
+
+def summary() -> str:
+    """The settings in one small table, names only, for the README."""
+    lines = ["| section | settings |", "|---|---|"]
+    for name, child in job_schema()["properties"].items():
+        inner = [path.partition(".")[2] for path, _ in settings(child, f"{name}.") if not path.startswith(_SIDES)]
+        lines.append(f"| `{name}` | {', '.join(f'`{each}`' for each in inner) or child.get('description', '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def _row(path: str, schema: dict[str, Any], root: dict[str, Any]) -> str:
+    above, _, name = path.rpartition(".")
+    parent = section(find(above) or root) if above else root
+    required = name in (parent or {}).get("required", ())
+    default = schema.get("default")
+    shown = "required" if required else f"`{json.dumps(default, ensure_ascii=False)}`" if default is not None else ""
+    if isinstance(default, dict) and section(schema):
+        shown = ""
+    cells = (f"`{path}`", describe(schema).removeprefix("a "), shown, schema.get("description", "").replace("``", "`"))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the schema, or the reference with ``--markdown``."""
+    if arguments not in ([], ["--markdown"], ["--summary"]):
+        print("usage: python -m job.config.schema [--markdown | --summary]", file=sys.stderr)
+        return 2
+    if arguments == ["--summary"]:
+        print(summary(), end="")
+        return 0
+    print(
+        markdown() if arguments else json.dumps(job_schema(), indent=2, ensure_ascii=False),
+        end="" if arguments else "\n",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,399 @@
+"""The settings of a job: names, types, defaults, and what each one means.
+
+This module only describes (``job.config.load`` reads arguments, environment and files into it). The JSON schema of
+`JobSettings` is the chart's ``job:`` value. The sentence under a setting is its documentation everywhere.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from job.config.value_types import (
+    Duration,
+    Endpoint,
+    Mistakes,
+    Sample,
+    Share,
+    Size,
+    Strings,
+    Uri,
+    parse_duration,
+    parse_size,
+)
+
+__all__ = ["JobSettings", "Mistakes", "parse_duration", "parse_size"]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """What is wrong between settings that are right by themselves: (name below this section, what is wrong)."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = tuple(self.mistakes())
+        if found:
+            raise Mistakes(*found)
+        return self
+
+
+DIRECT_FORMATS = ("auto", "csv", "tsv", "json", "parquet", "arrow")
+"""What ``reader: direct`` can read."""
+
+
+_SAME_FORMATS = {"jsonl": "json", "ndjson": "json", "pq": "parquet", "feather": "arrow", "ipc": "arrow"}
+
+
+def _format_name(name: str) -> str:
+    return _SAME_FORMATS.get(name, name)
+
+
+class FormatSettings(Section):
+    """How the bytes of an object become a table."""
+
+    type: Annotated[str, AfterValidator(_format_name)] = "auto"
+    """``csv``, ``tsv``, ``json`` (one object a line; also ``jsonl``, ``ndjson``), ``parquet``, ``arrow`` (also
+    ``feather``); ``auto`` goes by the name; with ``reader: spark`` any format Spark knows"""
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    """csv: the one character between fields"""
+    quote: str = Field('"', min_length=1, max_length=1)
+    """csv: the quoting character"""
+    encoding: str = "utf-8"
+    """csv and json: the text encoding; a UTF-8 byte order mark is accepted"""
+    null_values: list[str] = [""]
+    """csv: the texts that mean 'missing', and no others"""
+    decimal: str = Field(".", min_length=1, max_length=1)
+    """csv: the decimal point"""
+    max_bytes: Size = 4_000_000_000
+    """an object that unpacks to more than this fails as ``decompression_limit``"""
+    max_ratio: float = Field(1000.0, gt=1)
+    """an object that unpacks to more than this many times its size fails as ``decompression_limit``"""
+    options: dict[str, str] = {}
+    """``reader: spark`` with a format of Spark's: options passed to ``spark.read``"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """An encoding that Python does not know; one character in two roles."""
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            yield "encoding", "is not a text encoding that Python knows: utf-8, latin-1, cp1252, utf-16 ..."
+        if self.delimiter in (self.quote, "\n", "\r"):
+            yield "delimiter", "must differ from the quoting character and from a line end"
+        elif self.decimal == self.delimiter:
+            yield "decimal", "must differ from the delimiter"
+
+
+def _as_format(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+class InputSettings(Section):
+    """Where the data lies and what one partition of it is."""
+
+    uri: Uri
+    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
+    layout: Literal["objects", "hive", "columns"] = "objects"
+    """``objects``: one object is one partition; ``hive``: ``k=v`` directories; ``columns``: rows of a table by
+    key columns"""
+    match: Strings = ["**"]
+    """globs on the path below ``uri``; only ``**`` crosses ``/``"""
+    keys: list[str] | None = None
+    """``hive``: the directory levels that form the key, default all"""
+    key: str | list[str] | None = None
+    """``objects``: a regular expression on the path whose group ``key`` (or first group) is the key; ``columns``:
+    the key columns"""
+    format: Annotated[FormatSettings, BeforeValidator(_as_format, json_schema_input_type=str | FormatSettings)] = (
+        FormatSettings()
+    )
+    """a name (``csv``) or a mapping with ``type`` and its options"""
+    schema_: dict[str, str] | None = Field(None, alias="schema")
+    """column name to Arrow type (``int64``, ``float64``, ``string``, ``bool``, ``date32``, ``timestamp``); the
+    header must match"""
+    include: Strings | None = None
+    """globs on the key: only these"""
+    exclude: Strings | None = None
+    """globs on the key: not these"""
+    only: list[str] | None = None
+    """an explicit list of keys; one that does not exist is an error"""
+    sample: Sample | None = None
+    """a fraction below 1, or a number of keys: a random subset, the same for the same ``run.seed``"""
+    limit: int | None = Field(None, gt=0)
+    """at most this many keys, in the order of keys"""
+    reader: Literal["direct", "spark"] = "direct"
+    """who reads: the executors themselves, or ``spark.read`` (always for layout ``columns``)"""
+    on_empty: Literal["skip", "fail"] = "skip"
+    """a partition without a row: listed as skipped, or a failure"""
+    on_gone: Literal["keep", "retire"] = "keep"
+    """a published key that a complete, unfiltered listing no longer has: stays live and marked, or leaves the set at
+    the release (refused above 10 % of the keys)"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """What the layout and the reader need or exclude."""
+        if self.layout == "columns" and not self.key:
+            yield "key", "is required with layout 'columns': name the key columns, for example key: [store, item]"
+        if self.layout == "hive" and self.key is not None:
+            yield "key", "is not for layout 'hive': the key comes from the directories, named by input.keys"
+        if self.layout != "hive" and self.keys is not None:
+            yield "keys", f"is for layout 'hive'; this one is {self.layout!r}"
+        if self.layout == "objects" and isinstance(self.key, list):
+            yield "key", "is a list, and with layout 'objects' it is one regular expression on the path"
+        elif self.layout == "objects" and self.key is not None:
+            yield from _expression_mistakes(str(self.key))
+        if self.reader == "direct" and self.layout != "columns" and self.format.type not in DIRECT_FORMATS:
+            yield "format.type", f"is not one of {', '.join(DIRECT_FORMATS)}; other formats need input.reader: spark"
+        for name in ("match", "keys", "include", "only"):
+            if getattr(self, name) == []:
+                yield name, "is an empty list and selects nothing: leave it out to select everything"
+
+
+def _expression_mistakes(expression: str) -> Iterator[tuple[str, str]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            groups = re.compile(expression).groups
+        if groups < 1:
+            yield "key", "has no group: put the part of the path that is the key into parentheses"
+    except re.error as error:
+        yield "key", f"is not a regular expression: {error}"
+
+
+Method = Literal["none", "holdout", "kfold", "time"]
+
+
+class ValidationSettings(Section):
+    """How a fit is scored on rows it has not seen."""
+
+    method: Method = "none"
+    """``none`` scores the training rows; ``time`` holds out the last rows by ``column``"""
+    test_size: float = Field(0.2, gt=0, lt=1)
+    """``holdout`` and ``time``: the share of rows held out"""
+    folds: int = Field(5, ge=2)
+    """``kfold``: the number of folds"""
+    column: str | None = None
+    """``time``: the column that orders the rows"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """A time-ordered split without an order; options of another method."""
+        if self.method == "time" and not self.column:
+            yield "column", "is required with method 'time': name the column that orders the rows"
+        for name, methods in (("test_size", ("holdout", "time")), ("folds", ("kfold",)), ("column", ("time",))):
+            changed = getattr(self, name) != type(self).model_fields[name].default
+            if changed and self.method not in methods:
+                wanted = " and ".join(map(repr, methods))
+                yield name, f"is for method {wanted}; recipe.validation.method is {self.method!r}"
+
+
+def _as_validation(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
+
+
+class RecipeSettings(Section):
+    """What is fitted on each partition."""
+
+    features: str | list[str] | None = None
+    """column names; default all others; one bare name gives the estimator a 1-D column (text vectorisers)"""
+    target: str | list[str] | None = None
+    """the column to predict; none for unsupervised estimators; several for multi-output ones"""
+    estimator: dict[str, Any] | None = None
+    """``{_target_: sklearn.linear_model.LinearRegression, ...}``, nested at will"""
+    function: str | None = None
+    """``module:function`` or ``path/file.py:function``: called with the frame and the key, returns a fitted
+    estimator, or it and metrics"""
+    code: list[str] | None = None
+    """files and folders that belong to ``function``, relative to the job file: a change of them trains again"""
+    version: str | None = None
+    """any text: a change of it trains every partition again"""
+    sample_weight: str | None = None
+    """the column of row weights"""
+    validation: Annotated[
+        ValidationSettings, BeforeValidator(_as_validation, json_schema_input_type=Method | ValidationSettings)
+    ] = ValidationSettings()
+    """``none``, ``holdout``, ``kfold``, ``time``, or a mapping with ``method`` and its options"""
+    metrics: Strings | None = None
+    """scikit-learn scorer names; default ``r2`` or ``accuracy`` by the kind of estimator; ``[]`` for none"""
+    min_rows: int | None = Field(None, ge=1)
+    """fewer rows are skipped as ``too_few_rows``; default max(2, features + 1)"""
+    fallback: dict[str, Any] | None = None
+    """an estimator for partitions with fewer than ``min_rows`` rows"""
+    missing: Literal["auto", "fail", "allow", "drop"] = "auto"
+    """missing values in features: ``auto`` allows them where the estimator imputes or is made for them, else fails;
+    ``drop`` drops the rows"""
+    drop_null_target: bool = False
+    """drop rows without a target instead of failing"""
+    constant_target: Literal["warn", "fail"] = "warn"
+    """a target with one value only: a warning in the table, or a failure"""
+    allow: Strings = []
+    """further importable packages for ``_target_`` and ``function``"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Nothing to fit or two things; a model that would see the answer."""
+        if self.estimator is None and self.function is None:
+            yield (
+                "",
+                "has nothing to fit: give recipe.estimator ({_target_: sklearn.linear_model.Ridge}) or recipe.function",
+            )
+        if self.estimator is not None and self.function is not None:
+            yield "function", "is given beside recipe.estimator: give one of the two"
+        for name in ("estimator", "fallback"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value.get("_target_"), str):
+                yield (
+                    name,
+                    "has no _target_: name the class, for example _target_: sklearn.linear_model.LinearRegression",
+                )
+        if self.function is not None and not re.fullmatch(r".+:[^\W\d]\w*", self.function):
+            yield "function", "is not of the form module:function or path/file.py:function"
+        if self.features == [] or self.target == []:
+            yield "features" if self.features == [] else "target", "is an empty list: leave it out, or name columns"
+        features, target = (
+            set([each] if isinstance(each, str) else each or []) for each in (self.features, self.target)
+        )
+        if features & target:
+            yield "features", f"holds the target {', '.join(sorted(features & target))}: the model would see the answer"
+        if isinstance(self.features, list) and len(features) < len(self.features):
+            yield "features", "names a column twice"
+
+
+class RunSettings(Section):
+    """How a run behaves."""
+
+    id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    """the run's name; default new for each run, and on Kubernetes made from the application and the job document"""
+    application: str | None = None
+    """the SparkApplication's name; the chart sets it"""
+    image: str | None = None
+    """the container image; the chart sets it"""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """with the key, the seed of each fit"""
+    environment: Literal["compatible", "exact", "ignore"] = "compatible"
+    """which library versions must agree for a model to count as unchanged"""
+    max_failed: Share = 0
+    """failed partitions that still count as success: a number, or a percentage such as ``"5%"``"""
+    publish: Literal["healthy", "all_or_nothing"] = "healthy"
+    """when too many partitions failed: publish what was trained, or nothing"""
+    timeout: Duration | None = 3600.0
+    """per fit, as seconds or ``15m``, ``2h``; a longer one is recorded as ``timeout``; ``null`` for no limit"""
+    memory: Size | None = None
+    """resident memory of a worker process during a fit, as bytes or ``2GiB``; more is recorded as ``memory_limit``"""
+
+    def allowed_failures(self, planned: int) -> int:
+        """The number of failed partitions, out of ``planned``, that still counts as success."""
+        if isinstance(self.max_failed, str):
+            # Exactly: 29 % of 100 is 29, not 28.999...
+            return int(planned * Fraction(self.max_failed.strip().rstrip("%").strip()) / 100)
+        return self.max_failed
+
+
+class StorageSide(Section):
+    """How an object store is reached. Credentials come from the environment, a profile or a role, never from here."""
+
+    endpoint: Endpoint | None = None
+    """address of an S3-compatible server, for example ``http://minio:9000``"""
+    region: str | None = None
+    """S3 region; default from the environment, else us-east-1"""
+    path_style: bool | None = None
+    """bucket in the path instead of the host name; default true with an ``endpoint``"""
+    profile: str | None = None
+    """profile in the AWS configuration files"""
+    ca: str | None = None
+    """file with the certificate authority of the endpoint"""
+    anonymous: bool | None = None
+    """do not sign requests: public data"""
+    checksums: Literal["when_required", "when_supported"] | None = None
+    """request checksums; default ``when_required`` with an ``endpoint``"""
+    retries: int | None = Field(None, ge=0)
+    """retries of one request; default 10"""
+    timeout: Duration | None = None
+    """seconds one request may take; default 60"""
+    single_writer: bool | None = None
+    """declare that no other run writes here: allows a store without conditional writes"""
+
+
+class StorageSettings(StorageSide):
+    """For input and output alike, each overridable by side."""
+
+    input: StorageSide = StorageSide()
+    output: StorageSide = StorageSide()
+
+    def side(self, which: Literal["input", "output"]) -> StorageSide:
+        """The settings in force for one side."""
+        base = {name: getattr(self, name) for name in StorageSide.model_fields}
+        override = getattr(self, which).model_dump(exclude_none=True)
+        return StorageSide(**{**base, **override})
+
+
+class ArtifactSettings(Section):
+    """The model files."""
+
+    check: Literal["load", "predict", "none"] = "load"
+    """before the upload a model is loaded back, its predictions are compared as well, or nothing is done"""
+    compress: int = Field(0, ge=0, le=9)
+    """joblib's compression level"""
+    max_bytes: Size = 2_000_000_000
+    """a larger model fails as ``model_too_large``"""
+
+
+class SparkSettings(Section):
+    """The Spark session."""
+
+    master: str | None = None
+    """default ``local[*,4]``, or what spark-submit gave; ``inline`` trains in one process without Spark"""
+    conf: dict[str, str | int | float | bool] = {}
+    """any ``spark.*`` setting; wins over ours"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Names that Spark would ignore in silence."""
+        for name in self.conf:
+            if not name.startswith("spark."):
+                yield (
+                    f"conf.{name}",
+                    f"is ignored by Spark, whose settings start with 'spark.'; did you mean spark.{name}?",
+                )
+
+
+class OutputSettings(Section):
+    """Where the models go."""
+
+    uri: Uri
+    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
+    keep: int = Field(30, ge=1)
+    """versions of the set that ``gc`` keeps"""
+    signing_key: str | None = None
+    """PEM file with an ECDSA private key: each release is signed"""
+    unsigned: bool = False
+    """publish without a signature though the set is signed: a publisher signs it later (``manyfit sign``)"""
+
+
+class JobSettings(Section):
+    """One job: the document that is written as YAML, or as the chart's ``job:`` value."""
+
+    name: str = Field("manyfit", min_length=1, max_length=200)
+    """part of the identity of the output"""
+    input: InputSettings
+    recipe: RecipeSettings
+    output: OutputSettings
+    run: RunSettings = RunSettings()
+    storage: StorageSettings = StorageSettings()
+    artifact: ArtifactSettings = ArtifactSettings()
+    spark: SparkSettings = SparkSettings()
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """An output that would be read as input."""
+        source, target = (uri.rstrip("/") + "/" for uri in (self.input.uri, self.output.uri))
+        crosses = any("**" in glob for glob in self.input.match)
+        if source == target or (target.startswith(source) and crosses and self.input.layout == "objects"):
+            yield (
+                "output.uri",
+                "lies inside input.uri, so models would be read as data: choose another, or a narrower input.match",
+            )

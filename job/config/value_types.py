@@ -1,0 +1,176 @@
+"""The kinds of values that settings have beyond Python's own: sizes, durations, shares, URIs. Pure.
+
+Each is an annotated type; what may be written for it is part of the JSON schema.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from job.config.redaction import uri_secret
+
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "k": 1000,
+    "kb": 1000,
+    "m": 1000**2,
+    "mb": 1000**2,
+    "g": 1000**3,
+    "gb": 1000**3,
+    "t": 1000**4,
+    "tb": 1000**4,
+}
+_BYTES |= {
+    "ki": 1024,
+    "kib": 1024,
+    "mi": 1024**2,
+    "mib": 1024**2,
+    "gi": 1024**3,
+    "gib": 1024**3,
+    "ti": 1024**4,
+    "tib": 1024**4,
+}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*")
+
+SCHEMES = {
+    "s3": "s3",
+    "s3a": "s3",
+    "s3n": "s3",
+    "gs": "gs",
+    "az": "az",
+    "azure": "az",
+    "abfs": "abfs",
+    "abfss": "abfss",
+}
+SCHEMES |= {"adl": "adl", "file": "file", "memory": "memory"}
+"""Accepted URI schemes and what they are treated as."""
+
+
+class Mistakes(ValueError):
+    """Several mistakes of one section, each with the name of the setting below it."""
+
+    def __init__(self, *found: tuple[str, str]) -> None:
+        super().__init__("; ".join(text for _, text in found))
+        self.found = found
+
+
+def parse_size(value: Any) -> Any:
+    """``"2GB"``, ``"512MiB"`` or a number of bytes, as bytes."""
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, bool) or (isinstance(value, str) and (not match or match[2].lower() not in _BYTES)):
+        raise ValueError("is not a size: write a number of bytes, or a text such as 512MB or 2GiB")
+    return int(float(match[1]) * _BYTES[match[2].lower()]) if match else value
+
+
+def parse_duration(value: Any) -> Any:
+    """``"90s"``, ``"15m"``, ``"1h"`` or a number of seconds, as seconds."""
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, bool) or (isinstance(value, str) and (not match or match[2].lower() not in _SECONDS)):
+        raise ValueError("is not a duration: write a number of seconds, or a text such as 90s, 15m or 1h")
+    return float(match[1]) * _SECONDS[match[2].lower()] if match else value
+
+
+def parse_share(value: Any) -> Any:
+    """A number of partitions, or a percentage of them (kept as text: ``"5%"``)."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value)
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match and float(match[1]) <= 100:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("is neither a number of partitions nor a percentage such as 5%")
+    return value
+
+
+def parse_sample(value: Any) -> Any:
+    """A fraction below 1, or a whole number of keys."""
+    if isinstance(value, bool) or (isinstance(value, float) and value >= 1 and not value.is_integer()):
+        raise ValueError("is neither a fraction below 1 nor a whole number of keys")
+    return int(value) if isinstance(value, float) and value >= 1 else value
+
+
+def parse_uri(value: str) -> str:
+    """A URI of a store, its scheme checked and normalised: ``s3a://`` is ``s3://``. A path alone is a folder."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/*)", value)
+    secret = uri_secret(value)
+    if secret:
+        raise ValueError(
+            f"holds {secret}: credentials come from the environment, a profile or the machine, never from a URI"
+        )
+    if not value.strip() or value != value.strip():
+        raise ValueError("is empty" if not value.strip() else "starts or ends with a space")
+    if not match or not (match[2] or match[1].lower() in SCHEMES):
+        return value
+    scheme, rest = match[1].lower(), value[match.end() :]
+    if scheme in ("http", "https"):
+        raise ValueError(
+            "is the address of a server: write s3://bucket/prefix/ here, and the address as storage.endpoint"
+        )
+    if scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.5)
+        also = f"; did you mean {near[0]}://?" if near else ""
+        raise ValueError(
+            f"has the unknown scheme {scheme}://: known are s3://, gs://, az://, abfss://, file:// and a folder{also}"
+        )
+    if scheme == "file":
+        if match[2] not in ("///", "/"):
+            raise ValueError("is not a file URI: write file:///absolute/folder, or the folder without file://")
+        return f"file:///{rest}"
+    if match[2] != "//" or (scheme != "memory" and not rest.strip("/")):
+        raise ValueError(f"has no bucket: write {scheme}://bucket/prefix/")
+    return f"{SCHEMES[scheme]}://{rest}"
+
+
+def parse_endpoint(value: str) -> str:
+    """The address of a server, with its scheme and without a bucket or credentials."""
+    if uri_secret(value):
+        raise ValueError(
+            "holds credentials: they come from the environment, a profile or the machine, never from an address"
+        )
+    if not re.fullmatch(r"(?i)https?://[^/?#\s]+(/[^?#\s]*)?", value):
+        raise ValueError("is not an address: write http://host:port or https://host:port")
+    return value.rstrip("/")
+
+
+def as_list(value: Any) -> Any:
+    """One text stands for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+_Positive = Annotated[int, Field(gt=0)]
+_Text = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*[A-Za-z]*\s*$")]
+
+Size = Annotated[int, Field(gt=0), BeforeValidator(parse_size, json_schema_input_type=_Positive | _Text)]
+Duration = Annotated[
+    float, Field(gt=0), BeforeValidator(parse_duration, json_schema_input_type=Annotated[float, Field(gt=0)] | _Text)
+]
+Share = Annotated[
+    int | str,
+    BeforeValidator(
+        parse_share,
+        json_schema_input_type=Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*%?\s*$")],
+    ),
+]
+Sample = Annotated[
+    int | float, Field(gt=0), BeforeValidator(parse_sample, json_schema_input_type=Annotated[float, Field(gt=0)])
+]
+Strings = Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
+Uri = Annotated[str, AfterValidator(parse_uri)]
+Endpoint = Annotated[str, AfterValidator(parse_endpoint)]
+
+
+def pace(rate: float) -> str:
+    """A rate for a person: slow ones with a digit after the point, for 0/s would say that nothing moves."""
+    return f"{rate:,.0f}" if rate >= 9.5 else f"{rate:.2g}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,81 @@
+"""A warm worker daemon for PySpark: ``spark.python.daemon.module=job.engine.spark.daemon``.
+
+Spark forks its Python workers from a daemon, and every Python task costs about 0.6 s of CPU before the user's code
+runs (measured; docs/decisions/0004-warm-daemon.md): three quarters of it reading the directory of ``pyspark.zip``
+again (``importlib.invalidate_caches``), one quarter a full garbage collection over a heap full of scikit-learn. This
+module takes Spark's zip files off ``sys.path`` where the same version is installed, imports what every task needs
+once, and freezes that heap. Where the versions differ it is Spark's own daemon, unchanged.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def _same_version_installed(zips: list[str]) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = version("pyspark")
+    except PackageNotFoundError:
+        return False
+    for entry in zips:
+        home = Path(entry).parents[2]
+        # The zip of the installed distribution itself, or of a Spark home that says it has the same version.
+        if "site-packages" in home.parts or "dist-packages" in home.parts:
+            continue
+        release = home / "RELEASE"
+        if not (release.is_file() and installed in release.read_text()):
+            return False
+    return True
+
+
+def _is_spark_zip(entry: str) -> bool:
+    name = Path(entry).name
+    return name == "pyspark.zip" or (name.startswith("py4j-") and name.endswith(".zip"))
+
+
+def prune(path: list[str]) -> list[str]:
+    """``sys.path`` without Spark's zip files; the same list where another version is installed, or none."""
+    zips = [entry for entry in path if _is_spark_zip(entry)]
+    if not zips or not _same_version_installed(zips):
+        return path
+    return [entry for entry in path if entry not in zips]
+
+
+def warm() -> None:
+    """Import what every task needs. obstore is imported, but no store may be opened before the fork."""
+    import gc
+
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
+    import pyspark.worker  # noqa: F401
+    import sklearn.linear_model
+    import sklearn.pipeline  # noqa: F401
+    import threadpoolctl
+
+    import job.worker.direct  # noqa: F401
+
+    # Finding the BLAS libraries means walking all loaded ones; done once here, every worker inherits the warm caches.
+    threadpoolctl.threadpool_info()
+    gc.collect()
+    gc.freeze()
+
+
+def main() -> None:
+    """Start Spark's daemon, warm."""
+    before = list(sys.path)
+    sys.path[:] = prune(sys.path)
+    if sys.path != before:
+        for entry in list(sys.path_importer_cache):
+            if _is_spark_zip(entry.rstrip("/")) or ".zip/" in entry:
+                del sys.path_importer_cache[entry]
+    from pyspark import daemon
+
+    warm()
+    daemon.manager()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What runs inside Spark's Python workers. Imported by name on the executors; never defined in a launched script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from job.worker.direct import work_on
+from job.worker.work import Work, summary_row
+
+SUMMARY = (
+    "task int, trained long, unchanged long, skipped long, failed long, adopted long, worker string, seconds double, "
+    "fit_seconds double, peak long"
+)
+
+
+class TaskRunner:
+    """The pandas UDF of the ``direct`` reader: task numbers in, one summary row for each out.
+
+    Nothing of the data passes through the JVM: the worker reads its own list and its own objects.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __call__(self, batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        attempt = context.attemptNumber() if context is not None else 0
+        for batch in batches:
+            rows: list[dict[str, Any]] = []
+            for task in batch["id"].tolist():
+                rows.append(summary_row(work_on(self._work, int(task), attempt)))
+            yield pd.DataFrame(rows)

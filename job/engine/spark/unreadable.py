@@ -1,0 +1,92 @@
+"""What Spark says about data that it cannot read, as one line for a person."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote, unquote
+
+from job.errors import ConfigurationError, InputError, ManyfitError
+from job.worker.work import TableRead
+
+
+class readable:  # noqa: N801 - reads as a statement
+    """Turns what Spark says about data that it cannot read into one line: never with a value of the data."""
+
+    def __init__(self, read: TableRead) -> None:
+        self._read = read
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        # Errors of ours, and what a task raised in Python, say themselves what they mean.
+        if (
+            not isinstance(error, Exception)
+            or isinstance(error, ManyfitError)
+            or type(error).__name__ == "PythonException"
+        ):
+            return
+        text = str(error)
+        for pattern, cls, message, hint in _SAID:
+            if re.search(pattern, text):
+                raise cls(message.format(where=_where(self._read, text), format=self._read.format), hint=hint) from None
+
+
+def _where(read: TableRead, text: str) -> str:
+    """The file that a message of Spark's is about, if it says so; it quotes some paths and others not."""
+    path = read.root.partition(":")[2]
+    found = re.search(rf"(?:{re.escape(path)}|{re.escape(quote(path))})/[^\s,\]]+", text)
+    return unquote(found[0].rstrip(".:;'\"")) if found else read.root
+
+
+_SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] = (
+    (
+        r"DATA_SOURCE_NOT_FOUND|INCOMPATIBLE_DATASOURCE",
+        ConfigurationError,
+        "input.format.type: Spark knows no format {format!r}",
+        "Check the name; formats outside Spark need their package: spark.conf: {spark.jars.packages: ...}.",
+    ),
+    (
+        r"MALFORMED_RECORD_IN_PARSING|MALFORMED_CSV_RECORD|MALFORMED_JSON",
+        InputError,
+        "the table has a row that is damaged or has another number of fields than the header: {where}",
+        "Check input.format (delimiter, quote); quoted line breaks need input.format.options: {multiLine: 'true'}.",
+    ),
+    (
+        r"CSV header does not conform|csvHeaderDoesNotConform",
+        InputError,
+        "the header of {where} is not that of input.schema, or of the table's other files",
+        "All files must have the same columns in the same order; declare them in that order.",
+    ),
+    (
+        r"AccessDenied|AccessControlException|status code: 403|Status Code: 403|NoAuthWithAWS|CredentialInitialization",
+        InputError,
+        "Spark may not read {where}",
+        "Check the credentials: Spark finds them by itself, in the environment, the profile or the machine's role.",
+    ),
+    (
+        r"Class org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem not found|No FileSystem for scheme",
+        ConfigurationError,
+        "Spark has no file system for {where}",
+        "See 'Spark on S3' in docs/readers.md, or use input.reader: direct.",
+    ),
+    (
+        r"UNABLE_TO_INFER_SCHEMA|PATH_NOT_FOUND",
+        InputError,
+        "Spark found no data in {where}",
+        "Check input.uri and input.match.",
+    ),
+    (
+        r"FAILED_READ_FILE|FAILED_MERGE_SCHEMA|CANNOT_MERGE_SCHEMAS|CANNOT_READ_FILE_FOOTER|is not a Parquet file",
+        InputError,
+        "Spark could not read {where}: it is damaged, or its columns differ from those of the other files",
+        "Look at that file; `manyfit run --spark.conf.spark.log.level=WARN` shows what Spark says.",
+    ),
+    (
+        r"Conflicting (directory structures|partition column names)",
+        InputError,
+        "some files of the table lie in k=v directories and others do not, below {where}",
+        "Narrow input.uri or input.match to one of the kinds.",
+    ),
+)

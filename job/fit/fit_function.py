@@ -1,0 +1,111 @@
+"""Fits by the user's own function, which gets the frame and the key and returns an estimator, or it and metrics."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import sklearn
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from job.config.value_types import counted
+from job.errors import PartitionError, SkipPartition
+from job.fit import checks, frame, validation
+from job.fit.fit_errors import Words, caught, fit_error
+from job.fit.fitted import MAX_WARNINGS, Fitted, defined
+from job.fit.recipe import Recipe
+from job.fit.traits import as_tuple
+
+
+def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int) -> Fitted:
+    """Fit by the recipe's function; see `job.fit.train.train`.
+
+    The function is the judge of its rows: missing and infinite values, texts and dates reach it as they are. The global
+    random generators of Python and numpy are seeded before each call.
+    """
+    assert recipe.function is not None
+    function = recipe.function
+    smallest = recipe.smallest(0)
+    if table.num_rows < smallest:
+        message = f"{counted(table.num_rows, 'row')}, and at least {smallest} are needed"
+        raise SkipPartition("too_few_rows", message, hint="recipe.min_rows sets the least.")
+    named = as_tuple(recipe.features) + as_tuple(recipe.target)
+    names = checks.columns(table, recipe) if named else ()
+    data = frame.to_pandas(table)
+    scorers = recipe.metrics or ()
+    given: dict[str, float] = {}
+
+    def fit(rows: Any = None) -> Any:
+        random.seed(seed)
+        np.random.seed(seed)
+        part = data.iloc[rows].reset_index(drop=True) if rows is not None else data.copy() if scorers else data
+        result = function.call(part, key, seed)
+        estimator, metrics = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+        _check_estimator(estimator, function.reference)
+        if rows is None:
+            given.update(_given_metrics(metrics, function.reference))
+        return estimator
+
+    texts: list[str] = []
+    notes: list[str] = []
+    scores: dict[str, float] = {}
+    with caught(texts):
+        try:
+            if scorers:
+                X: Any = data[recipe.features if isinstance(recipe.features, str) else list(names)]
+                y: Any = data[recipe.target if isinstance(recipe.target, str) else list(as_tuple(recipe.target))]
+            if recipe.validation.method != "none":
+                pairs = validation.held_out(recipe, table, y, classifier=False, seed=seed)
+                scores = validation.cross(pairs, fit, X, y, scorers, Words.of(table))
+            start = time.perf_counter()
+            estimator = fit()
+            seconds = time.perf_counter() - start
+        except (PartitionError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise fit_error(error, Words.of(table)) from error
+        if recipe.validation.method == "none" and scorers:
+            scores = validation.score(estimator, X, y, scorers, Words.of(table))
+    return Fitted(
+        estimator=estimator,
+        metrics=defined({**scores, **given}, notes),
+        rows=table.num_rows,
+        warnings=tuple((notes + texts)[:MAX_WARNINGS]),
+        seconds=seconds,
+    )
+
+
+def _check_estimator(estimator: Any, reference: str) -> None:
+    kind = type(estimator).__name__
+    if isinstance(estimator, type) or not any(hasattr(estimator, each) for each in ("predict", "transform", "fit")):
+        message = f"{reference} returned {'the class ' + estimator.__name__ if isinstance(estimator, type) else kind}"
+        hint = "It returns a fitted estimator, or a fitted estimator and a mapping of metrics."
+        raise PartitionError("not_an_estimator", message, hint=hint)
+    if isinstance(estimator, sklearn.base.BaseEstimator):
+        try:
+            check_is_fitted(estimator)
+        except NotFittedError:
+            raise PartitionError("not_an_estimator", f"{reference} returned a {kind} that is not fitted") from None
+        except TypeError:
+            return  # an estimator without fit
+
+
+def _given_metrics(metrics: Any, reference: str) -> dict[str, float]:
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        message = f"{reference} returned metrics as {type(metrics).__name__}, not as a mapping of names to numbers"
+        raise PartitionError("metric_error", message)
+    found = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError):
+            message = f"{reference}: metric {name!r} is a {type(value).__name__}, not a number"
+            raise PartitionError("metric_error", message) from None
+    return found

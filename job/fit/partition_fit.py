@@ -1,0 +1,109 @@
+"""One partition from bytes to a model in memory: decode, train, serialise. No store is touched here.
+
+The one place where a partition's failure of any kind becomes a `Result` instead of an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from job import reader
+from job.config.settings import ArtifactSettings
+from job.errors import PartitionError, SkipPartition
+from job.fit import artifact, train
+from job.fit.recipe import Recipe
+from job.outcome import FAILED, SKIPPED, TRAINED
+
+_TRACEBACK_LIMIT = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """What every partition of a job is fitted with; travels to executors and guarded children."""
+
+    recipe: Recipe
+    """what is fitted"""
+    spec: reader.ReadSpec
+    """how bytes become a table"""
+    artifact: ArtifactSettings
+    """how the model is serialised and checked"""
+    seed: int
+    """the run's seed"""
+    on_empty: str
+    """skip or fail"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one partition's bytes."""
+
+    status: str
+    reason: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+    data: bytes | None = None
+    digest: str | None = None
+    rows: int | None = None
+    metrics: str | None = None
+    warnings: str | None = None
+    seconds: float | None = None
+
+
+def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
+    """Train one partition from the bytes of its objects; never raises for what the data or the recipe does."""
+    return fit_rows(fitting, key, lambda: reader.read(blobs, fitting.spec, columns=columns))
+
+
+def fit_table(fitting: Fitting, key: str, table: Any) -> Result:
+    """The same from rows that are in memory already (the ``spark`` reader)."""
+    return fit_rows(fitting, key, lambda: table)
+
+
+def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
+    """The same from rows that are made now. Whoever makes them should keep neither them nor what they are made of."""
+    try:
+        return _fitted(fitting, rows, key)
+    except MemoryError as error:
+        return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
+    except Exception as error:
+        return of_error(fitting, error)
+
+
+def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
+    # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
+    fitted = train.train(rows(), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key))
+    sample = fitted.sample if fitting.artifact.check == "predict" else None
+    packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
+    return Result(
+        status=TRAINED,
+        data=packed.data,
+        digest=packed.digest,
+        rows=fitted.rows,
+        metrics=json.dumps(fitted.metrics),
+        warnings=json.dumps(fitted.warnings) if fitted.warnings else None,
+        seconds=fitted.seconds,
+    )
+
+
+def of_error(fitting: Fitting, error: BaseException) -> Result:
+    """The row of an error: skipped where there was nothing to train on, else failed with a traceback."""
+    if isinstance(error, SkipPartition) and not (error.reason == "empty" and fitting.on_empty == "fail"):
+        return Result(status=SKIPPED, reason=error.reason, message=_line(error))
+    if isinstance(error, PartitionError):
+        cause = error.__cause__
+        text = "".join(traceback.format_exception(cause)) if cause is not None else None
+        return failed(error.reason, _line(error), text)
+    return failed("fit_error", f"{type(error).__name__} outside the fit", "".join(traceback.format_exception(error)))
+
+
+def failed(reason: str, message: str, text: str | None = None) -> Result:
+    """A failed result; a long traceback keeps its end, where the cause is."""
+    return Result(status=FAILED, reason=reason, message=message, traceback=text[-_TRACEBACK_LIMIT:] if text else None)
+
+
+def _line(error: PartitionError) -> str:
+    return f"{error.message.rstrip('.')}. {error.hint}" if error.hint else error.message

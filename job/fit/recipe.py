@@ -1,0 +1,231 @@
+"""A recipe: what is fitted on each partition, as plain data that travels to executors.
+
+``Recipe.from_settings`` finds every mistake before anything runs; ``build`` makes a new unfitted estimator, seeded and
+single-threaded; ``traits`` holds what can be known about it beforehand, so that a fit does not find it out again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from job.config.settings import RecipeSettings, ValidationSettings
+from job.errors import ConfigurationError
+from job.fit import recipe_mistakes, targets, user_function
+from job.fit.installed import version
+from job.fit.shipped_code import SHIPPED
+from job.fit.traits import Traits, as_tuple
+from job.fit.user_function import UserFunction
+
+_STRIDE = 0x9E3779B1
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas", "joblib": "joblib"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is fitted on each partition."""
+
+    features: str | tuple[str, ...] | None = None
+    """column names, None for all others; a bare name gives a text vectoriser its 1-D column"""
+    target: str | tuple[str, ...] | None = None
+    """one column, several, or none"""
+    estimator: dict[str, Any] | None = None
+    """the ``_target_`` document"""
+    function: UserFunction | None = None
+    """or the user's function"""
+    version: str | None = None
+    """any text of the user's"""
+    sample_weight: str | None = None
+    """the column of row weights"""
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    """how a fit is scored"""
+    metrics: tuple[str, ...] | None = None
+    """scorer names; None for the default of the estimator's kind"""
+    min_rows: int | None = None
+    """as set; see `smallest`"""
+    fallback: dict[str, Any] | None = None
+    """the ``_target_`` document for partitions that are too small"""
+    missing: str = "auto"
+    """auto, fail, allow or drop"""
+    drop_null_target: bool = False
+    """rows without a target are dropped"""
+    constant_target: str = "warn"
+    """warn or fail"""
+    allow: frozenset[str] = frozenset()
+    """further importable packages"""
+
+    @classmethod
+    def from_settings(cls, settings: RecipeSettings, *, base: Path | None = None) -> Recipe:
+        """The recipe of the settings, checked as far as can be without data.
+
+        Parameters
+        ----------
+        settings
+            The ``recipe`` section.
+        base
+            The folder that paths of code start from; default the working directory.
+
+        Raises
+        ------
+        ConfigurationError
+            ``problems`` holds every mistake, each with its path.
+        """
+        problems: list[str] = []
+        user = None
+        if settings.function is not None:
+            try:
+                user = user_function.from_settings(settings.function, settings.code, base or Path.cwd())
+            except ConfigurationError as error:
+                problems.append(". ".join(str(error).split("\n  ")))
+        elif settings.code:
+            problems.append("recipe.code: belongs to recipe.function, and there is none")
+        problems += recipe_mistakes.of_documents(settings)
+        recipe = cls(
+            features=settings.features if isinstance(settings.features, str) else _tuple(settings.features),
+            target=_one_or_many(settings.target),
+            estimator=settings.estimator,
+            function=user,
+            version=settings.version,
+            sample_weight=settings.sample_weight,
+            validation=settings.validation,
+            metrics=_tuple(settings.metrics),
+            min_rows=settings.min_rows,
+            fallback=settings.fallback,
+            missing=settings.missing,
+            drop_null_target=settings.drop_null_target,
+            constant_target=settings.constant_target,
+            allow=frozenset(settings.allow),
+        )
+        problems += recipe_mistakes.of_columns(recipe)
+        problems += recipe_mistakes.of_metrics(recipe)
+        if not problems:
+            problems += recipe_mistakes.of_fit(recipe)
+        if problems:
+            raise ConfigurationError("the recipe cannot be used:\n  " + "\n  ".join(problems), problems=tuple(problems))
+        return recipe
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__}
+
+    @cached_property
+    def traits(self) -> Traits | None:
+        """What is known about the estimator; None for a function."""
+        return None if self.estimator is None else Traits.of(targets.build(self.estimator, self.allow))
+
+    @cached_property
+    def fallback_traits(self) -> Traits | None:
+        """The same for the fallback."""
+        return None if self.fallback is None else Traits.of(targets.build(self.fallback, self.allow))
+
+    def build(self, seed: int) -> Any:
+        """A new unfitted estimator: every open ``random_state`` from ``seed``, every ``n_jobs`` 1."""
+        assert self.estimator is not None
+        assert self.traits is not None
+        return _seeded(targets.build(self.estimator, self.allow), self.traits, seed)
+
+    def build_fallback(self, seed: int) -> Any:
+        """The same for the fallback."""
+        assert self.fallback is not None
+        assert self.fallback_traits is not None
+        return _seeded(targets.build(self.fallback, self.allow), self.fallback_traits, seed)
+
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns that are read, or None for all."""
+        if self.function is not None or self.features is None:
+            return None
+        extra = (self.sample_weight, self.validation.column)
+        named = (*as_tuple(self.features), *as_tuple(self.target), *(each for each in extra if each))
+        return tuple(dict.fromkeys(named))
+
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are texts even if they look like numbers, as far as the recipe names them."""
+        if self.traits is None:
+            return ()
+        return tuple(sorted({*self.traits.words, *(as_tuple(self.features) if self.traits.text else ())}))
+
+    def smallest(self, features: int) -> int:
+        """The number of rows below which a partition is too small."""
+        if self.min_rows is not None:
+            return self.min_rows
+        if self.function is not None:
+            return 1
+        folds = self.validation.folds if self.validation.method == "kfold" else 2
+        return max(2, features + 1, folds)
+
+    def fingerprint_part(self) -> dict[str, Any]:
+        """Plain data that identifies what is fitted: equal parts, equal models on equal data."""
+        code = None
+        if self.function is not None:
+            code = {"name": self.function.name, "digest": self.function.digest}
+            if not self.function.module.startswith(SHIPPED):
+                code["module"] = self.function.module
+        return {
+            "estimator": self.estimator,
+            "function": code,
+            "fallback": self.fallback,
+            "packages": {root: user_function.package_digest(root) for root in self._local_roots()},
+            "features": list(self.features) if isinstance(self.features, tuple) else self.features,
+            "target": list(self.target) if isinstance(self.target, tuple) else self.target,
+            "version": self.version,
+            "sample_weight": self.sample_weight,
+            "validation": self.validation.model_dump(mode="json"),
+            "metrics": None if self.metrics is None else list(self.metrics),
+            "min_rows": self.min_rows,
+            "missing": self.missing,
+            "drop_null_target": self.drop_null_target,
+            "constant_target": self.constant_target,
+        }
+
+    def imports(self) -> dict[str, str]:
+        """The distributions that the recipe imports, name to version."""
+        roots = self._roots() | {"sklearn", "numpy", "scipy", "joblib"}
+        owners = _owners(roots)
+        return {name: version(name) for root in sorted(roots) for name in owners.get(root, ())}
+
+    def _roots(self) -> set[str]:
+        roots = {name.split(".")[0] for node in (self.estimator, self.fallback) for name in targets.names(node)}
+        if self.function is not None:
+            roots |= set(self.function.imports)
+            if not self.function.module.startswith(SHIPPED):
+                roots.add(self.function.module.split(".")[0])
+        return roots - {"job"}
+
+    def _local_roots(self) -> list[str]:
+        """Packages that the recipe imports and that no installed distribution has a version for."""
+        roots = self._roots()
+        owners = _owners(roots)
+        return sorted(root for root in roots if root not in owners)
+
+
+def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _one_or_many(value: str | list[str] | None) -> str | tuple[str, ...] | None:
+    if isinstance(value, list):
+        return value[0] if len(value) == 1 else tuple(value) or None
+    return value
+
+
+def _seeded(estimator: Any, traits: Traits, seed: int) -> Any:
+    if traits.seeds or traits.parallel:
+        # Each gets its own: members of a vote that are alike must not be the same.
+        given = {name: (seed + number * _STRIDE) % 2**32 for number, name in enumerate(traits.seeds)}
+        estimator.set_params(**given, **dict.fromkeys(traits.parallel, 1))
+    if traits.splitters:
+        found = estimator.get_params(deep=True)
+        for name in traits.splitters:
+            found[name].random_state = seed
+    return estimator
+
+
+def _owners(roots: set[str]) -> dict[str, list[str]]:
+    known = {root: [_DISTRIBUTIONS[root]] for root in roots if root in _DISTRIBUTIONS}
+    if roots - known.keys() - set(sys.stdlib_module_names):
+        found = importlib.metadata.packages_distributions()
+        known |= {root: sorted(set(found[root])) for root in roots if root not in known and root in found}
+    return known

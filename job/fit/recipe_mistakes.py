@@ -1,0 +1,164 @@
+"""Mistakes in a recipe that can be seen without data: each a line that starts with the setting's path."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from job.fit import targets
+from job.fit.traits import as_tuple, named_columns
+
+if TYPE_CHECKING:
+    from job.config.settings import RecipeSettings
+    from job.fit.recipe import Recipe
+
+_SCORERS = {
+    "rmse": "neg_root_mean_squared_error",
+    "mse": "neg_mean_squared_error",
+    "mae": "neg_mean_absolute_error",
+    "mape": "neg_mean_absolute_percentage_error",
+    "auc": "roc_auc",
+    "logloss": "neg_log_loss",
+    "log_loss": "neg_log_loss",
+}
+_OF_CLASSES = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "jaccard",
+    "matthews_corrcoef",
+    "neg_negative_likelihood_ratio",
+    "positive_likelihood_ratio",
+    "precision",
+    "recall",
+)
+"""what scorers of predicted classes begin with; those of probabilities tell by what they ask the estimator for"""
+
+
+def of_settings(settings: RecipeSettings) -> list[str]:
+    """What can be told of the estimators and scorers while other settings are wrong."""
+    return of_documents(settings) + of_scorers(settings.metrics or ())
+
+
+def of_documents(settings: RecipeSettings) -> list[str]:
+    """What is wrong with the ``_target_`` documents of a recipe, whatever the rest of it says."""
+    given = {"recipe.estimator": settings.estimator, "recipe.fallback": settings.fallback}
+    return [
+        line for path, node in given.items() if node is not None for line in of_estimator(node, path, settings.allow)
+    ]
+
+
+def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]:
+    """What is wrong with a ``_target_`` document, each with its path."""
+    if "_target_" not in node:
+        return [
+            f"{path}: needs _target_, the dotted name of a class, for example sklearn.linear_model.LinearRegression"
+        ]
+    problems = targets.check(node, path, allow)
+    if not problems:
+        built = targets.build(node, frozenset(allow))
+        if isinstance(built, type) or not hasattr(built, "fit"):
+            problems.append(f"{path}: {node['_target_']} is not an estimator: it has no fit")
+    return problems
+
+
+def of_columns(recipe: Recipe) -> list[str]:
+    """What is wrong with the names of the columns."""
+    problems = []
+    features, target = as_tuple(recipe.features), as_tuple(recipe.target)
+    if isinstance(recipe.features, tuple) and not features:
+        problems.append("recipe.features: is empty; leave it out for all columns but the target")
+    for name, values in (("features", features), ("target", target)):
+        twice = sorted({each for each in values if values.count(each) > 1})
+        if twice:
+            problems.append(f"recipe.{name}: {', '.join(map(repr, twice))} is there twice")
+    both = [repr(each) for each in features if each in target]
+    if both:
+        problems.append(f"recipe.target: {', '.join(both)} is a feature, too")
+    if recipe.sample_weight is not None and recipe.sample_weight in target:
+        problems.append(f"recipe.sample_weight: {recipe.sample_weight!r} is the target")
+    return problems
+
+
+def of_scorers(names: Iterable[str]) -> list[str]:
+    """What is wrong with the scorers' names."""
+    problems = []
+    known = get_scorer_names()
+    for name in names:
+        if name not in known:
+            close = (
+                [_SCORERS[name.lower()]] if name.lower() in _SCORERS else difflib.get_close_matches(name, known, 1, 0.5)
+            )
+            meant = f"; is {close[0]!r} meant?" if close else "; see scikit-learn's scorer names"
+            problems.append(f"recipe.metrics: there is no scorer {name!r}{meant}")
+    return problems
+
+
+def of_metrics(recipe: Recipe) -> list[str]:
+    """What is wrong with the scorers."""
+    problems = of_scorers(recipe.metrics or ())
+    if recipe.metrics and recipe.target is None:
+        problems.append("recipe.metrics: scorers need recipe.target")
+    if recipe.validation.method != "none" and recipe.target is None:
+        problems.append(f"recipe.validation: {recipe.validation.method!r} needs recipe.target to score against")
+    return problems
+
+
+def _of_classes(name: str) -> bool:
+    """Whether a scorer can judge classifiers only; the reverse does not hold: classes may be numbers."""
+    asked = getattr(get_scorer(name), "_response_method", "predict")
+    return asked == "predict_proba" or (asked == "predict" and name.startswith(_OF_CLASSES))
+
+
+def _of_names(recipe: Recipe, node: dict[str, Any] | None, path: str) -> list[str]:
+    """Columns that a column transformer names and that it will not get."""
+    if node is None or not isinstance(recipe.features, tuple):
+        return []
+    features = list(recipe.features)
+    problems = []
+    for name in dict.fromkeys(named_columns(targets.build(node, recipe.allow))):
+        if name not in features:
+            close = difflib.get_close_matches(name, features, 1, 0.6)
+            meant = f"; is {close[0]!r} meant?" if close else ""
+            problems.append(f"{path}: a ColumnTransformer takes {name!r}, which is not in recipe.features{meant}")
+    return problems
+
+
+def of_fit(recipe: Recipe) -> list[str]:
+    """What only the estimator as a whole can tell."""
+    traits = recipe.traits
+    if traits is None:
+        if recipe.validation.method != "none" and not recipe.metrics:
+            return ["recipe.metrics: name the scorers that validate recipe.function"]
+        return ["recipe.sample_weight: a function takes the weights from its frame"] if recipe.sample_weight else []
+    problems = _of_names(recipe, recipe.estimator, "recipe.estimator")
+    problems += _of_names(recipe, recipe.fallback, "recipe.fallback")
+    if traits.metrics == ("r2",):
+        problems += [
+            f"recipe.metrics: {name!r} is for classifiers, and {traits.kind.__name__} is a regressor; 'r2' and "
+            "'neg_mean_absolute_error' are for regressors"
+            for name in recipe.metrics or ()
+            if _of_classes(name)
+        ]
+    if recipe.sample_weight is not None and traits.weight is None:
+        problems.append(f"recipe.sample_weight: {traits.kind.__name__} takes no row weights")
+    fallback = recipe.fallback_traits
+    if recipe.sample_weight is not None and fallback is not None and fallback.weight is None:
+        problems.append(f"recipe.fallback: {fallback.kind.__name__} takes no row weights (recipe.sample_weight)")
+    if fallback is not None and fallback.metrics != traits.metrics:
+        kinds = {("r2",): "a regressor", ("accuracy",): "a classifier", (): "neither regressor nor classifier"}
+        problems.append(
+            f"recipe.fallback: {fallback.kind.__name__} is {kinds[fallback.metrics]},"
+            f" and {traits.kind.__name__} is {kinds[traits.metrics]}"
+        )
+    if traits.metrics and recipe.target is None and not _needs_no_target(recipe):
+        problems.append(f"recipe.target: {traits.kind.__name__} needs the column to predict")
+    return problems
+
+
+def _needs_no_target(recipe: Recipe) -> bool:
+    tags = getattr(recipe.build(0), "__sklearn_tags__", None)
+    return tags is None or not tags().target_tags.required

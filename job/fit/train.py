@@ -1,0 +1,159 @@
+"""Rows and a recipe to a fitted estimator and its metrics. Pure: called on executors, never touches a store.
+
+The final model is always fitted on all rows. Metrics come from held-out rows if the recipe validates, else from the
+rows of the fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import sklearn
+
+from job.config.value_types import counted
+from job.errors import PartitionError, SkipPartition
+from job.fit import checks, frame, linear, validation
+from job.fit.fit_errors import Words, caught, fit_error
+from job.fit.fit_function import train_function
+from job.fit.fitted import MAX_WARNINGS, Fitted, defined
+from job.fit.recipe import Recipe
+from job.fit.traits import Traits, as_tuple
+
+__all__ = ["Fitted", "fit_seed", "train"]
+
+
+def fit_seed(run_seed: int, key: str) -> int:
+    """The seed of a key's fit, in [0, 2**32): whoever fits it, and wherever."""
+    digest = hashlib.sha256(f"{run_seed}\0".encode() + key.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
+    """Fit the recipe on the rows of one partition.
+
+    Parameters
+    ----------
+    table
+        The rows; columns marked with ``reader.KEY_FIELD`` are features only if the recipe names them.
+    recipe
+        What to fit.
+    key
+        The partition's key; a user's function gets it.
+    seed
+        See `fit_seed`.
+
+    Raises
+    ------
+    PartitionError
+        The rows cannot be trained on, or the fit raised; the cause is chained.
+    SkipPartition
+        ``empty`` or ``too_few_rows``.
+    """
+    traits = recipe.traits
+    # Before rows are counted: one line of another file, such as a page that says 'denied', is a header without rows.
+    names = checks.columns(table, recipe) if traits is not None else ()
+    if not table.num_rows:
+        raise SkipPartition("empty", "there is no row")
+    if traits is None:
+        return train_function(table, recipe, key, seed)
+    if traits.kind in linear.SHORT:
+        data = linear.arrays(table, recipe, names)
+        if data is not None:
+            words = Words.of(table)
+            del table  # the arrays are copies: a large partition shall not be in memory twice
+            frame.give_back(data[0].size)
+            return linear.fit(*data, recipe, traits, names, seed, words)
+    held = [table]
+    del table
+    return _train_frame(held, recipe, traits, names, seed)
+
+
+def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int) -> Fitted:
+    """The fit on a frame; takes the table out of ``held``, so that it is gone once it is a frame."""
+    table = held.pop()
+    notes: list[str] = []
+    if recipe.features is None and "" in table.column_names:
+        notes.append("a column without a name is not used as a feature")
+    build: Callable[[int], Any] = recipe.build
+    metrics = recipe.metrics if recipe.metrics is not None else traits.metrics
+    if not traits.raw:
+        checks.numeric(table, names, "feature", categories=traits.categories)
+    targets = as_tuple(recipe.target)
+    doubtful = checks.suspects(table, names + targets)
+    table = checks.rows_kept(table, doubtful, traits, recipe, notes)
+    smallest = recipe.smallest(len(names))
+    method = recipe.validation.method
+    if table.num_rows < smallest:
+        message = f"{counted(table.num_rows, 'row')}, and at least {smallest} are needed"
+        if recipe.fallback_traits is None or not table.num_rows:
+            raise SkipPartition(
+                "too_few_rows", message, hint="recipe.min_rows sets the least, recipe.fallback what then."
+            )
+        traits, build = recipe.fallback_traits, recipe.build_fallback
+        metrics, method = (), "none"
+        if not traits.raw:
+            checks.numeric(table, names, "feature", categories=traits.categories)
+        notes.append(f"fallback: {message}; {traits.kind.__name__} instead")
+    checks.no_infinite(table, [each for each in doubtful if each in names], "feature")
+    checks.no_infinite(table, [each for each in doubtful if each in targets], "target")
+    if not traits.classifier and traits.metrics:
+        checks.numeric(table, targets, "target")
+    constant = checks.constant_target(table, recipe, notes)
+    weights = checks.weights(table, recipe.sample_weight)
+    y = frame.target(table, targets) if targets else None
+    pairs: Iterator[Any] = iter(())
+    if method != "none":
+        pairs = validation.held_out(recipe, table, y, classifier=traits.classifier, seed=seed)
+    X = frame.features(table, names, series=_as_series(recipe, traits, names))
+    words, count = Words.of(table), table.num_rows
+    del table
+    frame.give_back(X.size)
+
+    def fit(rows: Any = None) -> Any:
+        estimator = build(seed)
+        part = X if rows is None else X.iloc[rows]
+        options: dict[str, Any] = {}
+        if weights is not None and traits.weight is not None:
+            options[traits.weight] = weights if rows is None else weights[rows]
+        if y is None:
+            return estimator.fit(part, **options)
+        return estimator.fit(part, y if rows is None else y.iloc[rows], **options)
+
+    texts: list[str] = []
+    # Parameters that were validated before the run need not be validated in each fit.
+    with caught(texts), sklearn.config_context(skip_parameter_validation=traits.checked):
+        try:
+            scores = {}
+            if method != "none":
+                scores = validation.cross(pairs, fit, X, y, metrics, words)
+            start = time.perf_counter()
+            estimator = fit()
+            seconds = time.perf_counter() - start
+        except (PartitionError, MemoryError):
+            raise
+        except Exception as error:
+            if constant:
+                message = "the target has one value only, and the estimator needs more"
+                raise fit_error(error, words, reason="constant_target", what=message) from error
+            raise fit_error(error, words) from error
+        if method == "none" and y is not None:
+            scores = validation.score(estimator, X, y, metrics, words)
+    return Fitted(
+        estimator=estimator,
+        metrics=defined(scores, notes),
+        rows=count,
+        warnings=tuple((notes + texts)[:MAX_WARNINGS]),
+        seconds=seconds,
+        features=X,
+        names=names,
+    )
+
+
+def _as_series(recipe: Recipe, traits: Traits, names: tuple[str, ...]) -> bool:
+    if len(names) != 1:
+        return False
+    return traits.text or (isinstance(recipe.features, str) and not traits.table)

@@ -1,0 +1,252 @@
+"""The user's own function: from ``module:name`` or ``path/file.py:name``, as data that executors can load.
+
+A file's text travels with the recipe, and that of the Python files in ``recipe.code``, so executors need no file; a
+module is imported by name and must be in the image. ``digest`` identifies the code: every ``.py`` of the function's
+top-level package, or the file and everything in ``recipe.code``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from job.errors import ConfigurationError
+from job.fit.shipped_code import SHIPPED, Source, ship
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserFunction:
+    """A function that is called with the frame and the key."""
+
+    reference: str
+    """as the user wrote it"""
+    module: str
+    """the module's name; for a file a made-up one that starts with `SHIPPED`"""
+    name: str
+    """of the function in it"""
+    sources: tuple[Source, ...]
+    """a file's text first, then those of recipe.code; empty for a module"""
+    digest: str
+    """SHA-256 over the code, hex"""
+    imports: tuple[str, ...]
+    """top-level packages that the code imports"""
+
+    def load(self) -> Callable[..., Any]:
+        """The function itself, imported once per process."""
+        return _load(self)
+
+    def call(self, frame: Any, key: str, seed: int) -> Any:
+        """Call it with what it takes: the frame, and if it likes the key and the seed."""
+        function = self.load()
+        arguments, options = _arguments(function)
+        positional = {"frame": frame, "key": key}
+        by_name = {"key": key, "seed": seed}
+        return function(*(positional[each] for each in arguments), **{each: by_name[each] for each in options})
+
+
+def from_settings(reference: str, code: Sequence[str] | None, base: Path) -> UserFunction:
+    """The function of ``recipe.function``, checked: it exists, can be imported, and takes a frame.
+
+    Raises
+    ------
+    ConfigurationError
+        Every kind of mistake, with the way out.
+    """
+    place, colon, name = reference.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise ConfigurationError(
+            f"recipe.function: {reference!r} is not module:function or path/file.py:function",
+            hint="For example my_package.my_module:fit, or recipes/fit.py:fit.",
+        )
+    extra = list(_code_files(code or (), base))
+    if place.endswith(".py") or "/" in place:
+        path = base / place
+        text = _text(path, f"recipe.function: {place}")
+        digest = _digest([(place, text.encode())] + [(shown, data) for shown, data, _ in extra])
+        main = Source(module=SHIPPED + digest[:16], path=place, text=text)
+        sources = (main, *(source for _, _, source in extra if source is not None))
+        texts = [each.text for each in sources]
+    else:
+        main = None
+        files = _package_files(place, base)
+        digest = _digest([*files, *((shown, data) for shown, data, _ in extra)])
+        sources = tuple(source for _, _, source in extra if source is not None)
+        texts = [data.decode("utf-8", "replace") for name_, data in files if name_.endswith(".py")]
+    shipped = {each.module.split(".")[0] for each in sources}
+    found = UserFunction(
+        reference=reference,
+        module=main.module if main else place,
+        name=name,
+        sources=sources,
+        digest=digest,
+        imports=tuple(sorted({root for text in texts for root in _roots(text)} - shipped)),
+    )
+    _check(found)
+    return found
+
+
+def _check(function: UserFunction) -> None:
+    where = f"recipe.function: {function.reference}"
+    try:
+        loaded = function.load()
+    except ModuleNotFoundError as error:
+        hint = f"Put the file that defines {error.name} into recipe.code, or install it in the image."
+        raise ConfigurationError(f"{where} cannot be imported: {error}", hint=hint) from error
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        _arguments(loaded)
+    except TypeError as error:
+        raise ConfigurationError(f"{where}: {error}", hint="It is called as fit(frame, key), or fit(frame).") from None
+
+
+@lru_cache(maxsize=16)
+def _load(function: UserFunction) -> Callable[..., Any]:
+    if function.sources:
+        ship(function.sources)
+    module = importlib.import_module(function.module)
+    try:
+        found = getattr(module, function.name)
+    except AttributeError:
+        near = [each for each, value in vars(module).items() if inspect.isfunction(value) and not each.startswith("_")]
+        raise ConfigurationError(
+            f"recipe.function: {function.reference}: there is no {function.name!r}",
+            hint=f"It has the functions {', '.join(near)}." if near else "It defines no function.",
+        ) from None
+    if not callable(found):
+        raise ConfigurationError(f"recipe.function: {function.reference} is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=16)
+def _arguments(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which of frame and key go by position, which of key and seed by name."""
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    options = []
+    arguments = ["frame"]
+    if not positional and not any(each.kind == each.VAR_POSITIONAL for each in parameters):
+        raise TypeError("it takes no argument")
+    for each in parameters[1:] if positional else []:
+        if each.name in ("key", "seed") and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
+            options.append(each.name)
+        elif each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) and each is parameters[1]:
+            arguments.append("key") if each.default is each.empty else None
+        elif each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            raise TypeError(f"it needs an argument {each.name!r}, which nobody gives")
+    return tuple(arguments), tuple(options)
+
+
+def _code_files(code: Sequence[str], base: Path) -> Iterator[tuple[str, bytes, Source | None]]:
+    """Every file in ``recipe.code``: how it is called, its bytes, and for Python its module."""
+    for entry in code:
+        path = base / entry
+        if path.is_file():
+            data = path.read_bytes()
+            source = Source(module=path.stem, path=entry, text=data.decode()) if path.suffix == ".py" else None
+            yield entry, data, source
+        elif path.is_dir():
+            files = sorted(each for each in path.rglob("*") if each.is_file() and "__pycache__" not in each.parts)
+            folders = {path, *(parent for each in files for parent in each.parents if path in parent.parents)}
+            for folder in sorted(folders):  # folders without __init__.py are packages, too
+                if not (folder / "__init__.py").is_file():
+                    module = ".".join((path.name, *folder.relative_to(path).parts))
+                    yield (
+                        f"{folder.relative_to(base)}/",
+                        b"",
+                        Source(module=module, path=str(folder), text="", package=True),
+                    )
+            for file in files:
+                shown = file.relative_to(path).as_posix()
+                data = file.read_bytes()
+                yield f"{entry.rstrip('/')}/{shown}", data, _module(path, file, data)
+        else:
+            raise ConfigurationError(f"recipe.code: there is no file or folder {entry!r} below {base}")
+
+
+def _module(root: Path, file: Path, data: bytes) -> Source | None:
+    if file.suffix != ".py":
+        return None
+    parts = [root.resolve().name, *file.relative_to(root).with_suffix("").parts]
+    package = parts[-1] == "__init__"
+    return Source(
+        module=".".join(parts[:-1] if package else parts), path=str(file), text=data.decode(), package=package
+    )
+
+
+def _package_files(module: str, base: Path) -> list[tuple[str, bytes]]:
+    """The name and bytes of every ``.py`` in a module's top-level package."""
+    root = module.split(".")[0]
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigurationError(f"recipe.function: {module!r} is not the name of a module")
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        file = Path(*module.split(".")).with_suffix(".py")
+        hint = "Install it in the image, or give a file: path/file.py:function."
+        if (base / file).is_file():
+            hint = f"There is a file of that name: write {file.as_posix()}:function."
+        raise ConfigurationError(f"recipe.function: there is no module {module!r}", hint=hint)
+    return package_files(root)
+
+
+def package_files(root: str) -> list[tuple[str, bytes]]:
+    """The name and bytes of every ``.py`` in an importable top-level package, in a fixed order."""
+    spec = importlib.util.find_spec(root)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations:
+        return [
+            (f"{root}/{each.relative_to(folder).as_posix()}", each.read_bytes())
+            for folder in sorted(map(Path, spec.submodule_search_locations))
+            for each in sorted(folder.rglob("*.py"))
+        ]
+    return [(f"{root}.py", Path(spec.origin).read_bytes())] if spec.origin and Path(spec.origin).is_file() else []
+
+
+def package_digest(root: str) -> str:
+    """SHA-256 over every ``.py`` of a top-level package."""
+    return _digest(package_files(root))
+
+
+def _digest(files: Sequence[tuple[str, bytes]]) -> str:
+    total = hashlib.sha256()
+    for name, data in files:
+        total.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _roots(text: str) -> set[str]:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return set()  # importing it says so better
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {each.name.split(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def _text(path: Path, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(f"{where}: there is no such file below {path.parent}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{where} cannot be read: {type(error).__name__}") from error

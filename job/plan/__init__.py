@@ -1,0 +1,1 @@
+"""What is trained and why, and how it is packed into tasks. Pure."""

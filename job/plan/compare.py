@@ -1,0 +1,151 @@
+"""What is known of the planned keys: the published rows, held against them slice by slice. Pure.
+
+The published table is as large as the plan; only what the plan needs of a slice stays.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import digests
+from job.arrow import whole
+
+INDEX_COLUMNS = ("key", "state", "data", "recipe", "environment", "content", "seconds", "gone_since")
+"""What a plan needs of the index."""
+
+WHY = {
+    "new": "not in the published set",
+    "data": "an object was added, removed or replaced",
+    "recipe": "the recipe, the reader's settings or the seed changed",
+    "environment": "library versions changed (run.environment)",
+    "failed": "the last attempt failed",
+    "unchanged": "data, recipe and environment are as recorded",
+    "skipped": "skipped before, and nothing changed",
+    "finished": "trained by a run that did not finish; taken over",
+}
+"""Why a key has its action."""
+
+CODE = {why: number for number, why in enumerate(WHY)}
+"""The number that stands for a why in a column of a million."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprints:
+    """What a published model is compared with."""
+
+    recipe: str
+    environment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the index says of each planned key, and of others."""
+
+    why: np.ndarray
+    """`CODE` of each key"""
+    seconds: np.ndarray
+    """of the last fit; 0 where there was none"""
+    content: pa.Array
+    """digest of the bytes, where equal bytes need no new fit"""
+    absent: pa.Array
+    """published keys that are not planned"""
+    returned: pa.Array
+    """planned keys that were marked gone"""
+    published: int
+    """keys in the index"""
+
+
+def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerprints: Fingerprints) -> Known:
+    """Hold the published rows against the planned keys.
+
+    Parameters
+    ----------
+    keys, data
+        The planned keys, sorted, each once, and the fingerprints of their data (`job.digests`).
+    index
+        Slices of the published table, with `INDEX_COLUMNS`.
+    fingerprints
+        Of this job's recipe and of the environment.
+    """
+    why = np.full(len(keys), CODE["new"], np.int8)
+    seconds = np.zeros(len(keys), np.float32)
+    place = np.full(len(keys), -1, np.int32)
+    contents, absent, returned = [], [], []
+    published = reusable = 0
+    for rows in index:
+        published += rows.num_rows
+        names = whole(rows["key"])
+        low, high = _stretch(keys, names)
+        at = pc.index_in(keys[low:high], value_set=names)
+        mine, found = low + np.flatnonzero(at.is_valid()), at.drop_null()
+        here = rows.take(found)
+        due = _why(here, digests.letters(data.take(pa.array(mine))), fingerprints)
+        why[mine] = due
+        seconds[mine] = _array(pc.fill_null(here["seconds"], 0.0))
+        # The bytes' digest only helps where nothing but the data is another: else the fit is due anyway.
+        again = (due == CODE["data"]) & _is(here, "state", "live")
+        again &= _is(here, "recipe", fingerprints.recipe) & _is(here, "environment", fingerprints.environment)
+        contents.append(here["content"].filter(pa.array(again)))
+        count = int(again.sum())
+        place[mine[again]] = np.arange(reusable, reusable + count, dtype=np.int32)
+        reusable += count
+        planned = np.zeros(rows.num_rows, bool)
+        planned[_array(found)] = True
+        absent.append(rows["key"].filter(pa.array(~planned)))
+        returned.append(rows["key"].filter(pa.array(planned & _array(pc.is_valid(rows["gone_since"])))))
+    return Known(
+        why=why,
+        seconds=seconds,
+        content=_joined(contents).take(pa.array(place, mask=place < 0)),
+        absent=_joined(absent),
+        returned=_joined(returned),
+        published=published,
+    )
+
+
+def _stretch(keys: pa.Array, names: pa.Array) -> tuple[int, int]:
+    """Where in the sorted ``keys`` all of ``names`` must be, if they are there.
+
+    A release is written in the order of keys, so a slice of it holds neighbours: to look through all keys for each
+    slice would take a time that grows with the square of their number.
+    """
+    if not len(names):
+        return 0, 0
+    ends = pc.min_max(names)
+    low = bisect_left(keys, ends["min"].as_py(), key=pa.StringScalar.as_py)
+    return low, bisect_right(keys, ends["max"].as_py(), lo=low, key=pa.StringScalar.as_py)
+
+
+def _why(rows: pa.Table, data: pa.Array, fingerprints: Fingerprints) -> np.ndarray:
+    skipped = _is(rows, "state", "skipped")
+    checks = {
+        "failed": ~(_is(rows, "state", "live") | skipped),
+        "data": ~_is(rows, "data", data),
+        "recipe": ~_is(rows, "recipe", fingerprints.recipe),
+        "environment": ~_is(rows, "environment", fingerprints.environment),
+        "skipped": skipped,
+    }
+    codes = [np.int8(CODE[each]) for each in checks]
+    return np.select(list(checks.values()), codes, np.int8(CODE["unchanged"])).astype(np.int8)
+
+
+def _is(rows: pa.Table, name: str, value: Any) -> np.ndarray:
+    return _array(pc.fill_null(pc.equal(rows[name], value), False))
+
+
+def _array(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    found: np.ndarray = (
+        values.to_numpy() if isinstance(values, pa.ChunkedArray) else values.to_numpy(zero_copy_only=False)
+    )
+    return found
+
+
+def _joined(parts: list[pa.ChunkedArray]) -> pa.Array:
+    return whole(pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()))

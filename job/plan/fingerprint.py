@@ -1,0 +1,96 @@
+"""Fingerprints: what would be trained, as canonical JSON and SHA-256. Pure.
+
+Two levels. *Read?* is answered by three fingerprints kept in the index: the data's (names, sizes, ETags), the recipe's
+and the environment's; if all three are as recorded, a partition is not read. *Fit?* is answered by the SHA-256 of the
+bytes (`content`): equal bytes under a new ETag are unchanged too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from job.config.settings import JobSettings
+
+LAYOUT = 1
+"""Version of what is fingerprinted; raised when the same settings mean another model."""
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no blanks, as UTF-8: equal values give equal bytes.
+
+    Raises
+    ------
+    TypeError
+        A value that JSON does not have.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON, hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def data_fingerprint(objects: Iterable[tuple[str, int, str | None]]) -> str:
+    """Of the (name, size, ETag) of a partition's objects, names relative to ``input.uri``, in the order of names."""
+    hasher = hashlib.sha256()
+    for name, size, etag in objects:
+        hasher.update(f"{len(name)}:{name}\0{size}\0{etag or ''}\n".encode("utf-8", "surrogatepass"))
+    return hasher.hexdigest()
+
+
+def content_digest(blobs: Iterable[Any]) -> str:
+    """SHA-256 of the bytes of one object; of several, of their digests in the order of names."""
+    digests = [hashlib.sha256(blob).digest() for blob in blobs]
+    return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
+    """Of all that decides the model besides data and environment.
+
+    Parameters
+    ----------
+    settings
+        The job: reader, validation and metric settings and the seed count; how and where it runs does not.
+    recipe
+        ``Recipe.fingerprint_part()``: the estimator or the function with the digest of its code.
+    """
+    chosen = settings.recipe.model_dump(mode="json", exclude={"allow", "estimator", "fallback", "function", "code"})
+    reader = settings.input.model_dump(mode="json", include={"layout", "format", "schema_", "on_empty"})
+    return digest(
+        {"layout": LAYOUT, "reader": reader, "recipe": chosen, "code": dict(recipe), "seed": settings.run.seed}
+    )
+
+
+def environment_fingerprint(mode: str, versions: Mapping[str, str], imports: Mapping[str, str]) -> str:
+    """Of the library versions that must agree.
+
+    Parameters
+    ----------
+    mode
+        ``compatible``: python, numpy, pandas, scikit-learn and what the recipe imports, by major.minor; ``exact``: all
+        versions in full; ``ignore``: none.
+    versions
+        The environment card (`job.fit.artifact.versions`).
+    imports
+        Distributions that the recipe imports, with their versions.
+    """
+    if mode == "ignore":
+        return digest({"mode": mode})
+    if mode == "exact":
+        return digest({"mode": mode, "versions": dict(versions), "imports": dict(imports)})
+    core = {name: _minor(versions[name]) for name in ("python", "numpy", "pandas", "scikit-learn") if name in versions}
+    return digest({"mode": mode, "versions": core, "imports": {name: _minor(text) for name, text in imports.items()}})
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def run_id(application: str, document: Mapping[str, Any], image: str | None) -> str:
+    """The run of one SparkApplication: the same for the operator's retry of a driver, another for each firing."""
+    return f"{application}-{digest({'document': dict(document), 'image': image})[:12]}"

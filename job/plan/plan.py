@@ -1,0 +1,238 @@
+"""The plan: which keys are trained, which are left alone, each with its reason; and who trains what. Pure.
+
+A plan is frozen Arrow tables, validated and printable before anything runs. A million keys take about 300 bytes each.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import digests
+from job.arrow import give_back, whole
+from job.plan.compare import CODE, WHY, Fingerprints, compare
+from job.plan.fingerprint import data_fingerprint
+from job.plan.selection import Selected, starts
+
+if TYPE_CHECKING:
+    from job.worker.work import TableRead
+
+TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
+
+_ACTIONS = (TRAIN, UNCHANGED, SKIP, ADOPT)
+_ACTION_OF = {"unchanged": UNCHANGED, "skipped": SKIP, "finished": ADOPT}
+"""All others are trained."""
+
+_SLICE = 16_384
+"""Rows that are Python objects at a time."""
+
+BASE_COST = 0.004
+COST_PER_BYTE = 1.5e-7
+"""Seconds for a partition nothing is known of: measured for a linear model on 2,000 rows of gzipped csv."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    keys: pa.Table
+    """key, action, why, bytes, first and count (rows of ``objects``), data (`job.digests`), content, cost; by key"""
+    objects: pa.Table
+    """key, name, size, etag, modified; sorted by key and name"""
+    gone: pa.Array
+    """published keys that a complete listing no longer has"""
+    returned: pa.Array
+    """planned keys that were marked gone and are here again"""
+    published: int
+    """keys in the index"""
+    ignored: int
+    """objects passed over: markers, hidden files"""
+    unmatched: int
+    """objects that input.match leaves out"""
+    complete: bool
+    """nothing was left out: what is published and not here is gone"""
+    listed_at: datetime
+    """the store's clock at the listing"""
+    read: TableRead | None = None
+    """how ``spark.read`` reads it; None where the tasks read by themselves"""
+    files: pa.Table | None = None
+    """``columns``: the table's files as they were listed"""
+
+    @property
+    def planned(self) -> int:
+        """Number of keys."""
+        return int(self.keys.num_rows)
+
+    def count(self, action: str) -> int:
+        """Number of keys with one action."""
+        return int(pc.sum(pc.equal(self.keys["action"], action)).as_py() or 0)
+
+    def with_action(self, action: str) -> pa.Table:
+        """The rows of ``keys`` with one action."""
+        return self.keys.filter(pc.equal(self.keys["action"], action))
+
+    def due(self) -> np.ndarray:
+        """Rows of ``keys`` that are to be trained: their numbers, as their copy would be as large as the plan."""
+        return np.flatnonzero(pc.equal(self.keys["action"], TRAIN).to_numpy()).astype(np.int32)
+
+    def forget_objects(self) -> None:
+        """Let go of the objects once the task lists name them: a third of a plan that is kept while others train."""
+        object.__setattr__(self, "objects", self.objects.schema.empty_table())
+
+    def reasons(self) -> dict[str, int]:
+        """Number of keys for each why, most first."""
+        counts = pc.value_counts(self.keys["why"]).to_pylist()
+        return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: -each["counts"])}
+
+
+def make(
+    selected: Selected,
+    index: Iterable[pa.Table],
+    finished: pa.Table,
+    fingerprints: Fingerprints,
+    *,
+    listed_at: datetime,
+) -> Plan:
+    """Compare what is there with what is published.
+
+    Parameters
+    ----------
+    selected
+        The objects of the chosen keys.
+    index
+        Slices of the published rows, with `job.plan.compare.INDEX_COLUMNS`.
+    finished
+        Outcomes (key, data, recipe, environment, digest) of runs that did not finish, status trained.
+    fingerprints
+        Of this job's recipe and of the environment.
+    listed_at
+        The store's clock at the listing.
+    """
+    objects = selected.objects
+    runs = starts(objects["key"])
+    sizes = objects["size"].to_numpy()
+    # Where each key has one object its size is the key's: no second column of a million.
+    total = sizes if len(runs.first) == len(sizes) else np.add.reduceat(sizes, runs.first)
+    data = _data_fingerprints(objects, runs.first, runs.count)
+    known = compare(runs.keys, data, index, fingerprints)
+    why = known.why
+    if finished.num_rows:
+        taken = _finished(runs.keys, data, finished, fingerprints)
+        why[taken & ~np.isin(why, [CODE[each] for each in _ACTION_OF])] = CODE["finished"]
+    action = np.array([_ACTIONS.index(_ACTION_OF.get(each, TRAIN)) for each in WHY], np.int8)[why]
+    keys = pa.table(
+        {
+            "key": runs.keys,
+            "action": pa.DictionaryArray.from_arrays(action, list(_ACTIONS)),
+            "why": pa.DictionaryArray.from_arrays(why, list(WHY)),
+            "bytes": pa.array(total, pa.int64()),
+            "first": pa.array(runs.first, pa.int32()),
+            "count": pa.array(runs.count, pa.int32()),
+            "data": data,
+            "content": known.content,
+            "cost": pa.array(np.maximum(BASE_COST + COST_PER_BYTE * total, known.seconds), pa.float64()),
+        }
+    )
+    return Plan(
+        keys=keys,
+        objects=objects,
+        gone=known.absent if selected.complete else known.absent[:0],
+        returned=known.returned,
+        published=known.published,
+        ignored=selected.ignored,
+        unmatched=selected.unmatched,
+        complete=selected.complete,
+        listed_at=listed_at,
+    )
+
+
+def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: Fingerprints) -> np.ndarray:
+    """Which keys have been trained as they are to be. A key may have been trained several times, of other data too."""
+    done = finished.filter(
+        pc.and_(
+            pc.equal(finished["recipe"], fingerprints.recipe),
+            pc.equal(finished["environment"], fingerprints.environment),
+        )
+    )
+    taken = np.zeros(len(keys), bool)
+    at = whole(pc.index_in(done["key"], value_set=keys))
+    for begin in range(0, len(at), _SLICE):
+        part = at.slice(begin, _SLICE)
+        planned = pc.is_valid(part)
+        place = part.drop_null()
+        same = pc.equal(done["data"].slice(begin, _SLICE).filter(planned), digests.letters(data.take(place)))
+        taken[place.filter(whole(same)).to_numpy()] = True
+    return taken
+
+
+def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) -> pa.Array:
+    """In slices, and into one buffer: Python objects for a million names never exist at once, nor do two copies."""
+    data = bytearray(32 * len(first))
+    for begin in range(0, len(first), _SLICE):
+        block = slice(begin, begin + _SLICE)
+        low = int(first[block][0])
+        high = int(first[block][-1] + count[block][-1])
+        part = objects.slice(low, high - low)
+        rows = list(zip(part["name"].to_pylist(), part["size"].to_pylist(), part["etag"].to_pylist(), strict=True))
+        bounds = zip((first[block] - low).tolist(), count[block].tolist(), strict=True)
+        found = "".join([data_fingerprint(rows[begins : begins + length]) for begins, length in bounds])
+        data[32 * begin : 32 * (begin + len(found) // 64)] = bytes.fromhex(found)
+    give_back()
+    return digests.column(data)
+
+
+def number_of_tasks(costs: Sequence[float] | np.ndarray, cores: int, *, local: bool) -> int:
+    """How many Spark tasks: few and long, yet enough to even out what the estimate gets wrong.
+
+    Each task costs Spark about 0.1 s, a task that dies repeats at most what was not flushed, and estimates are rough:
+    so one task per core for work of seconds, four per core for minutes, and tasks of about a minute beyond that.
+    """
+    total = float(np.sum(costs))
+    per_core = total / cores
+    if per_core < 3 and local:
+        each = 1
+    elif per_core < 15:
+        each = 2
+    else:
+        each = max(4, round(per_core / 60))
+    return max(1, min(each * cores, len(costs)))
+
+
+def pack(costs: Sequence[float] | np.ndarray, tasks: int) -> np.ndarray:
+    """Longest processing time first: each item, largest first, goes to the task with the least so far.
+
+    Parameters
+    ----------
+    costs
+        Seconds (or any weight) of each item.
+    tasks
+        Number of tasks, 1 to ``len(costs)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        The task of each item, int32; task 0 holds the largest item.
+
+    Notes
+    -----
+    R. L. Graham, "Bounds on multiprocessing timing anomalies", SIAM J. Appl. Math. 17 (1969): the makespan is at most
+    4/3 - 1/(3m) times the optimum.
+    """
+    costs = np.asarray(costs, float)
+    order = np.argsort(-costs, kind="stable")
+    heap = [(0.0, task) for task in range(tasks)]
+    assigned = np.empty(len(costs), np.int32)
+    for begin in range(0, len(order), _SLICE):
+        block = order[begin : begin + _SLICE]
+        for item, cost in zip(block.tolist(), costs[block].tolist(), strict=True):
+            load, task = heap[0]
+            assigned[item] = task
+            heapq.heapreplace(heap, (load + cost, task))
+    return assigned

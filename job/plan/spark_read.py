@@ -1,0 +1,185 @@
+"""How Spark reads what a job names as its input: where, in which format, how. Nothing here imports Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from job.config.settings import DIRECT_FORMATS, InputSettings, JobSettings
+from job.errors import ConfigurationError
+from job.keys import COMPRESSIONS, hive_columns
+from job.reader import FORMATS, ReadSpec
+from job.store import Store
+from job.worker.work import BINARY, TableRead
+
+_FILES = ("orc", "avro", "xml")
+"""Formats of Spark's that are files in folders, and no tables with a log of their own."""
+_UNPACKED = (".gz", ".gzip", ".bz2")
+"""Compressions that Spark reads without native libraries."""
+
+
+def of_objects(settings: JobSettings, store: Store) -> TableRead | None:
+    """How Spark reads `objects` and `hive`; None where it does not.
+
+    Raises
+    ------
+    ConfigurationError
+        Spark cannot reach this kind of store.
+    """
+    chosen = settings.input
+    if chosen.layout == "columns" or chosen.reader == "direct":
+        return None
+    ours = chosen.format.type in DIRECT_FORMATS or chosen.format.type == "tsv"
+    return TableRead(
+        layout=chosen.layout,
+        root=hadoop_root(store.uri, chosen.uri),
+        format=BINARY if ours else chosen.format.type,
+        options={} if ours else dict(chosen.format.options),
+    )
+
+
+def hadoop_root(uri: str, written: str) -> str:
+    """A store's URI as Hadoop spells it.
+
+    >>> hadoop_root("s3://bucket/data", "s3://bucket/data/")
+    's3a://bucket/data'
+
+    Parameters
+    ----------
+    uri
+        Of the store.
+    written
+        The same as the user wrote it: only that names the account of an Azure container.
+    """
+    if uri.startswith("/"):
+        return f"file:{uri}"
+    scheme, _, rest = uri.partition("://")
+    if scheme == "s3":
+        return f"s3a://{rest}"
+    if scheme == "gs":
+        return uri
+    if written.startswith(("abfs://", "abfss://")) and "@" in written:
+        return written.rstrip("/")
+    hint = "Use input.reader: direct."
+    if scheme == "az":
+        hint = "Write abfss://container@account.dfs.core.windows.net/path, or use input.reader: direct."
+    raise ConfigurationError(f"input.uri {written!r} cannot be read by Spark", hint=hint)
+
+
+def of_table(settings: JobSettings, store: Store, names: Sequence[str], *, some: bool, spec: ReadSpec) -> TableRead:
+    """How Spark reads a table.
+
+    Parameters
+    ----------
+    names
+        The table's files.
+    some
+        ``input.match`` leaves other files out.
+    spec
+        What the recipe needs.
+
+    Raises
+    ------
+    ConfigurationError
+        A format that Spark cannot read as this job says.
+    """
+    chosen = settings.input
+    assert chosen.key is not None
+    key = (chosen.key,) if isinstance(chosen.key, str) else tuple(chosen.key)
+    root = hadoop_root(store.uri, chosen.uri)
+    kind = _kind(names) if chosen.format.type == "auto" else chosen.format.type
+    needed = None if spec.needed is None else tuple(dict.fromkeys((*spec.needed, *key)))
+    read = TableRead(layout="columns", root=root, format=kind, key=key, needed=needed, schema=spec.schema)
+    if kind == "arrow":
+        raise ConfigurationError(
+            "input.format.type: Spark does not read arrow files, and layout 'columns' goes through Spark",
+            hint="Write the table as parquet.",
+        )
+    paths = tuple(f"{root}/{name}" for name in names) if some else ()
+    if kind not in (*DIRECT_FORMATS, *_FILES, "tsv"):
+        return replace(read, options=dict(chosen.format.options), paths=paths)
+    levels = _levels(names)
+    # Without k=v levels Spark leaves out, in silence, what lies in folders.
+    options = {} if levels else {"recursiveFileLookup": "true"}
+    if kind not in _FILES:
+        _check_compressions(names, kind)
+        options |= _options(chosen, kind)
+    return replace(
+        read,
+        format="csv" if kind == "tsv" else kind,
+        options={**options, **chosen.format.options},
+        paths=paths,
+        partitioned=levels,
+    )
+
+
+def _levels(names: Sequence[str]) -> tuple[str, ...]:
+    """The k=v levels that all files lie in."""
+    first = tuple(hive_columns(names[0]))
+    odd = next((name for name in names if tuple(hive_columns(name)) != first), None)
+    if odd is None:
+        return first
+    raise ConfigurationError(
+        f"the files of the table lie in different k=v directories: {names[0]!r} and {odd!r}",
+        hint="Narrow input.uri or input.match to one of them.",
+    )
+
+
+def _kind(names: Sequence[str]) -> str:
+    kinds = set()
+    for name in names:
+        stem = name.lower()
+        for suffix in COMPRESSIONS:
+            stem = stem.removesuffix(suffix)
+        dot = stem.rfind(".")
+        suffix = stem[dot:] if dot >= 0 else "no suffix"
+        kinds.add({**FORMATS, ".orc": "orc"}.get(suffix, suffix))
+    if len(kinds) != 1 or not kinds <= {*FORMATS.values(), "orc"}:
+        found = ", ".join(sorted(kinds)[:5])
+        raise ConfigurationError(
+            f"input.format: the format of the table cannot be told from its files' names (found: {found})",
+            hint="Name it: input.format.type: csv, json, parquet or any that Spark knows; or narrow input.match.",
+        )
+    return str(kinds.pop())
+
+
+def _check_compressions(names: Sequence[str], kind: str) -> None:
+    unread = tuple(suffix for suffix in COMPRESSIONS if suffix not in _UNPACKED)
+    odd = next((name for name in names if name.lower().endswith(unread)), None)
+    if odd is not None and kind != "parquet":
+        raise ConfigurationError(
+            f"Spark cannot unpack {odd!r}: of compressed text it reads .gz and .bz2",
+            hint="Layout 'columns' goes through Spark: write the table as parquet, or compress it with gzip.",
+        )
+
+
+def _options(chosen: InputSettings, kind: str) -> dict[str, str]:
+    form = chosen.format
+    options = {"mode": "FAILFAST"}
+    if kind == "parquet":
+        # Without it Spark takes the columns of one file and leaves out, in silence, what only others have.
+        return {**options, "mergeSchema": "true"}
+    if kind == "json":
+        return {**options, "encoding": form.encoding}
+    if len(form.null_values) != 1:
+        raise ConfigurationError(
+            f"input.format.null_values has {len(form.null_values)} texts, and Spark knows exactly one for 'missing'",
+            hint="Layout 'columns' goes through Spark: write missing values in one way, or use parquet.",
+        )
+    if form.decimal != ".":
+        raise ConfigurationError(
+            f"input.format.decimal is {form.decimal!r}, and Spark reads numbers with a decimal point only",
+            hint="Layout 'columns' goes through Spark: write the table as parquet, or with decimal points.",
+        )
+    delimiter = "\t" if kind == "tsv" and form.delimiter == "," else form.delimiter
+    return {
+        **options,
+        "header": "true",
+        "inferSchema": "false" if chosen.schema_ else "true",
+        "enforceSchema": "false",
+        "sep": delimiter,
+        "quote": form.quote,
+        "escape": form.quote,
+        "encoding": form.encoding,
+        "nullValue": form.null_values[0],
+    }

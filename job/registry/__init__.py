@@ -1,0 +1,1 @@
+"""The published set: one Delta commit a release, `ModelSet`, signatures."""

@@ -1,0 +1,295 @@
+"""One Delta table in an object store: open a version, query it, commit as a compare-and-swap.
+
+What was learnt by trying deltalake 1.6.6, and is kept here:
+
+- ``to_pyarrow_table`` and its kin abort the interpreter at exit; `QueryBuilder` does not.
+- delta-rs' conflict rules let a stale overwrite after an append through. So commits are made here, as the one object
+  that a version is: the store creates it or does not. Then a version was computed from the very one before it.
+- Log and file retention are set explicitly and long: only ``gc`` removes anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    QueryBuilder,
+)
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError
+from job.registry.data_file import addition, data_files, opened, removal, slices
+
+if TYPE_CHECKING:
+    from job.store import Store
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_FOREVER = "interval 36500 days"
+_CHECKPOINT = 10
+"""commits from one checkpoint to the next"""
+_CONFIGURATION = {
+    "delta.logRetentionDuration": _FOREVER,
+    "delta.deletedFileRetentionDuration": _FOREVER,
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.checkpointInterval": str(_CHECKPOINT),
+}
+_ATTEMPTS = 50
+FEW_KEYS = 500  # up to this many keys are looked up by predicate, more by reading the column
+_FAILURES = (DeltaError, OSError, pa.ArrowException)
+
+
+class Table:
+    """The Delta table below ``name`` of a store; holds no handle, so that every use sees the newest version."""
+
+    def __init__(self, store: Store, name: str, schema: pa.Schema) -> None:
+        self._store = store
+        self._name = name
+        self.schema = schema
+        self.files = store.child(name)
+        """where its files lie"""
+        self.where = f"{store.uri}/{name}"
+
+    def open(self, at: int | None = None) -> DeltaTable | None:
+        """The current version, or version ``at``; None while there is no table."""
+        uri, options = self.files.delta()
+        try:
+            return DeltaTable(uri, version=at, storage_options=options)
+        except TableNotFoundError:
+            if at is None:
+                return None
+            raise self._no_version(at) from None
+        except _FAILURES as error:
+            if at is not None and isinstance(error, DeltaError):
+                raise self._no_version(at) from error
+            raise self._broken(error) from error
+
+    def create(self) -> DeltaTable:
+        """The current version; makes the empty table if there is none, whoever else is doing so too."""
+        if (table := self.open()) is not None:
+            return table
+        uri, options = self.files.delta()
+        try:
+            return DeltaTable.create(
+                uri,
+                self.schema,
+                configuration=_CONFIGURATION,
+                storage_options=options,
+                commit_properties=CommitProperties({"manyfit.operation": "create"}, max_commit_retries=0),
+            )
+        except _FAILURES as error:
+            if (table := self.open()) is not None:  # another run made it first
+                return table
+            raise self._broken(error) from error
+
+    def query(
+        self,
+        table: DeltaTable,
+        columns: Sequence[str],
+        keys: Sequence[str] | None = None,
+        encoded: Sequence[str] = (),
+        at: int | None = None,
+    ) -> pa.Table:
+        """Columns of one version, all rows or those of some keys, in no particular order.
+
+        ``encoded`` names columns to come dictionary-encoded: texts that repeat then cost next to nothing. ``at`` is the
+        version that was asked for, if one was: its files may have been removed.
+        """
+        wanted = list(dict.fromkeys([*columns, "key"]) if keys is not None else columns)
+        where, few = "", None
+        if keys is not None and len(keys) > FEW_KEYS:
+            few = pa.array(keys, pa.string())
+        elif keys is not None:
+            if not keys:
+                return fields(self.schema, columns, encoded).empty_table()
+            where = ' WHERE "key" IN (' + ", ".join("'" + key.replace("'", "''") + "'" for key in keys) + ")"
+        batches = []
+        for rows in self._batches(table, wanted, encoded, at, where):
+            batches.append(rows if few is None else rows.filter(pc.is_in(rows.column("key"), value_set=few)))
+        given = fields(self.schema, wanted, encoded)
+        return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
+
+    def slices(self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """All rows, but never all at once, as a query's answer is: file by file, in pieces."""
+        self.refuse_unknown(table)
+        for path in data_files(table):
+            yield from slices(opened(self.files, path, encoded), fields(self.schema, columns, encoded))
+
+    def refuse_unknown(self, table: DeltaTable) -> None:
+        """Refuse to read files as they are where the protocol says more beside them: deleted rows, other names.
+
+        Raises
+        ------
+        OutputError
+            Another tool has raised the version that a reader needs.
+        """
+        needed = table.protocol().min_reader_version
+        if needed > 1:
+            raise OutputError(
+                f"{self.where} was changed by another tool: to read it needs version {needed} of the Delta protocol",
+                hint="Copy the output without its index and run again, or have the tool undo its change.",
+            )
+
+    def _batches(
+        self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str], at: int | None, where: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        plain, given = fields(self.schema, columns), fields(self.schema, columns, encoded)
+        chosen = ", ".join(f'"{name}"' for name in columns)
+        for batch in self._run(f"SELECT {chosen} FROM t{where}", {"t": table}, at):
+            rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
+            yield rows.cast(given) if encoded else rows
+
+    def count_missing(self, now: DeltaTable, then: DeltaTable, columns: Sequence[str], *, at: int) -> int:
+        """How many rows of one version have no equal, in these columns, in the older version ``at``."""
+        equal = " AND ".join(f'n."{name}" = o."{name}"' for name in columns)
+        (batch,) = self._run(f"SELECT count(*) FROM n LEFT ANTI JOIN o ON {equal}", {"n": now, "o": then}, at)
+        return int(batch.column(0)[0].as_py())
+
+    def _run(self, sql: str, tables: Mapping[str, DeltaTable], at: int | None) -> Iterator[pa.RecordBatch]:
+        builder = QueryBuilder()
+        for name, table in tables.items():
+            builder.register(name, table)
+        try:
+            yield from pa.RecordBatchReader.from_stream(builder.execute(sql))
+        except _FAILURES as error:
+            if at is not None and "not found" in str(error):
+                raise self._no_version(at) from error
+            raise self._broken(error) from error
+
+    def commits(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+        """What the commits up to ``table``'s say about themselves, newest first; ``version`` is added.
+
+        Read by hand, for the same reason as in `append`.
+        """
+
+        def info(version: int) -> dict[str, Any] | None:
+            try:
+                body = bytes(self._store.get(f"{self._name}/{_log(version)}"))
+            except NotFoundError:
+                return None  # another tool has cleaned the log
+            lines = (json.loads(line) for line in body.splitlines() if line)
+            own: dict[str, Any] = next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
+            return {**own, "version": version}
+
+        versions = range(table.version(), -1, -1)[:limit]
+        with ThreadPoolExecutor(16) as pool:
+            return [found for found in pool.map(info, versions) if found]
+
+    def restore(
+        self, table: DeltaTable, version: int, marks: Mapping[str, int], about: Mapping[str, str | int]
+    ) -> None:
+        """Commit, on top of ``table``, the very files of an older version.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such version, or files of it have been removed.
+        """
+        older = self.open(version)
+        assert older is not None
+        now, then = data_files(table), data_files(older)
+        if any(self._store.head(f"{self._name}/{path}") is None for path in then.keys() - now.keys()):
+            raise self._no_version(version)
+        removed = [removal(path, file["size_bytes"]) for path, file in now.items() if path not in then]
+        added = [
+            addition(path, file["size_bytes"], file["num_records"]) for path, file in then.items() if path not in now
+        ]
+        self.append(table, "RESTORE", marks, about, [*removed, *added])
+
+    def append(
+        self,
+        table: DeltaTable,
+        operation: str,
+        marks: Mapping[str, int],
+        about: Mapping[str, str | int],
+        actions: Sequence[Mapping[str, object]] = (),
+        metrics: Mapping[str, int] | None = None,
+    ) -> None:
+        """Commit actions whose data is written already, as the version after ``table``'s; else `CommitFailedError`.
+
+        By hand, as deltalake's own ``restore`` (and ``history``) hold the interpreter's lock for as long as their
+        requests take: with a server in the same process they never end. A commit is one object, which the store creates
+        or does not.
+        """
+        version = table.version() + 1
+        info = {
+            "timestamp": int(time.time() * 1000),
+            "operation": operation,
+            "operationParameters": {},
+            "operationMetrics": dict(metrics or {}),
+            "readVersion": table.version(),
+            "engineInfo": "manyfit",
+            **{f"manyfit.{name}": str(value) for name, value in about.items()},
+        }
+        transactions = [{"txn": {"appId": name, "version": number}} for name, number in marks.items()]
+        lines = [{"commitInfo": info}, *transactions, *actions]
+        body = "\n".join(json.dumps(line) for line in lines).encode()
+        if not self._store.create(f"{self._name}/{_log(version)}", body):
+            raise CommitFailedError(f"version {version} exists")
+        if version % _CHECKPOINT == 0:
+            self._checkpoint(version)
+
+    def _checkpoint(self, version: int) -> None:
+        """Sum the log up, so that to open the table stays a matter of few requests; it can be done without."""
+        try:
+            if (table := self.open(version)) is not None:
+                table.create_checkpoint()
+        except (ManyfitError, *_FAILURES) as error:
+            log.warning("no checkpoint of version %d of %s: %s", version, self.where, error)
+
+    def retried(self, attempt: Callable[[DeltaTable], T]) -> T:
+        """Run ``attempt`` on the newest version until its commit is the next one.
+
+        ``attempt`` must find out by itself whether an earlier try, whose answer was lost, has in fact succeeded.
+        """
+        last: Exception | None = None
+        for count in range(_ATTEMPTS):
+            if count:
+                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**count)))
+            try:
+                return attempt(self.create())
+            except CommitFailedError as error:
+                last = error
+            except _FAILURES as error:
+                if count >= 4:
+                    raise self._broken(error) from error
+                last = error
+        raise OutputError(
+            f"could not publish to {self.where}: {_ATTEMPTS} times another writer was first ({last})",
+            hint="Wait until its other runs have ended, then run again: finished partitions are taken over.",
+        )
+
+    def _no_version(self, at: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.where} has no version {at}, or it is no longer kept",
+            hint="`manyfit history` lists the versions.",
+        )
+
+    def _broken(self, error: Exception) -> OutputError:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return OutputError(
+            f"cannot use the table at {self.where}: {first}", hint="Check that the output storage can be reached."
+        )
+
+
+def _log(version: int) -> str:
+    return f"_delta_log/{version:020d}.json"
+
+
+def fields(schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:
+    """Some fields of a schema in a given order, the encoded ones as dictionaries."""
+    chosen = [schema.field(name) for name in columns]
+    return pa.schema(
+        [field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in encoded else field for field in chosen]
+    )

@@ -1,0 +1,300 @@
+"""The published table: one row per key, in a Delta table at ``<output>/index``; a release is one atomic commit.
+
+`job.run.run` reads it to plan and releases into it; `ModelSet`, ``models``, ``show``, ``history``, ``rollback``,
+``retire``, ``verify`` and ``gc`` read it. It never touches a model file.
+
+How a run publishes: only the keys for which something changed are handed over, as one `CHANGES` table;
+`job.registry.row` tells the columns and the four actions (put, touch, gone, retire)::
+
+    rows = index.changes([{"key": "Rwanda", "action": "put", "state": "live", "listed_at": at, "digest": digest, ...},
+                          {"key": "Zaire", "action": "gone", "listed_at": at}])
+    released = Index(store).release(rows, run=run_id, complete=listing_was_unfiltered, metadata={"trained": "142"})
+    released.version, released.applied, released.superseded
+
+A run in which nothing changed commits nothing and gets the current version. Each commit is a compare-and-swap on the
+version it was computed from. A conflict, or an answer that was lost, is met by reading again: is the run's id among the
+table's application transactions? Then it is done; else it is merged anew. The number of that transaction is the version
+which the run made. Holds and fences are application transactions too, and so part of every version.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import ConfigurationError, HeldError
+from job.registry.data_file import data_files
+from job.registry.delta_log import FEW_KEYS, Table, fields
+from job.registry.history import Release, Rollback, VersionInfo, version_info
+from job.registry.merge import merge
+from job.registry.row import (
+    CHANGES,
+    FAILED,
+    GONE,
+    LIVE,
+    PUT,
+    RETIRE,
+    ROW,
+    SKIPPED,
+    STALE,
+    TOUCH,
+    Decision,
+    Fences,
+    changes,
+    checked,
+    decide,
+    micros,
+    touched_keys,
+)
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from job.store import Store
+
+# What callers of the index need of its rows and its answers, under one name.
+# fmt: off
+__all__ = ["CHANGES", "FAILED", "GONE", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
+           "Index", "Release", "Rollback", "VersionInfo", "changes"]
+# fmt: on
+
+_FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
+
+
+class Index:
+    """The table of one output.
+
+    Parameters
+    ----------
+    store
+        The output's root.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._table = Table(store, "index", ROW)
+
+    # ---- reading
+
+    def version(self) -> int | None:
+        """The current version; None while nothing has been published."""
+        table = self._table.open()
+        return (table.version() or None) if table is not None else None
+
+    def read(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        at: int | None = None,
+        keys: Sequence[str] | None = None,
+        encoded: Sequence[str] = (),
+    ) -> pa.Table:
+        """Rows of the current version or of version ``at``, in no particular order; none if none are published.
+
+        Parameters
+        ----------
+        columns
+            Which of `ROW`'s columns, in this order; default all.
+        at
+            A version number of `history`.
+        keys
+            Only these keys; those that are not in the table are left out without a word.
+        encoded
+            Columns that come as dictionaries: texts that repeat (``recipe``, ``versions``) then cost little.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no version ``at``, or it has been removed by ``gc``.
+        """
+        names = ROW.names if columns is None else list(columns)
+        if (keys is not None and not keys) or (table := self._table.open(at)) is None:
+            return fields(ROW, names, encoded).empty_table()
+        return self._table.query(table, names, keys, encoded, at)
+
+    def slices(self, *, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """Like `read`, of all rows of the current version, some at a time."""
+        table = self._table.open()
+        return iter(()) if table is None else self._table.slices(table, columns, encoded)
+
+    def history(self, limit: int | None = None) -> list[VersionInfo]:
+        """The commits, newest first."""
+        table = self._table.open()
+        return [] if table is None else [version_info(entry) for entry in self._table.commits(table, limit)]
+
+    def released(self, run: str) -> int | None:
+        """The version that this run committed; None if it never did (also when it had nothing to commit)."""
+        table = self._table.open()
+        return None if table is None else table.transaction_version(run)
+
+    def files(self, version: int) -> list[str]:
+        """Names of the data files of a version, below ``index/``."""
+        table = self._table.open(version)
+        assert table is not None
+        return sorted(data_files(table))
+
+    def held(self) -> bool:
+        """Whether a rollback holds the output: runs refuse until `resume`."""
+        return (table := self._table.open()) is not None and _held(table)
+
+    def differing(self, version: int) -> int:
+        """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
+        now, then = self._table.open(), self._table.open(version)
+        if now is None or then is None:
+            return 0
+        return self._table.count_missing(now, then, ["key", "data", "recipe", "environment"], at=version)
+
+    # ---- writing
+
+    def release(
+        self,
+        rows: pa.Table,
+        *,
+        run: str,
+        complete: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Release:
+        """Publish a run's changes in one commit; the module's docstring tells what the rows mean.
+
+        Parameters
+        ----------
+        rows
+            `CHANGES`, or `ROW` alone (every row is a ``put``). A key occurs once.
+        run
+            The run's id. Releasing it again does nothing and returns the version it made.
+        complete
+            The listing was unfiltered, so that keys not mentioned are confirmed as they are.
+        metadata
+            Kept with the commit, for `history`.
+
+        Raises
+        ------
+        HeldError
+            A rollback holds the output.
+        """
+        return self._publish(checked(rows), run=run, operation="release", complete=complete, metadata=metadata)
+
+    def retire(self, keys: Iterable[str], *, run: str | None = None) -> Release:
+        """Take keys out of the set. They stay in older versions until ``gc``; held or not.
+
+        Raises
+        ------
+        ConfigurationError
+            A key is not in the table.
+        """
+        wanted = sorted(set(keys))
+        known = set(self.read(columns=["key"], keys=wanted).column("key").to_pylist())
+        if unknown := [key for key in wanted if key not in known]:
+            shown = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+            raise ConfigurationError(
+                f"{len(unknown)} of the keys to retire are not published: {shown}",
+                hint="`manyfit models` lists the published keys; nothing was retired.",
+            )
+        now = self.store.now()
+        name = run or f"retire-{now:%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
+        rows = changes({"key": key, "listed_at": now, "action": RETIRE} for key in wanted)
+        return self._publish(rows, run=name, operation="retire")
+
+    def rollback(self, version: int, *, hold: bool = False) -> Rollback:
+        """Go back: a new version with exactly the rows of an older one. Nothing is lost; it can be rolled back too.
+
+        Runs that listed their input before this moment are superseded; with ``hold``, none publishes until `resume`.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such version, it is the current one, or ``gc`` has removed it.
+        """
+        fence = micros(self.store.now())
+
+        def attempt(table: DeltaTable) -> Rollback:
+            current = table.version()
+            if not 1 <= version < current:
+                raise ConfigurationError(
+                    f"cannot roll back to version {version}: {self._table.where} is at version {current}",
+                    hint="`manyfit history` lists the versions.",
+                )
+            marks = {_FENCE: max(fence, table.transaction_version(_FENCE) or 0)}
+            if hold:
+                marks[_HOLD] = current + 1
+            self._table.restore(table, version, marks, {"operation": "rollback", "restored": version})
+            return Rollback(version=current + 1, restored=version, held=hold or _held(table))
+
+        return self._table.retried(attempt)
+
+    def resume(self) -> Rollback:
+        """Let runs publish again after ``rollback --hold``: a new version with the same rows; nothing if not held."""
+
+        def attempt(table: DeltaTable) -> Rollback:
+            number = table.version() + _held(table)
+            if _held(table):
+                self._table.append(table, "RESUME", {_RESUME: number}, {"operation": "resume"})
+            return Rollback(version=number)
+
+        return self._table.retried(attempt)
+
+    def _publish(
+        self,
+        rows: pa.Table,
+        *,
+        run: str,
+        operation: str,
+        complete: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Release:
+        if not rows.num_rows:
+            return Release(version=self.version())
+
+        def attempt(table: DeltaTable) -> Release:
+            base = table.version()
+            if (done := table.transaction_version(run)) is not None:
+                return self._recorded(done, rows)
+            if operation == "release" and _held(table):
+                raise HeldError(
+                    f"a rollback holds {self._table.where}: nothing is published",
+                    hint="`manyfit rollback OUTPUT --resume` ends it; what has been trained is taken over then.",
+                )
+            decision = self._decide(table, rows)
+            if not decision.effective.num_rows:
+                return Release(version=base or None, superseded=decision.superseded)
+            listed = micros(pc.max(decision.effective.column("listed_at")).as_py())
+            marks = {run: base + 1}
+            if complete:
+                marks[_FENCE] = max(listed, table.transaction_version(_FENCE) or 0)
+            if pc.any(pc.equal(decision.effective.column("action"), RETIRE)).as_py():
+                marks[_RETIRED] = max(listed, table.transaction_version(_RETIRED) or 0)
+            about = {**(metadata or {}), "operation": operation, "run": run}
+            merge(self._table, table, decision.effective, marks, about)
+            return Release(version=base + 1, applied=decision.effective.num_rows, superseded=decision.superseded)
+
+        return self._table.retried(attempt)
+
+    def _recorded(self, done: int, rows: pa.Table) -> Release:
+        """What the release that made version ``done`` did, worked out again from the version before it."""
+        before = self._table.open(done - 1)
+        assert before is not None
+        decision = self._decide(before, rows)
+        return Release(version=done, applied=decision.effective.num_rows, superseded=decision.superseded, already=True)
+
+    def _decide(self, table: DeltaTable, rows: pa.Table) -> Decision:
+        """Exact, not merely likely: the commit is a compare-and-swap on this very version."""
+        keys = rows.column("key").to_pylist() if rows.num_rows <= FEW_KEYS else None
+        current = self._table.query(table, ["key", "listed_at", "gone_since"], keys)
+        fences = Fences(
+            everything=table.transaction_version(_FENCE) or 0, insertions=table.transaction_version(_RETIRED) or 0
+        )
+        touched = touched_keys(rows)
+        models = None
+        if touched:
+            chosen = self._table.query(table, ["key", "digest", "content", "recipe", "environment"], touched)
+            models = chosen.filter(pc.is_valid(chosen.column("digest")))
+        return decide(rows, current, fences, models)
+
+
+def _held(table: DeltaTable) -> bool:
+    # The second question only after a hold: each of them reads the log since its last checkpoint again.
+    return (hold := table.transaction_version(_HOLD) or 0) > 0 and hold > (table.transaction_version(_RESUME) or 0)

@@ -1,0 +1,297 @@
+"""`ModelSet`: a published set of models as a mapping from key to fitted estimator. For whoever uses the models.
+
+Importing it needs neither Spark nor Java. A set is pinned to the version it was opened at: releases that come later do
+not change it. Models are loaded one by one, when asked for, in an order that fails closed: the row of the table (whose
+files are checked against the release's signature, if a public key is given) → the name, computed from key and digest →
+the size → the bytes → their digest → the library versions → unpickled, out of the very bytes that were checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.arrow import ascending, whole
+from job.config import local_file
+from job.errors import ConfigurationError, DamageError, NotFoundError
+from job.keys import model_name
+from job.registry.index import ROW, Index
+from job.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from job.config.settings import StorageSide
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_JSON = ("metrics", "warnings", "versions")
+
+
+class ModelSet(Mapping[str, Any]):
+    """The models of one version of a published set, by key. Made by `open`.
+
+    Keys are those that have a model: live ones, and stale ones, whose last retraining failed (``info(key)["state"]``).
+
+    Examples
+    --------
+    >>> models = ModelSet.open("s3://models/gapminder/")  # doctest: +SKIP
+    >>> models["Rwanda"].predict(pd.DataFrame({"year": [2030]}))  # doctest: +SKIP
+    """
+
+    def __init__(self, store: Store, source: Source, *, allow_version_skew: bool, cache: int) -> None:
+        self._store = store
+        self._source = source
+        self._allow_version_skew = allow_version_skew
+        self._room = cache
+        self._loaded: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._models = source.models()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A set may be sent to other processes (a Spark UDF, a pool); loaded models stay behind."""
+        return {**self.__dict__, "_loaded": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        uri: str,
+        *,
+        at: int | None = None,
+        storage: StorageSide | None = None,
+        public_key: str | bytes | Path | None = None,
+        signed_for: str | None = None,
+        min_version: int | None = None,
+        allow_version_skew: bool = False,
+        cache: int = 128,
+    ) -> ModelSet:
+        """Open a published set.
+
+        Parameters
+        ----------
+        uri
+            The job's ``output.uri``: ``s3://``, ``gs://``, ``az://`` or a folder.
+        at
+            A version of ``manyfit history``; default the current one.
+        storage
+            Endpoint, region and the like; credentials come from the environment.
+        public_key
+            PEM text, or a file with it: the release must be signed with its private key, and be this output's.
+        signed_for
+            The output URI that the signature names, where the set has been copied to another place since.
+        min_version
+            Refuse an older version than this: a signature alone cannot tell that a newer release was taken away.
+        allow_version_skew
+            Load models that were made with other library versions; scikit-learn then only warns.
+        cache
+            The number of loaded models that are kept.
+
+        Raises
+        ------
+        ConfigurationError
+            Nothing is published there, or not this version.
+        DamageError
+            The release is not signed as it must be, or older than ``min_version``.
+        """
+        store = Store.open(uri, storage)
+        index = Index(store)
+        version = at if at is not None else index.version()
+        if version is None:
+            raise ConfigurationError(
+                f"nothing has been published at {store.uri}", hint="Give the job's output.uri; `manyfit run` publishes."
+            )
+        if min_version is not None and version < min_version:
+            raise DamageError(
+                f"{store.uri} is at version {version}, but {min_version} has been published already",
+                hint="Releases were taken away; restore the index, or lower min_version if that was meant.",
+            )
+        source = Source(store, version, public_key=_pem(public_key), signed_for=signed_for)
+        return cls(store, source, allow_version_skew=allow_version_skew, cache=cache)
+
+    @property
+    def uri(self) -> str:
+        """Where the set lies."""
+        return self._store.uri
+
+    @property
+    def version(self) -> int:
+        """The version it was opened at."""
+        return self._source.version
+
+    def __getitem__(self, key: str) -> Any:
+        """Load a model.
+
+        Raises
+        ------
+        KeyError
+            There is no model for this key.
+        DamageError
+            It is missing, has other bytes than were published, or was made with other library versions.
+        """
+        position = self._position(key)
+        with self._lock:
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+                return self._loaded[key]
+        estimator = self._load(key, position)
+        with self._lock:
+            self._loaded[key] = estimator
+            while len(self._loaded) > self._room:
+                self._loaded.popitem(last=False)
+        return estimator
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys in their order."""
+        return iter(self._models.column("key").to_pylist())
+
+    def __len__(self) -> int:
+        return int(self._models.num_rows)
+
+    def __contains__(self, key: object) -> bool:
+        return self._found(key) is not None
+
+    def __repr__(self) -> str:
+        return f"ModelSet({self.uri!r}, version={self.version}, {len(self)} models)"
+
+    def path(self, key: str) -> str:
+        """Where the key's model lies below `uri`."""
+        return self._name(key, self._models.column("digest")[self._position(key)].as_py())
+
+    def info(self, key: str) -> dict[str, Any]:
+        """All that the table says about a key, those without a model included; JSON columns are unpacked.
+
+        Raises
+        ------
+        KeyError
+            The key is not in the table.
+        """
+        rows = self._source.read(ROW.names, [key]).to_pylist()
+        if not rows:
+            raise KeyError(key)
+        row: dict[str, Any] = rows[0]
+        for name in _JSON:
+            row[name] = json.loads(row[name]) if row[name] else None
+        return row
+
+    def metrics(self) -> pd.DataFrame:
+        """A row for each model: its metrics as columns, and rows, seconds and state; the index is the key."""
+        import pandas as pd
+
+        frame = self.frame()
+        frame = frame[frame["digest"].notna()]
+        scores = pd.DataFrame([json.loads(text) if text else {} for text in frame["metrics"]], index=frame.index)
+        return scores.join(frame[["rows", "seconds", "state"]].rename(columns=lambda name: _free(name, scores.columns)))
+
+    def frame(self) -> pd.DataFrame:
+        """The whole table, failed and skipped keys included; the index is the key."""
+        frame: pd.DataFrame = self._source.read(ROW.names).to_pandas()
+        return frame.set_index("key").sort_index()
+
+    def _found(self, key: object) -> int | None:
+        """Where a key is: by halves, as a dictionary of a million keys takes longer to make than to read them."""
+        if not isinstance(key, str):
+            return None
+        keys = whole(self._models.column("key"))
+        at = bisect_left(range(len(keys)), key, key=lambda number: keys[number].as_py())
+        return at if at < len(keys) and keys[at].as_py() == key else None
+
+    def _position(self, key: str) -> int:
+        if (found := self._found(key)) is not None:
+            return found
+        raise KeyError(key)
+
+    def _name(self, key: str, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):
+            raise DamageError(f"the table's digest of {key!r} is not a SHA-256")
+        return model_name(key, digest)
+
+    def _load(self, key: str, position: int) -> Any:
+        from job.fit import artifact  # scikit-learn's import is slow, and listing keys does not need it
+
+        digest = self._models.column("digest")[position].as_py()
+        size = self._models.column("size")[position].as_py()
+        data = fetch(self._store, key, self._name(key, digest), size)
+        versions = self._models.column("versions")[position].as_py()
+        try:
+            return artifact.load(
+                data,
+                digest=digest,
+                versions=json.loads(versions) if versions else None,
+                allow_version_skew=self._allow_version_skew,
+            )
+        except DamageError as error:
+            raise DamageError(f"model {key!r}: {error.message}", hint=error.hint) from error
+
+
+class Source:
+    """The rows of one version: out of the index or, with a public key, out of the files that its signature names."""
+
+    def __init__(
+        self, store: Store, version: int, *, public_key: bytes | None = None, signed_for: str | None = None
+    ) -> None:
+        self.version = version
+        self._index = Index(store)
+        self._signed: Any = None
+        if public_key is not None:
+            from job.registry import signing  # needs cryptography, which nothing else does
+
+            self._signed = signing.verify_release(store, version, public_key, signed_for=signed_for)
+
+    def read(self, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
+        """Like `Index.read`; signed rows are parsed from the very bytes whose digest was checked."""
+        if self._signed is None:
+            return self._index.read(columns=columns, at=self.version, keys=keys)
+        return self._signed.read(columns, keys)
+
+    def models(self) -> pa.Table:
+        """Columns key, digest, size and versions (one text for many rows) of the keys with a model, in their order."""
+        names = ["key", "digest", "size", "versions"]
+        if self._signed is None:
+            rows = self._index.read(columns=names, at=self.version, encoded=["versions"])
+        else:
+            rows = self._signed.read(names, encoded=["versions"])
+        rows = rows.filter(pc.is_valid(rows.column("digest"))).combine_chunks()
+        return rows if ascending(rows.column("key")) else rows.sort_by("key")
+
+
+def fetch(store: Store, key: str, name: str, size: int) -> Any:
+    """A model's bytes, of exactly the recorded size: never more than that is read into memory knowingly.
+
+    Raises
+    ------
+    DamageError
+        There is no such object, or it has another size.
+    """
+    info = store.head(name)
+    if info is None:
+        raise DamageError(f"model {key!r} is missing: {name}", hint="Run the job again with a new recipe.version.")
+    if info.size != size:
+        raise DamageError(f"model {key!r} has {info.size} bytes, not the {size} that were published: {name}")
+    try:
+        return store.get(name)
+    except NotFoundError as error:
+        raise DamageError(f"model {key!r} is missing: {name}") from error
+
+
+def _pem(key: str | bytes | Path | None) -> bytes | None:
+    if key is None or isinstance(key, bytes):
+        return key
+    if isinstance(key, str) and key.lstrip().startswith("-----BEGIN"):
+        return key.encode()
+    return local_file.read(key, "the public key")
+
+
+def _free(name: str, taken: Any) -> str:
+    return f"{name}_" if name in taken else name

@@ -1,0 +1,253 @@
+"""The published row, what a release may change about it, and the rules by which changes are applied.
+
+`job.run.release_rows` makes a `CHANGES` table, `job.registry.index` has it merged. Pure.
+
+======== =============================================================================================================
+action   meaning; every row needs ``key`` and ``listed_at`` (the store's clock when the input was listed)
+======== =============================================================================================================
+put      a new outcome, all columns given. ``state`` is ``live`` (a new model), ``failed`` or ``skipped`` (no new
+         model). A failure over an existing model keeps that model: the row becomes ``stale`` with the new reason and
+         message, and everything else still describes the model.
+touch    with ``data``: the data is (again) what the row's model was made of, be it a new ETag over equal bytes or a
+         stale key whose data went back: ``data, content, source, bytes, recipe, environment`` replace the row's
+         where they are given (not null, not ""), and a row with a model is ``live`` again. Without ``data``: the
+         key is there, no more (it was gone and is back). A failed row only loses its ``gone_since``. With
+         ``content``, the touch is of the model made of it, and refused where that is not the published one any more.
+gone     the complete listing no longer has the key: ``gone_since`` is set unless it is set already; the model stays.
+retire   the key leaves the table.
+======== =============================================================================================================
+
+A put or touch clears ``gone_since``. Keys that are unchanged and not marked gone are not handed over at all.
+
+An older run never brings back older models: a row is applied only if its ``listed_at`` is not older than the published
+row's. `Fences` cover what rows alone cannot tell.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import AccountingError
+
+LIVE, STALE, FAILED, SKIPPED = "live", "stale", "failed", "skipped"
+PUT, TOUCH, GONE, RETIRE = "put", "touch", "gone", "retire"
+
+_TIME = pa.timestamp("us", "UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+ROW = pa.schema(
+    [
+        ("key", pa.string()),
+        ("state", pa.string()),
+        ("digest", pa.string()),
+        ("size", pa.int64()),
+        ("rows", pa.int64()),
+        ("metrics", pa.string()),
+        ("warnings", pa.string()),
+        ("seconds", pa.float64()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("data", pa.string()),
+        ("content", pa.string()),
+        ("recipe", pa.string()),
+        ("environment", pa.string()),
+        ("versions", pa.string()),
+        ("source", pa.string()),
+        ("bytes", pa.int64()),
+        ("run", pa.string()),
+        ("trained_at", _TIME),
+        ("listed_at", _TIME),
+        ("gone_since", _TIME),
+    ]
+)
+"""One published key. ``digest`` is null when there is no model; ``run`` and ``trained_at`` are those of the model."""
+
+CHANGES = ROW.append(pa.field("action", pa.string()))
+"""What `Index.release` takes."""
+
+_NEVER_NULL = ("data", "recipe", "environment")
+# As dictionaries, a million rows of these take a few megabytes instead of a quarter of a gigabyte.
+REPEATED = ("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action")
+_TOUCHED = ("data", "content", "source", "recipe", "environment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fences:
+    """Moments, in microseconds since the epoch, before which a listing is too old whatever the rows say."""
+
+    everything: int = 0
+    """the last complete release, which confirms also the keys that it does not mention, or the last rollback"""
+    insertions: int = 0
+    """the last retirement: a run that listed before it would put the retired key back"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Which rows of a release change a version of the table."""
+
+    effective: pa.Table
+    """`CHANGES` rows that do"""
+    superseded: tuple[str, ...]
+    """keys that are refused, sorted; the remaining rows would change nothing"""
+
+
+def changes(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """A `CHANGES` table from plain rows; columns that a row does not name are null, its action ``put``."""
+    return pa.Table.from_pylist([{"action": PUT, **row} for row in rows], schema=CHANGES)
+
+
+def checked(rows: pa.Table) -> pa.Table:
+    """The rows as `CHANGES`, refused if they cannot be published: that would be a mistake of ours."""
+    if "action" not in rows.column_names:
+        rows = rows.append_column("action", pa.repeat(pa.scalar(PUT), rows.num_rows))
+    rows = pa.table([_column(rows.column(field.name), field) for field in CHANGES], names=CHANGES.names)
+    for name in ("key", "listed_at", "action"):
+        if rows.column(name).null_count:
+            raise AccountingError(f"{rows.column(name).null_count} rows to publish have no {name}")
+    if pc.count_distinct(rows.column("key")).as_py() != rows.num_rows:
+        counts = pc.value_counts(rows.column("key").combine_chunks())
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
+        raise AccountingError(f"{len(twice)} keys occur twice among the rows to publish, for example {twice[0]!r}")
+    # Masks alone, column by column: a filtered copy of a million rows would cost half a gigabyte.
+    put = pc.equal(rows.column("action"), PUT)
+    live = pc.fill_null(pc.equal(rows.column("state"), LIVE), False)
+    odd = pc.and_(put, pc.not_equal(live, pc.is_valid(rows.column("digest"))))
+    if pc.any(odd).as_py():
+        key = rows.column("key").filter(odd)[0]
+        raise AccountingError(f"the row to publish of {key} is neither live with a digest nor failed without")
+    return rows
+
+
+def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    if field.name in REPEATED and column.num_chunks:
+        column = column if pa.types.is_dictionary(column.type) else column.cast(field.type).dictionary_encode()
+    else:
+        column = column.cast(field.type)
+    return pc.fill_null(column, "") if field.name in _NEVER_NULL and column.null_count else column
+
+
+def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table | None = None) -> Decision:
+    """Hold a release against the rows published now.
+
+    Parameters
+    ----------
+    source
+        Checked `CHANGES`.
+    current
+        Columns ``key``, ``listed_at`` and ``gone_since`` of at least the rows that have one of the source's keys.
+    fences
+        Of the same version.
+    models
+        Columns ``key``, ``content``, ``recipe`` and ``environment`` of at least the rows touched with contents.
+        Such a touch was made of the model that was published when its run was planned; where another one has been
+        published since, it is refused, and the next run looks again.
+    """
+    position = pc.index_in(source.column("key"), value_set=current.column("key"))
+    absent = pc.is_null(position)
+    published = current.column("listed_at").take(position)
+    action, listed = source.column("action"), source.column("listed_at")
+
+    def is_(name: str) -> Any:
+        return pc.equal(action, name)
+
+    def before(moment: int) -> Any:
+        return pc.less(listed, pa.scalar(moment, pa.int64()).cast(_TIME))
+
+    older = pc.or_(before(fences.everything), pc.fill_null(pc.less(listed, published), False))
+    misplaced = pc.and_(absent, pc.or_(is_(TOUCH), pc.and_(is_(PUT), before(fences.insertions))))
+    refused = pc.or_(pc.or_(older, misplaced), _of_another_model(source, models))
+    marked = pc.and_(is_(GONE), pc.is_valid(current.column("gone_since").take(position)))
+    idle = pc.or_(marked, pc.and_(absent, pc.or_(is_(GONE), is_(RETIRE))))
+    apply = pc.invert(pc.or_(refused, idle))
+    return Decision(
+        effective=source if pc.all(apply).as_py() else source.filter(apply),
+        superseded=tuple(sorted(source.column("key").filter(refused).to_pylist())),
+    )
+
+
+def touched_keys(source: pa.Table) -> list[str]:
+    """Keys whose touch says what their model was made of."""
+    with_content = pc.and_(pc.equal(source.column("action"), TOUCH), pc.is_valid(source.column("content")))
+    keys: list[str] = source.column("key").filter(with_content).to_pylist()
+    return keys
+
+
+def _of_another_model(source: pa.Table, models: pa.Table | None) -> Any:
+    if models is None or not models.num_rows:
+        return pa.scalar(False)
+    position = pc.index_in(source.column("key"), value_set=models.column("key"))
+    other: Any = pa.scalar(False)
+    for name in ("content", "recipe", "environment"):
+        given, has = source.column(name).cast(pa.string()), models.column(name).take(position)
+        differs = pc.and_(pc.not_equal(given, ""), pc.not_equal(given, has))
+        other = pc.or_(other, pc.fill_null(differs, False))
+    return pc.and_(other, pc.and_(pc.equal(source.column("action"), TOUCH), pc.is_valid(source.column("content"))))
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)  # pa.scalar would import pandas: a second for a rollback
+
+
+def _not_older(source: pa.Table, published: pa.Table) -> Any:
+    return pc.greater_equal(source.column("listed_at"), published.column("listed_at"))
+
+
+def applied(published: pa.Table, source: pa.Table) -> pa.Table:
+    """Published rows as a release leaves them; `decide` has decided, and what is newer is looked at once more.
+
+    Parameters
+    ----------
+    published
+        Some rows of the table, `ROW`.
+    source
+        For each of them the effective row with its key; nulls where there is none.
+    """
+    newer = _not_older(source, published)
+
+    def where(*conditions: Any) -> Any:
+        return functools.reduce(pc.and_, [pc.fill_null(each, False) for each in conditions])
+
+    def given(name: str) -> Any:
+        return source.column(name)
+
+    def has(name: str) -> Any:
+        return published.column(name)
+
+    def is_(name: str) -> Any:
+        return where(newer, pc.equal(given("action"), name))
+
+    modelled = pc.is_valid(has("digest"))
+    stale = where(is_(PUT), modelled, pc.not_equal(given("state"), LIVE))
+    put = where(is_(PUT), pc.invert(stale))
+    touch, gone = is_(TOUCH), is_(GONE)
+    confirmed = where(touch, modelled, pc.not_equal(given("data"), ""))
+    # A failed row keeps its empty fingerprints, or it would pass for unchanged.
+    described = where(touch, pc.invert(where(pc.equal(has("state"), FAILED))))
+    seen = pc.or_(pc.or_(put, stale), touch)
+
+    def column(field: pa.Field) -> Any:
+        new, old = given(field.name), has(field.name)
+        nothing = pa.scalar(None, field.type)
+        if field.name == "listed_at":
+            return pc.if_else(pc.or_(seen, gone), new, old)
+        if field.name == "gone_since":
+            return pc.if_else(seen, nothing, pc.if_else(gone, pc.coalesce(old, given("listed_at")), old))
+        if field.name == "state":
+            old = pc.if_else(stale, STALE, pc.if_else(confirmed, LIVE, old))
+        elif field.name in ("reason", "message"):
+            old = pc.if_else(stale, new, pc.if_else(confirmed, nothing, old))
+        elif field.name in _TOUCHED:
+            old = pc.if_else(described, pc.coalesce(pc.if_else(pc.equal(new, ""), nothing, new), old), old)
+        elif field.name == "bytes":
+            old = pc.if_else(touch, pc.coalesce(new, old), old)
+        return pc.if_else(put, new, old)
+
+    return pa.table([column(field) for field in ROW], schema=ROW).filter(pc.invert(is_(RETIRE)))

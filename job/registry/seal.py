@@ -1,0 +1,134 @@
+"""The signature of a new version, whether a run or a person makes it: asked for before anything is changed, put after.
+
+Who reads with a public key is refused by a version without a signature. So where the set is signed, whoever publishes
+gives the key, or says that the signature shall be missing.
+"""
+
+from __future__ import annotations
+
+import time
+
+from job.errors import ConfigurationError, DamageError, StoreError
+from job.registry.history import signature_name
+from job.registry.index import Index
+from job.store import Store
+
+
+class Seal:
+    """What makes a version that readers with a public key open.
+
+    Parameters
+    ----------
+    store
+        The output.
+    key_pem
+        The private key, if there is one.
+    unsigned
+        It is accepted that the version is not signed.
+    names
+        What key and consent are called where they are given: options of a command, or settings.
+
+    Raises
+    ------
+    ConfigurationError
+        A key is given, and it is to be left out.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        key_pem: bytes | None,
+        *,
+        unsigned: bool = False,
+        names: tuple[str, str] = ("--signing-key PEM", "--unsigned"),
+    ) -> None:
+        if key_pem is not None and unsigned:
+            raise ConfigurationError(f"{names[0].split()[0]} and {names[1]} exclude each other")
+        self._store, self._key, self._unsigned, self._names = store, key_pem, unsigned, names
+
+    def check(self, version: int | None = None, *, patience: float = 0.0) -> str | None:
+        """Look before anything is changed.
+
+        Parameters
+        ----------
+        version
+            The version whose rows the new one will have; None for the current one.
+        patience
+            Seconds that somebody else has to sign what he may have published just now.
+
+        Returns
+        -------
+        str
+            What to tell the person once it is done: that readers will be refused.
+
+        Raises
+        ------
+        ConfigurationError
+            The set is signed, and there is neither a key nor consent; or the key cannot be used.
+        DamageError
+            What the new version would be made of was not signed with this key.
+        """
+        index = Index(self._store)
+        if self._key is not None:
+            self._check_trust(index, self._key, version, patience)
+            return None
+        current = index.version()
+        if current is None:
+            return None
+        made_of = current if version is None else version
+        signed = [each for each in sorted({current, made_of}) if self._store.head(signature_name(each)) is not None]
+        if not signed:
+            return None
+        told = f"version {signed[-1]} of {self._store.uri} is signed, and the new one would not be"
+        if not self._unsigned:
+            raise ConfigurationError(
+                f"{told}: readers with a public key would be refused. Nothing was changed",
+                hint=f"Give the private key with {self._names[0]}, or accept it with {self._names[1]}.",
+            )
+        return "not signed: readers with a public key are refused until a version is signed again"
+
+    def _check_trust(self, index: Index, key: bytes, version: int | None, patience: float) -> None:
+        from job.registry.signing import trusted  # needs cryptography, which the other way does not
+
+        until = time.monotonic() + patience
+        while True:
+            made_of = index.version() if version is None else version
+            if trusted(self._store, [] if made_of is None else index.files(made_of), key):
+                return
+            if time.monotonic() >= until:
+                break
+            time.sleep(min(0.5, patience))
+        raise DamageError(
+            f"version {made_of} of {self._store.uri} was not signed with this key, so what is made of it cannot "
+            "be: nothing was changed",
+            hint="See `manyfit history`; if version and key are right, vouch for it first: "
+            f"`manyfit sign OUTPUT --at {made_of} --vouch --signing-key PEM`.",
+        )
+
+    def put(self, version: int | None, *, run: str | None = None, vouch: bool = False) -> str | None:
+        """Sign the version, if there is a key; its signature's name.
+
+        Parameters
+        ----------
+        run
+            Sign it only if this run made it.
+        vouch
+            A person has looked at it, and wants it signed whoever made it.
+
+        Raises
+        ------
+        DamageError, StoreError
+            The version is there, and could not be signed.
+        """
+        if self._key is None or version is None:
+            return None
+        from job.registry.signing import sign_release
+
+        try:
+            return sign_release(self._store, version, self._key, run=run, vouch=vouch)
+        except (DamageError, StoreError) as error:
+            raise type(error)(
+                f"version {version} is there, but could not be signed: {error.message}",
+                hint="Readers with a public key are refused. `manyfit sign OUTPUT --signing-key PEM` signs the "
+                "current version; --vouch, whoever made it.",
+            ) from error

@@ -1,0 +1,288 @@
+"""Optional signatures of releases, in the format of the OpenSSF model-signing project.
+
+A release is signed by whoever holds the private key (the driver, or a publisher that ran apart), and checked by
+`ModelSet.open(..., public_key=)`, by ``manyfit verify --public-key``, and by that project's own command line over a
+copy of ``<output>/index``::
+
+    model_signing verify key index/ --signature signatures/<version>.json --public_key key.pub --ignore_unsigned_files
+
+What is signed: the data files of one version of the index and the commit that made it. They hold the digest of every
+model, so the models are covered too. What a signature means: these rows were published by a holder of the key, for this
+output, as this version. It does not mean that the models are harmless.
+
+The format: a Sigstore bundle v0.3 with a DSSE envelope around an in-toto statement, signed with ECDSA (P-256, P-384 or
+P-521). The predicate's additional member ``manyfit`` names output, version and run; verifiers of the format ignore it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from job.errors import DamageError, NotFoundError
+from job.registry import bundle
+from job.registry.delta_log import fields
+from job.registry.history import signature_name
+from job.registry.index import ROW, Index
+from job.store import Store
+
+# A name is taken from the signed statement only if it cannot lead anywhere else than to a file of the table.
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.parquet")
+_LOG = re.compile(r"_delta_log/\d{20}\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedRelease:
+    """A release whose signature holds; its files are checked whenever they are read."""
+
+    store: Store
+    """the output"""
+    version: int
+    """of the index"""
+    run: str | None
+    """that made it"""
+    files: Mapping[str, str]
+    """data files below ``index/``, each with its SHA-256"""
+
+    def read(self, columns: Sequence[str], keys: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
+        """Rows, parsed from the very bytes whose digest was compared.
+
+        Raises
+        ------
+        DamageError
+            A file is missing or has other bytes than were signed.
+        """
+        wanted = list(dict.fromkeys([*columns, "key"]))
+        schema = fields(ROW, wanted, encoded)
+        parts = [schema.empty_table()]
+        for name, digest in self.files.items():
+            data = _verified(self.store, name, digest)
+            part = pq.read_table(pa.BufferReader(pa.py_buffer(data)), columns=wanted, read_dictionary=list(encoded))
+            part = part.select(wanted).cast(schema)
+            if keys is not None:
+                part = part.filter(pc.is_in(part.column("key"), value_set=pa.array(keys, pa.string())))
+            parts.append(part)
+        return pa.concat_tables(parts).unify_dictionaries().select(list(columns))
+
+    def check(self) -> None:
+        """Compare the digest of every file.
+
+        Raises
+        ------
+        DamageError
+            A file is missing or has other bytes than were signed.
+        """
+        for name, digest in self.files.items():
+            _verified(self.store, name, digest)
+
+
+def sign_release(
+    store: Store,
+    version: int,
+    key_pem: bytes,
+    *,
+    run: str | None = None,
+    vouch: bool = False,
+    password: bytes | None = None,
+    patience: float = 20.0,
+) -> str | None:
+    """Sign one version; the same version is signed once.
+
+    A version is made from the one before it, so that one must be trusted too: signed with this key, or made of nothing
+    but files that are (a rollback). The very first signature of an output has nothing before it.
+
+    Parameters
+    ----------
+    store
+        The output.
+    version
+        That a release, a rollback or a retirement made.
+    key_pem
+        An ECDSA private key.
+    run
+        Sign only if this run made the version, or if it holds only files that are signed already (a rollback).
+    vouch
+        A person has looked at the version, and wants it signed whoever made it.
+    patience
+        Seconds that another run has to sign the version before this one, which it may have published just now.
+
+    Returns
+    -------
+    str
+        The signature's name below the output; None if the version is not this run's to sign.
+
+    Raises
+    ------
+    ConfigurationError
+        The key cannot be used.
+    DamageError
+        The version was made from one that was published without this key, or whose files are no longer what was
+        signed. Or it has another signature already.
+    """
+    private = bundle.private_key(key_pem, password)
+    public = private.public_key()
+    name = signature_name(version)
+    if store.head(name) is not None:
+        verify_release(store, version, bundle.pem(public)).check()
+        return name
+    index = Index(store)
+    if not vouch:
+        signed = _signed(store, public)
+        if signed is not None and not _known(store, index.files(version), signed):
+            if run is not None and index.released(run) != version:
+                return None
+            _wait_for_trust(store, index, version - 1, public, patience)
+    newer = (index.version() or version) - version
+    made_by = next((each.run for each in index.history(newer + 1) if each.version == version), None)
+    resources = []
+    root = hashlib.sha256()
+    for file in sorted([*index.files(version), f"_delta_log/{version:020d}.json"]):
+        digest = hashlib.sha256(store.get(f"index/{file}"))
+        root.update(digest.digest())
+        resources.append({"name": file, "algorithm": "sha256", "digest": digest.hexdigest()})
+    statement = {
+        "subject": [{"name": "index", "digest": {"sha256": root.hexdigest()}}],
+        "predicateType": bundle.PREDICATE,
+        "predicate": {
+            "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": []},
+            "resources": resources,
+            "manyfit": {"output": store.uri, "version": version, "run": made_by},
+        },
+    }
+    if not store.create(name, bundle.sign(statement, private)):
+        verify_release(store, version, bundle.pem(public)).check()
+    return name
+
+
+def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for: str | None = None) -> SignedRelease:
+    """Check the signature of a version; its files are checked when they are read from the result.
+
+    Parameters
+    ----------
+    signed_for
+        The output URI that the signature must name; default the store's own.
+
+    Raises
+    ------
+    ConfigurationError
+        The public key cannot be used.
+    DamageError
+        There is no signature, or it is not by this key, or not for this output and version.
+    """
+    public = bundle.public_key(public_pem)
+    where = f"version {version} of {store.uri}"
+    try:
+        raw = bytes(store.get(signature_name(version)))
+    except NotFoundError:
+        raise DamageError(
+            f"{where} is not signed", hint="`manyfit sign` signs it, or open it without a public key."
+        ) from None
+    try:
+        statement = bundle.opened(raw, public)
+        about = statement["predicate"]["manyfit"]
+        files = _resources(statement)
+    except InvalidSignature:
+        raise DamageError(f"{where} is not signed with this key", hint="Use the publisher's public key.") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DamageError(f"the signature of {where} is malformed: {error}") from None
+    expected = Store.open(signed_for).uri if signed_for is not None else store.uri
+    if about.get("output") != expected:
+        raise DamageError(
+            f"the signature of {where} was made for another output: {about.get('output')!r}",
+            hint="If the set was copied on purpose, name the original with signed_for.",
+        )
+    if about.get("version") != version:
+        raise DamageError(f"the signature of {where} was made for version {about.get('version')!r}")
+    return SignedRelease(
+        store=store,
+        version=version,
+        run=about.get("run"),
+        files={name: digest for name, digest in files.items() if _FILE.fullmatch(name)},
+    )
+
+
+def trusted(store: Store, files: Sequence[str], key_pem: bytes) -> bool:
+    """Whether a version with these data files may be signed: they are signed with this key, or it signed nothing yet.
+
+    Raises
+    ------
+    ConfigurationError
+        The key cannot be used.
+    DamageError
+        A file no longer has the bytes that were signed.
+    """
+    signed = _signed(store, bundle.private_key(key_pem, None).public_key())
+    return signed is None or _known(store, files, signed)
+
+
+def _signed(store: Store, public: ec.EllipticCurvePublicKey) -> dict[str, str] | None:
+    """Every data file that a signature with this key names, with its digest; None if this key has signed nothing."""
+    found: dict[str, str] | None = None
+    for name in store.list("signatures")["name"].to_pylist():
+        try:
+            if not bundle.claims(bytes(store.get(name)), public):
+                continue  # keys may be changed between versions
+            version = int(name[-25:-5])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamageError(f"{name} in {store.uri} is not a signature: {error}") from None
+        found = {**(found or {}), **verify_release(store, version, bundle.pem(public)).files}
+    return found
+
+
+def _known(store: Store, files: Sequence[str], signed: Mapping[str, str]) -> bool:
+    """Whether these are signed files only, with the bytes that were signed."""
+    if not all(file in signed for file in files):
+        return False
+    for file in files:
+        _verified(store, file, signed[file])
+    return True
+
+
+def _wait_for_trust(
+    store: Store, index: Index, version: int, public: ec.EllipticCurvePublicKey, patience: float
+) -> None:
+    until = time.monotonic() + patience
+    while not _known(store, index.files(version), _signed(store, public) or {}):
+        if time.monotonic() >= until:
+            raise DamageError(
+                f"version {version} of {store.uri} was published without the signing key; what follows is not signed",
+                hint="See `manyfit history` and `manyfit models --at`; if it is right, `manyfit sign --vouch`.",
+            )
+        time.sleep(min(0.5, patience))
+
+
+def _resources(statement: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    root = hashlib.sha256()
+    for resource in statement["predicate"]["resources"]:
+        name, digest = resource["name"], resource["digest"]
+        if resource["algorithm"] != "sha256" or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ValueError("a digest is not a SHA-256")
+        if not (_FILE.fullmatch(name) or _LOG.fullmatch(name)) or name in found:
+            raise ValueError("a file name that cannot be one of the table")
+        found[name] = digest
+        root.update(bytes.fromhex(digest))
+    (subject,) = statement["subject"]
+    if subject["digest"]["sha256"] != root.hexdigest():
+        raise ValueError("the root digest does not fit the files")
+    return found
+
+
+def _verified(store: Store, name: str, digest: str) -> Any:
+    try:
+        data = store.get(f"index/{name}")
+    except NotFoundError:
+        raise DamageError(f"index/{name} in {store.uri} is signed, but missing") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise DamageError(f"index/{name} in {store.uri} has other bytes than were signed")
+    return data

@@ -1,0 +1,125 @@
+"""Re-read every published model and say which are not what was published: the ``verify`` command.
+
+Size and SHA-256 come first; only bytes that have the published digest are ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from job.errors import ConfigurationError, DamageError, PartitionError, StoreError
+from job.keys import model_name
+from job.registry.index import Index
+from job.registry.model_set import Source, fetch
+from job.store import Store
+
+_CHUNK = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `verify` found."""
+
+    version: int
+    """of the set"""
+    checked: int
+    """models re-read"""
+    bytes: int
+    """published size of them all"""
+    damaged: tuple[tuple[str, str], ...]
+    """key and problem, in the order of keys"""
+
+
+def verify(
+    store: Store,
+    *,
+    at: int | None = None,
+    jobs: int | None = None,
+    load: bool = True,
+    public_key: bytes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Check size, digest and loadability of every model of a version.
+
+    Parameters
+    ----------
+    store
+        The output.
+    at
+        A version; default the current one.
+    jobs
+        Models read at the same time; default four for each core.
+    load
+        Unpickle them too.
+    public_key
+        PEM: the release must be signed with its private key.
+    progress
+        Called now and then with models done and models in all.
+
+    Raises
+    ------
+    ConfigurationError
+        Nothing has been published, or not this version.
+    DamageError
+        The release is not signed as it must be.
+    """
+    version = at if at is not None else Index(store).version()
+    if version is None:
+        raise ConfigurationError(f"nothing has been published at {store.uri}", hint="Give the job's output.uri.")
+    table = Source(store, version, public_key=public_key).models()
+    total = table.num_rows
+    damaged: list[tuple[str, str]] = []
+    checked = size = 0
+    workers = jobs or 4 * (os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[str, Future[str | None]]] = deque()
+
+        def settle() -> None:
+            key, future = waiting.popleft()
+            if (problem := future.result()) is not None:
+                damaged.append((key, problem))
+
+        for row in _rows(table):
+            waiting.append((row["key"], pool.submit(_problem, store, row, load)))
+            checked, size = checked + 1, size + (row["size"] or 0)
+            if len(waiting) > 4 * workers:
+                settle()
+            if progress and checked % 100 == 0:
+                progress(checked - len(waiting), total)
+        while waiting:
+            settle()
+    if progress:
+        progress(checked, total)
+    return Report(version=version, checked=checked, bytes=size, damaged=tuple(sorted(damaged)))
+
+
+def _rows(table: Any) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=_CHUNK):
+        yield from batch.to_pylist()
+
+
+def _problem(store: Store, row: dict[str, Any], load: bool) -> str | None:
+    """What is wrong with one model; None if nothing is."""
+    key, digest = row["key"], row["digest"]
+    try:
+        data = fetch(store, key, model_name(key, digest), row["size"])
+        if hashlib.sha256(data).hexdigest() != digest:
+            return "its bytes are not the ones that were published"
+        if load:
+            from job.fit import artifact
+
+            versions = json.loads(row["versions"]) if row["versions"] else None
+            # Verifying on another machine than the models were made on is no damage.
+            artifact.load(data, digest=digest, versions=versions, allow_version_skew=True)
+    except (DamageError, PartitionError) as error:
+        return error.message
+    except StoreError as error:
+        return f"cannot be read: {error.message}"
+    return None

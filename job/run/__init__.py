@@ -1,0 +1,1 @@
+"""A run: the protocol of docs/reliability.md, step by step."""

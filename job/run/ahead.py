@@ -1,0 +1,46 @@
+"""The engine of a first run starts before it is known what there is to train: Java starts while Python still imports.
+
+Only where there is no published table yet, so that nearly every key will be new. A run that may find nothing changed
+starts Spark when it has found something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from job import engine as engines
+from job.config.settings import JobSettings
+from job.engine import INLINE, Borrowed
+from job.errors import NotFoundError, StoreError
+from job.store import Store
+
+
+def begin(settings: JobSettings, environ: Mapping[str, str]) -> Borrowed:
+    """The job's engine; it starts now, in the background, if this is a first run on this machine.
+
+    Parameters
+    ----------
+    settings
+        The job.
+    environ
+        The environment: under spark-submit, Java is there already.
+    """
+    borrowed = Borrowed(lambda: engines.make(settings))
+    submitted = "PYSPARK_GATEWAY_PORT" in environ
+    if not submitted and settings.spark.master != INLINE and _first(settings):
+        from job.engine.spark import session
+
+        session.load()
+        borrowed.begin()
+    return borrowed
+
+
+def _first(settings: JobSettings) -> bool:
+    """Whether nothing is published. Where that cannot be told now, the run will say why."""
+    output = Store.open(settings.output.uri, settings.storage.side("output"), what="output")
+    try:
+        return not output.prefixes("index")
+    except NotFoundError:
+        return output.scheme == "file"
+    except StoreError:
+        return False

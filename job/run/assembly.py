@@ -1,0 +1,234 @@
+"""A job put together from its settings: stores, recipe, fingerprints, index. Nothing is trained or written here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import engine as engines
+from job.arrow import compact, give_back, use_plain_pool
+from job.config.settings import JobSettings
+from job.engine import Borrowed
+from job.errors import NotFoundError, OtherJobError, OutputError
+from job.fit import artifact
+from job.fit.partition_fit import Fitting
+from job.fit.recipe import Recipe
+from job.outcome import SCHEMA
+from job.plan import fingerprint, plan, selection, spark_read, table_keys
+from job.plan.compare import INDEX_COLUMNS, Fingerprints
+from job.plan.plan import Plan
+from job.reader import ReadSpec
+from job.registry.index import Index
+from job.store import Store
+from job.store.side import storage
+from job.worker import segment
+from job.worker.work import TableRead
+
+FORMAT = 1
+"""Version of what lies in the output."""
+IDENTITY = "manyfit.json"
+_REPEATED = ("state", "recipe", "environment")
+"""Columns with few texts in many rows: read as dictionaries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """What planning and running a job need."""
+
+    settings: JobSettings
+    input: Store
+    output: Store
+    index: Index
+    fitting: Fitting
+    fingerprints: Fingerprints
+    versions: dict[str, str]
+    """the environment card"""
+
+
+def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
+    """Open the stores and check the recipe.
+
+    Parameters
+    ----------
+    settings
+        The job.
+    base
+        The folder that paths in the recipe are relative to.
+
+    Raises
+    ------
+    ConfigurationError
+        The recipe cannot be built, or a URI cannot be used.
+    """
+    use_plain_pool()
+    recipe = Recipe.from_settings(settings.recipe, base=base)
+    versions = artifact.versions()
+    return Assembly(
+        settings=settings,
+        input=Store.open(settings.input.uri, settings.storage.side("input"), what="input"),
+        output=(output := Store.open(settings.output.uri, settings.storage.side("output"), what="output")),
+        index=Index(output),
+        fitting=Fitting(
+            recipe=recipe,
+            spec=ReadSpec.from_settings(settings.input, recipe),
+            artifact=settings.artifact,
+            seed=settings.run.seed,
+            on_empty=settings.input.on_empty,
+        ),
+        fingerprints=Fingerprints(
+            recipe=fingerprint.recipe_fingerprint(settings, recipe.fingerprint_part()),
+            environment=fingerprint.environment_fingerprint(settings.run.environment, versions, recipe.imports()),
+        ),
+        versions=versions,
+    )
+
+
+def identity(settings: JobSettings, input_uri: str) -> dict[str, Any]:
+    """What makes an output this job's: another name, input or layout is refused."""
+    return {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
+
+
+def check_identity(assembly: Assembly, *, create: bool) -> None:
+    """Compare the output's ``manyfit.json`` with this job, or make it.
+
+    Raises
+    ------
+    OtherJobError
+        The output belongs to another job.
+    """
+    mine = identity(assembly.settings, assembly.input.uri)
+    data = json.dumps(mine, indent=1).encode()
+    with storage("output", "the output's identity could not be read or written"):
+        if create and assembly.output.create(IDENTITY, data):
+            return
+        try:
+            theirs = json.loads(bytes(assembly.output.get(IDENTITY)))
+        except NotFoundError:
+            return
+    differing = [name for name, value in mine.items() if theirs.get(name) != value]
+    if differing:
+        said = "; ".join(f"{name} is {theirs.get(name)!r} there and {mine[name]!r} here" for name in differing)
+        raise OtherJobError(
+            f"the output {assembly.output.uri} belongs to another job: {said}",
+            hint="Give this job an output of its own, or set the job back to what the output was made with.",
+        )
+
+
+def list_input(assembly: Assembly) -> tuple[pa.Table, datetime]:
+    """All objects below ``input.uri``, and the store's clock before they were listed."""
+    uri = assembly.input.uri
+    with storage("input", f"the input {uri} cannot be listed"):
+        now = assembly.input.now()
+        # A thousand pages in one piece: their many small buffers took a hundred bytes a name.
+        listing = compact(assembly.input.list())
+    give_back()
+    return listing, now
+
+
+def unfinished_runs(output: Store, now: datetime) -> list[str]:
+    """Runs without a result, begun within the last days, the longest ago first."""
+    found = []
+    for run in output.prefixes("runs"):
+        if output.head(f"runs/{run}/result.json") is None:
+            try:
+                begun = json.loads(bytes(output.get(f"runs/{run}/run.json")))["started_at"]
+            except NotFoundError:
+                continue
+            if (now - datetime.fromisoformat(begun)).total_seconds() < segment.ADOPT_SECONDS:
+                found.append((begun, run))
+    return [run for _, run in sorted(found)]
+
+
+def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
+    """Trained outcomes of runs that did not finish: their models are in the store. Failures are never adopted."""
+    with storage("output", "unfinished runs could not be read"):
+        tables = [segment.read(assembly.output, segment.folder(run)) for run in unfinished_runs(assembly.output, now)]
+    if not tables:
+        return SCHEMA.empty_table()
+    every = pa.concat_tables(tables)
+    return every.filter(pc.equal(every["status"], "trained"))
+
+
+def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = None) -> Plan:
+    """List, select and compare.
+
+    Parameters
+    ----------
+    assembly
+        The job.
+    finished
+        Trained outcomes of runs that did not finish.
+    engine
+        Counts the keys of a table, and the counts are kept: given by a run. Without it, one is started for that alone.
+
+    Raises
+    ------
+    InputError
+        The input cannot be listed, or has no object to train on.
+    """
+    listing, listed_at = list_input(assembly)
+    settings = assembly.settings
+    files, read = None, None
+    if settings.input.layout == "columns":
+        selected, read, files = _select_rows(assembly, listing, engine)
+    else:
+        selected = selection.select(listing, settings.input, settings.run.seed)
+        read = spark_read.of_objects(settings, assembly.input)
+    del listing
+    give_back()
+    with storage("output", "the published table cannot be read"):
+        published = assembly.index.slices(columns=INDEX_COLUMNS, encoded=_REPEATED)
+        made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at)
+    give_back()
+    return replace(made, read=read, files=files)
+
+
+def plan_alone(assembly: Assembly) -> Plan:
+    """The plan of a run that does not take place; errors as those of a run."""
+    try:
+        finished = finished_outcomes(assembly, datetime.now(UTC))
+    except OutputError as error:
+        # A folder or bucket that is not there yet has nothing unfinished; `run` will say so where it matters.
+        if not isinstance(error.__cause__, NotFoundError):
+            raise
+        finished = SCHEMA.empty_table()
+    return make_plan(assembly, finished)
+
+
+def _select_rows(
+    assembly: Assembly, listing: pa.Table, engine: Borrowed | None
+) -> tuple[selection.Selected, TableRead, pa.Table]:
+    settings, output = assembly.settings, assembly.output
+    files, ignored, unmatched = table_keys.files(listing, settings.input)
+    read = spark_read.of_table(
+        settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.fitting.spec
+    )
+
+    def count() -> pa.Table:
+        if engine is not None:
+            return engine.get().count(read)
+        own = Borrowed(lambda: engines.make(settings))
+        try:
+            return own.get().count(read)
+        finally:
+            own.stop()
+
+    def still() -> str:
+        return table_keys.state(list_table(assembly), settings.input)
+
+    with storage("output", "the keys of the table could not be kept"):
+        selected = table_keys.select(
+            files, settings, output, ignored=ignored, unmatched=unmatched, count=count, still=still if engine else None
+        )
+    return selected, read, files
+
+
+def list_table(assembly: Assembly) -> pa.Table:
+    """The files of a table as they are now."""
+    return table_keys.files(list_input(assembly)[0], assembly.settings.input)[0]

@@ -1,0 +1,105 @@
+"""The runs below an output, by what their objects say: which have finished, which may be at work, what may go.
+
+Looked at by ``gc``. Reads segments and ``run.json``; writes and removes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import NotFoundError
+from job.run import notice
+from job.store import LISTING, Store
+from job.worker import segment
+
+_RESULT = r"^runs/[^/]+/result\.json$"
+_SEGMENT = r"^runs/[^/]+/segments/"
+
+
+class Runs:
+    """All runs, as they are at one moment.
+
+    Parameters
+    ----------
+    store
+        The output.
+    now
+        The store's clock.
+    margin
+        Seconds; an unfinished run that has written within them, or within `job.run.notice.LEASE`, may be at work.
+    """
+
+    def __init__(self, store: Store, now: datetime, margin: float) -> None:
+        self._store = store
+        self._before = now - timedelta(seconds=margin)
+        try:
+            self._listing = store.list("runs")
+        except NotFoundError:
+            self._listing = LISTING.empty_table()
+        names = self._listing.column("name")
+        self._of = pc.list_element(pc.split_pattern(names, "/"), 1) if len(names) else names
+        self._newest: dict[str, datetime] = {}
+        finished = set()
+        for name, run, modified in zip(
+            names.to_pylist(), self._of.to_pylist(), self._listing.column("modified").to_pylist(), strict=True
+        ):
+            if name.count("/") < 2:
+                continue  # runs/latest.json belongs to no run
+            self._newest[run] = max(modified, self._newest.get(run, modified))
+            if name == f"runs/{run}/result.json":
+                finished.add(run)
+        self._finished = finished
+        heeded = max(margin, notice.LEASE)
+        adopted = now - timedelta(seconds=segment.ADOPT_SECONDS + heeded)
+        unfinished = self._newest.keys() - finished
+        self.abandoned = sorted(run for run in unfinished if self._newest[run] <= adopted)
+        """unfinished, and so long silent that no run takes over what they have"""
+        self.unfinished = sorted(unfinished.difference(self.abandoned))
+        """the other ones without a result"""
+        recent = now - timedelta(seconds=heeded)
+        self.alive = tuple(run for run in self.unfinished if self._newest[run] > recent)
+        """those that may be at work"""
+
+    def changed(self, before: Runs) -> tuple[str, ...]:
+        """Runs that have written anything since an earlier look."""
+        return tuple(sorted(run for run, at in self._newest.items() if before._newest.get(run) != at))
+
+    def references(self) -> list[pa.Table]:
+        """Key and digest of every model that an unfinished run has put."""
+        columns = ["key", "digest"]
+        return [segment.read(self._store, segment.folder(run), columns=columns) for run in self.unfinished]
+
+    def retained(self, made_kept: set[str], keep: int) -> set[str]:
+        """Runs that stay: unfinished ones, those that made a kept version, the newest, and what is young."""
+        newest = sorted(self._finished, key=lambda run: self._newest[run], reverse=True)[:keep]
+        young = {run for run in self._finished if self._newest[run] > self._before}
+        return young.union(self.unfinished, self._finished & made_kept, newest)
+
+    def expired(self, retained: set[str]) -> pa.Table:
+        """What may go of the finished runs: all but their results."""
+        names = self._listing.column("name")
+        return self._objects(self._finished - retained, pc.invert(pc.match_substring_regex(names, _RESULT)))
+
+    def leftovers(self) -> pa.Table:
+        """All objects of the abandoned runs, the segments first: without them no model of theirs is named any more."""
+        segments = pc.match_substring_regex(self._listing.column("name"), _SEGMENT)
+        parts = [self._objects(set(self.abandoned), chosen) for chosen in (segments, pc.invert(segments))]
+        return pa.concat_tables(parts)
+
+    def table_states(self, retained: set[str]) -> set[str]:
+        """The states of the table (layout ``columns``) that runs have planned from, as far as they have said so."""
+        states = set()
+        for run in retained:
+            try:
+                told = json.loads(bytes(self._store.get(f"runs/{run}/run.json")))
+            except NotFoundError:
+                continue
+            states.add(told.get("table"))
+        return states - {None}
+
+    def _objects(self, runs: set[str], chosen: pa.ChunkedArray) -> pa.Table:
+        return self._listing.filter(pc.and_(pc.is_in(self._of, value_set=pa.array(sorted(runs), pa.string())), chosen))

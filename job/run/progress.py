@@ -1,0 +1,188 @@
+"""Progress of a run: rate and ETA, a bar on a terminal, log lines elsewhere, and a file that others can read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from job.config.value_types import pace
+from job.errors import StoreError
+from job.worker import segment
+
+if TYPE_CHECKING:
+    from job.store import Store
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 2.0
+WRITE_EVERY = 5.0
+LOG_EVERY = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What ``progress.json`` holds."""
+
+    run: str
+    phase: str
+    """planning, training, publishing, done"""
+    planned: int = 0
+    to_train: int = 0
+    done: int = 0
+    failed: int = 0
+    started_at: float = 0.0
+    """seconds since the epoch"""
+    updated_at: float = 0.0
+    rate: float | None = None
+    """partitions per second over the last minute"""
+    eta: float | None = None
+    """seconds until all are trained"""
+
+    def to_json(self) -> bytes:
+        """As `from_json` takes it."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> State:
+        """Read a written state."""
+        return cls(**json.loads(data))
+
+
+def rate_and_eta(seen: list[tuple[float, int]], to_train: int) -> tuple[float | None, float | None]:
+    """From (time, done) pairs: partitions per second over the last minute, and seconds to go."""
+    if len(seen) < 2:
+        return None, None
+    now, done = seen[-1]
+    begin, first = next((pair for pair in seen if now - pair[0] <= 60), seen[0])
+    if done <= first or now <= begin:
+        return None, None
+    rate = (done - first) / (now - begin)
+    return rate, max(0, to_train - done) / rate
+
+
+def clock(seconds: float | None) -> str:
+    """``1h 02m``, ``3m 05s``, ``12s``; an en dash where it is not known."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+class Tracker:
+    """Follows a run by listing its segments.
+
+    Parameters
+    ----------
+    output
+        The output store.
+    run, plan
+        Whose segments are counted.
+    planned, to_train
+        Numbers of keys.
+    """
+
+    def __init__(self, output: Store, *, run: str, plan: str, planned: int, to_train: int) -> None:
+        self._output, self._run, self._plan = output, run, plan
+        self._planned, self._to_train = planned, to_train
+        self._started = time.time()
+        self._seen: list[tuple[float, int]] = [(time.monotonic(), 0)]
+        self._failed = 0
+        self._looked = self._written = 0.0
+        self._logged = time.monotonic()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TextColumn("eta {task.fields[eta]}"),
+                TextColumn("[red]{task.fields[failed]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("train", total=to_train, rate="", eta="–", failed="")
+            self._bar.start()
+
+    @property
+    def done(self) -> int:
+        """Outcomes seen so far."""
+        return self._seen[-1][1]
+
+    def tick(self) -> None:
+        """Look, show and write, each when it is due; a storage failure here never ends a run."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return
+        self._looked = now
+        try:
+            names = self._output.list(segment.folder(self._run, self._plan))["name"].to_pylist()
+            self._note(segment.progress(names))
+            if now - self._written >= WRITE_EVERY:
+                self._written = now
+                self.write("training")
+        except StoreError as error:
+            log.warning("progress could not be read or written: %s", error.message)
+
+    def _note(self, progress: segment.Progress) -> None:
+        now = time.monotonic()
+        if not self.done:
+            # Until something is done, Spark starts: that is not the rate of the models.
+            self._seen.clear()
+        self._seen.append((now, min(progress.done, self._to_train)))
+        self._failed = progress.failed
+        rate, eta = rate_and_eta(self._seen, self._to_train)
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=self.done,
+                rate="" if rate is None else f"{pace(rate)}/s",
+                eta=clock(eta),
+                failed=f"{self._failed} failed" if self._failed else "",
+            )
+        elif now - self._logged >= LOG_EVERY:
+            self._logged = now
+            log.info(
+                "trained %d of %d, %s models/s, eta %s, %d failed",
+                self.done,
+                self._to_train,
+                "–" if rate is None else pace(rate),
+                clock(eta),
+                self._failed,
+                extra={"event": "progress", "run": self._run, "done": self.done, "to_train": self._to_train},
+            )
+
+    def write(self, phase: str) -> None:
+        """Put ``progress.json``."""
+        rate, eta = rate_and_eta(self._seen, self._to_train)
+        state = State(
+            run=self._run,
+            phase=phase,
+            planned=self._planned,
+            to_train=self._to_train,
+            done=self.done,
+            failed=self._failed,
+            started_at=self._started,
+            updated_at=time.time(),
+            rate=rate,
+            eta=eta,
+        )
+        self._output.put(f"runs/{self._run}/progress.json", state.to_json())
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

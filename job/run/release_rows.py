@@ -1,0 +1,115 @@
+"""From settled outcomes to the rows of a release (`job.registry.index.CHANGES`). Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.plan.plan import Plan
+from job.registry.delta_log import fields
+from job.registry.index import CHANGES, FAILED, GONE, LIVE, PUT, RETIRE, SKIPPED, TOUCH
+from job.registry.row import REPEATED
+
+
+def of(
+    plan: Plan,
+    settled: pa.Table,
+    *,
+    run: str,
+    versions: str,
+    retire_gone: bool,
+    known_failures: pa.Table,
+) -> pa.Table:
+    """The changed keys only.
+
+    Parameters
+    ----------
+    plan
+        What was planned, with the keys that are gone or back.
+    settled
+        One outcome per key that was to be trained.
+    run
+        The run's id.
+    versions
+        The environment card, as JSON.
+    retire_gone
+        ``input.on_gone: retire``.
+    known_failures
+        key, reason, message of failed and stale rows of the index: the same failure again changes nothing.
+    """
+    listed_at = pa.scalar(plan.listed_at, pa.timestamp("us", "UTC"))
+
+    def of_status(status: str) -> pa.Table:
+        chosen = pc.equal(settled["status"], status)
+        # A filter copies a million rows even where it leaves all of them.
+        return settled if settled.num_rows and pc.all(chosen).as_py() else settled.filter(chosen)
+
+    trained, skipped, touched = of_status("trained"), of_status("skipped"), of_status("unchanged")
+    failed = _without_known(of_status("failed"), known_failures)
+    described = ("data", "content", "recipe", "environment", "source", "bytes", "rows")
+    tables = [
+        _rows(
+            trained,
+            (*described, "digest", "size", "metrics", "warnings", "seconds"),
+            listed_at,
+            state=LIVE,
+            action=PUT,
+            run=run,
+            versions=versions,
+            trained_at=pc.cast(pc.multiply(trained["finished_at"], 1e6), pa.int64(), safe=False).cast(
+                pa.timestamp("us", "UTC")
+            ),
+        ),
+        _rows(failed, ("reason", "message", "source", "bytes"), listed_at, state=FAILED, action=PUT, run=run),
+        _rows(skipped, ("reason", "message", *described), listed_at, state=SKIPPED, action=PUT, run=run),
+        _rows(touched, ("data", "content", "recipe", "environment", "source", "bytes"), listed_at, action=TOUCH),
+    ]
+    here = pa.chunked_array(
+        [chunk for table in (trained, failed, skipped, touched) for chunk in table["key"].chunks], pa.string()
+    )
+    returned = plan.returned.filter(pc.invert(pc.is_in(plan.returned, value_set=here)))
+    tables.append(_rows(pa.table({"key": returned}), (), listed_at, action=TOUCH))
+    tables.append(_rows(pa.table({"key": plan.gone}), (), listed_at, action=RETIRE if retire_gone else GONE))
+    return pa.concat_tables([table for table in tables if table.num_rows] or tables[:1]).unify_dictionaries()
+
+
+def _without_known(failed: pa.Table, known: pa.Table) -> pa.Table:
+    def signature(table: pa.Table) -> Any:
+        texts = [pc.fill_null(table[name].cast(pa.string()), "") for name in ("key", "reason", "message")]
+        return pc.binary_join_element_wise(*texts, "\0")
+
+    if not failed.num_rows or not known.num_rows:
+        return failed
+    return failed.filter(pc.invert(pc.is_in(signature(failed), value_set=signature(known).combine_chunks())))
+
+
+def _rows(table: pa.Table, columns: tuple[str, ...], listed_at: pa.Scalar, **constant: Any) -> pa.Table:
+    size = table.num_rows
+    given = {**constant, "listed_at": listed_at}
+    arrays = []
+    for field in _CODED:
+        value = table[field.name] if field.name == "key" or field.name in columns else given.get(field.name)
+        if isinstance(value, pa.Array | pa.ChunkedArray):
+            coded = pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(value.type)
+            arrays.append(value.dictionary_encode() if coded else value.cast(field.type))
+            continue
+        if value is None and field.name in _NEVER_NULL:
+            value = ""  # texts that are never null in the table; a failure has none of them
+        arrays.append(_constant(value, field.type, size))
+    return pa.table(arrays, schema=_CODED)
+
+
+def _constant(value: Any, kind: pa.DataType, size: int) -> pa.Array:
+    if not pa.types.is_dictionary(kind):
+        return pa.repeat(pa.scalar(value, kind), size)
+    if value is None:
+        return pa.nulls(size, kind)
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([value], kind.value_type))
+
+
+_NEVER_NULL = {"data", "recipe", "environment"}
+_CODED = fields(CHANGES, CHANGES.names, REPEATED)
+"""What is said of a million rows is said once."""

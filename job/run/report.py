@@ -1,0 +1,192 @@
+"""The report of a run: totals, verdict, exit code, and the words for a person. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.config.settings import RunSettings
+from job.config.value_types import counted, pace
+from job.errors import AccountingError, TooManyFailedError
+from job.outcome import REASONS
+from job.plan.plan import SKIP, UNCHANGED, Plan
+
+ADVICE = {
+    "corrupt_compression": "Upload the object again.",
+    "bad_row": "Mend the row, or set input.format (delimiter, quote) to what the file has.",
+    "schema_mismatch": "Compare the header with input.schema and recipe.features; is the delimiter right?",
+    "missing_column": "Compare the header with recipe.features and recipe.target; is the delimiter right?",
+    "non_numeric": "Encode the column in the recipe, or name what means 'missing' in input.format.null_values.",
+    "missing_values": "Impute in the recipe, or set recipe.missing to allow or drop.",
+    "null_target": "Set recipe.drop_null_target: true, or mend the data.",
+    "input_changed": "The input changes while it is read: run again.",
+    "input_missing": "The input changes while it is read: run again.",
+    "timeout": "Raise run.timeout, or give this key less data or a simpler model.",
+    "memory_limit": "Raise run.memory and the executor's memory, or give this key less data or a smaller model.",
+    "worker_died": "Give executors more memory, or look at the recipe: native code may have ended the process.",
+    "oom": "Give executors more memory, or give this key less data or a smaller model.",
+    "fit_error": "Read the traceback below runs/<run id>/failures/.",
+}
+"""What to do about a reason, where one sentence helps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """planned = trained + unchanged + skipped + failed, always."""
+
+    planned: int
+    trained: int
+    unchanged: int
+    skipped: int
+    failed: int
+    adopted: int = 0
+    """of the trained: taken over from a run that did not finish"""
+    touched: int = 0
+    """of the unchanged: read, because the ETag was new, and found to be the same bytes"""
+    gone: int = 0
+    """published keys that the input no longer has"""
+    superseded: int = 0
+    """outcomes that a newer run had overtaken"""
+    ignored: int = 0
+    """objects passed over: markers and hidden files"""
+
+    def check(self) -> None:
+        """Raise where the invariant does not hold."""
+        parts = self.trained + self.unchanged + self.skipped + self.failed
+        if parts != self.planned:
+            raise AccountingError(
+                f"the numbers do not add up: {self.planned} planned, but {self.trained} trained + {self.unchanged} "
+                f"unchanged + {self.skipped} skipped + {self.failed} failed = {parts}",
+                hint="Nothing was published. Report this: it is a bug of manyfit.",
+            )
+
+
+def totals(plan: Plan, settled: pa.Table) -> Totals:
+    """Count, and check that the numbers add up."""
+    count = {each["values"]: each["counts"] for each in pc.value_counts(settled["status"]).to_pylist()}
+    result = Totals(
+        planned=plan.planned,
+        trained=count.get("trained", 0),
+        unchanged=plan.count(UNCHANGED) + count.get("unchanged", 0),
+        skipped=plan.count(SKIP) + count.get("skipped", 0),
+        failed=count.get("failed", 0),
+        adopted=int(pc.sum(settled["adopted"]).as_py() or 0),
+        touched=count.get("unchanged", 0),
+        gone=len(plan.gone),
+        ignored=plan.ignored,
+    )
+    result.check()
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a run comes to; `result.json` is this, as JSON."""
+
+    run: str
+    job: str
+    output: str
+    exit_code: int
+    totals: Totals
+    version: int | None
+    """the published version that holds the run; None when nothing was ever published"""
+    published: bool
+    """this run made a new version"""
+    started_at: str
+    finished_at: str
+    seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """seconds for listing, planning, training, publishing"""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """reason to number of keys"""
+    skips: Mapping[str, int] = field(default_factory=dict)
+    """reason to number of keys, of those skipped in this run"""
+    examples: tuple[Mapping[str, Any], ...] = ()
+    """key, reason, message of the first failures"""
+    superseded: tuple[str, ...] = ()
+    """keys that a newer run had overtaken; at most 1,000"""
+    warnings: int = 0
+    """models with warnings"""
+    spark: Mapping[str, int] = field(default_factory=dict)
+    """Spark's own stage metrics"""
+    workers: int = 0
+    """processes that trained"""
+    fit_seconds: float = 0.0
+    """sum over the fits"""
+    peak: int = 0
+    """highest resident memory of a worker, bytes"""
+
+    def to_json(self) -> str:
+        """As `from_json` takes it."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunReport:
+        """Read a recorded report."""
+        state = json.loads(text)
+        state["totals"] = Totals(**state["totals"])
+        state["examples"] = tuple(state["examples"])
+        state["superseded"] = tuple(state["superseded"])
+        return cls(**state)
+
+
+def verdict(count: Totals, settings: RunSettings) -> int:
+    """The exit code: 0, or 6 when more failed than ``run.max_failed`` allows."""
+    return TooManyFailedError.exit_code if count.failed > settings.allowed_failures(count.planned) else 0
+
+
+def reasons(settled: pa.Table, status: str) -> dict[str, int]:
+    """Reason to number of keys among the outcomes of one status, most first."""
+    chosen = settled.filter(pc.equal(settled["status"], status))
+    counts = pc.value_counts(chosen["reason"]).to_pylist()
+    return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: -each["counts"])}
+
+
+def lines(report: RunReport) -> list[str]:
+    """The summary that a person reads at the end."""
+    count = report.totals
+    rate = (
+        f", {pace(count.trained / report.phases['train'])} models/s"
+        if report.phases.get("train") and count.trained
+        else ""
+    )
+    out = [
+        f"{count.planned:,} planned = {count.trained:,} trained + {count.unchanged:,} unchanged + "
+        f"{count.skipped:,} skipped + {count.failed:,} failed   ({report.seconds:.1f} s{rate})"
+    ]
+    if count.adopted:
+        out.append(f"{count.adopted:,} of the trained were taken over from a run that did not finish")
+    if count.touched:
+        out.append(f"{count.touched:,} of the unchanged had a new ETag over the same bytes")
+    for title, table in (("failed", report.failures), ("skipped", report.skips)):
+        for reason, number in table.items():
+            advice = ADVICE.get(reason, "")
+            out.append(f"{title}: {number:,} × {reason}: {REASONS.get(reason, '')}. {advice}".rstrip())
+    for each in report.examples[:5]:
+        out.append(f"  {each['key']}: {each['message']}")
+    if len(report.examples) > 5 or count.failed > 5:
+        out.append(f"  … all {count.failed:,} with their tracebacks below runs/{report.run}/failures/")
+    if report.warnings:
+        out.append(f"{counted(report.warnings, 'model')} with warnings: `manyfit models {report.output} --warnings`")
+    if count.gone:
+        out.append(f"no longer in the input: {counted(count.gone, 'published key')} (input.on_gone decides)")
+    if count.superseded:
+        out.append(f"{count.superseded:,} outcomes were superseded by a run that listed the input later")
+    if report.published:
+        out.append(f"published as version {report.version} of {report.output}")
+    elif report.exit_code:
+        out.append(
+            f"nothing was published; version {report.version} stays" if report.version else "nothing was published"
+        )
+    else:
+        out.append(
+            f"nothing changed; version {report.version} of {report.output} stays"
+            if report.version
+            else "nothing to publish"
+        )
+    return out

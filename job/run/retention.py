@@ -1,0 +1,263 @@
+"""Remove what no kept version refers to: the ``gc`` command. The only module that deletes anything of an output.
+
+What stays, whatever else is said:
+
+- the newest ``keep`` versions of the set, the current one among them, and any version that was current within the
+  margin: their rows, and every model they refer to;
+- unfinished runs (those without ``result.json``) for as long as other runs take over what they have, and every model
+  that their segments name;
+- anything younger than the margin; and while an unfinished run has shown life within the margin, all models: it may be
+  about to take over one that lies there already;
+- ``result.json`` of every run, so that a run id once used stays answered;
+- the counted keys (layout ``columns``) of the newest ``keep`` states of a table, and of those that kept runs planned
+  from.
+
+It first removes the rows of expired versions, then what is left of abandoned runs, then models, so that nothing is left
+that names a model which is gone. The last two under a notice (`notice`), after a second look at the runs: one that
+begins meanwhile waits, or is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import ConfigurationError, DamageError, NotFoundError
+from job.keys import model_name
+from job.registry.history import VersionInfo
+from job.registry.index import Index
+from job.run import notice
+from job.run.notice import Removal
+from job.run.past_runs import Runs
+from job.store import LISTING, Store
+
+_SLICE = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `gc` removed, or would remove."""
+
+    kept_versions: int
+    """that can still be opened and rolled back to"""
+    expired_versions: int
+    """older ones"""
+    index_files: int
+    """data files of the table that only expired versions have"""
+    index_bytes: int
+    """their size"""
+    models: int
+    """model files that nothing kept refers to"""
+    model_bytes: int
+    """their size"""
+    runs: int
+    """finished runs whose logs, plans and outcomes have expired, and abandoned ones"""
+    run_bytes: int
+    """their size"""
+    others: int
+    """signatures of expired versions, counted keys of past tables, and left-over probes and notices"""
+    unfinished_runs: int
+    """kept; run the job again to finish them"""
+    blocked_by: tuple[str, ...] = ()
+    """runs that may still be at work, for whose sake models and abandoned runs were not removed, or not all"""
+
+
+def gc(
+    store: Store,
+    *,
+    keep: int = 30,
+    dry_run: bool = True,
+    margin: float = 24 * 3600.0,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Remove, or count, what is no longer needed.
+
+    Parameters
+    ----------
+    store
+        The output.
+    keep
+        Versions of the set that stay.
+    dry_run
+        Only count.
+    margin
+        Seconds; what is younger stays.
+    progress
+        Called with what is being looked at.
+
+    Raises
+    ------
+    ConfigurationError
+        ``keep`` is less than 1 or ``margin`` negative.
+    DamageError
+        Someone rolled back to an expired version while it was being removed.
+    """
+    if keep < 1 or margin < 0:
+        raise ConfigurationError(f"gc keeps at least one version, and its margin is not negative: {keep}, {margin}")
+    say = progress or (lambda text: None)
+    now = store.now()
+    before = now - timedelta(seconds=margin)
+    index = Index(store)
+    say("versions")
+    history = index.history()
+    kept = _kept(history, keep, before)
+    files = {file for version in kept for file in index.files(version)}
+    say("runs")
+    runs = Runs(store, now, margin)
+    say("references")
+    references = _distinct([index.read(columns=["key", "digest"], at=version) for version in kept] + runs.references())
+    say("models")
+    old_files = _old(store, "index", before, lambda name: _is_data(name) and name.removeprefix("index/") not in files)
+    expired = {each.version for each in history} - kept
+    models = _unreferenced(store, before, references) if not runs.alive else LISTING.empty_table()
+    leftovers = runs.leftovers() if not runs.alive else LISTING.empty_table()
+    retained = runs.retained({each.run for each in history if each.version in kept and each.run}, keep)
+    finished = runs.expired(retained)
+    others = _others(store, now, margin, expired, _past_tables(store, before, runs, retained, keep))
+    blocked_by = runs.alive
+    if not dry_run:
+        say("removing signatures and rows")
+        store.delete(others)
+        store.delete(old_files.column("name").to_pylist())
+        if leftovers.num_rows or models.num_rows:
+            say("removing abandoned runs and models")
+            leftovers, models, blocked_by = _remove(store, index, history, runs, margin, leftovers, models)
+        say("removing runs")
+        store.delete(finished.column("name").to_pylist())
+        _check(index, history, files, old_files, models)
+    gone = pa.concat_tables([finished, leftovers])
+    return Report(
+        kept_versions=len(kept),
+        expired_versions=len(expired),
+        index_files=old_files.num_rows,
+        index_bytes=_bytes(old_files),
+        models=models.num_rows,
+        model_bytes=_bytes(models),
+        runs=len({name.split("/")[1] for name in gone.column("name").to_pylist()}),
+        run_bytes=_bytes(gone),
+        others=len(others),
+        unfinished_runs=len(runs.unfinished),
+        blocked_by=blocked_by,
+    )
+
+
+def _remove(
+    store: Store,
+    index: Index,
+    history: list[VersionInfo],
+    runs: Runs,
+    margin: float,
+    leftovers: pa.Table,
+    models: pa.Table,
+) -> tuple[pa.Table, pa.Table, tuple[str, ...]]:
+    """Remove what a run that begins now might take over; what was removed, and the runs for whose sake not all was."""
+    with Removal(store) as removal:
+        # Again, after the notice: whoever began before it is seen here, and whoever begins after it sees the notice.
+        again = Runs(store, store.now(), margin)
+        at_work = tuple(sorted({*again.changed(runs), *again.alive}))
+        if at_work or (index.version() or 0) != max((each.version for each in history), default=0):
+            return leftovers.slice(0, 0), models.slice(0, 0), at_work
+        left = removal.remove(leftovers.column("name").to_pylist())
+        gone = removal.remove(models.column("name").to_pylist()) if left == leftovers.num_rows else 0
+        asked = removal.asked_by()
+    return leftovers.slice(0, left), models.slice(0, gone), (asked,) if asked else ()
+
+
+def _others(store: Store, now: datetime, margin: float, expired: set[int], tables: list[str]) -> list[str]:
+    before = now - timedelta(seconds=margin)
+    # A notice is heeded for a while, whatever the margin.
+    unheeded = now - timedelta(seconds=max(margin, 2 * notice.LEASE))
+    found = [
+        _old(store, "signatures", before, lambda name: name[-25:-5].isdigit() and int(name[-25:-5]) in expired),
+        _old(store, ".probe", before, lambda name: True),
+        _old(store, notice.FOLDER, unheeded, lambda name: True),
+    ]
+    return [*tables, *(name for each in found for name in each.column("name").to_pylist())]
+
+
+def _past_tables(store: Store, before: datetime, runs: Runs, retained: set[str], keep: int) -> list[str]:
+    """Counted keys that no run is likely to ask for again; one that does counts them anew."""
+    listing = _list(store, "keys").sort_by([("modified", "descending")]).slice(keep)
+    old = listing.filter(pc.less_equal(listing.column("modified"), before)).column("name").to_pylist()
+    needed = {f"keys/{state}.arrow" for state in runs.table_states(retained)} if old else set()
+    return [name for name in old if name not in needed]
+
+
+def _kept(history: list[VersionInfo], keep: int, before: datetime) -> set[int]:
+    """The newest versions, and those that were followed by another only within the margin."""
+    newest_first = sorted(history, key=lambda each: each.version, reverse=True)
+    kept = {each.version for each in newest_first[:keep]}
+    for later, each in pairwise(newest_first):
+        if later.at > before:
+            kept.add(each.version)
+    return kept
+
+
+def _unreferenced(store: Store, before: datetime, references: pa.Table) -> pa.Table:
+    listing = _list(store, "models")
+    listing = listing.filter(pc.less_equal(listing.column("modified"), before))
+    needed = []
+    for piece in references.to_batches(max_chunksize=_SLICE):
+        pairs = zip(piece.column("key").to_pylist(), piece.column("digest").to_pylist(), strict=True)
+        needed.append(pa.array([model_name(key, digest) for key, digest in pairs], pa.string()))
+    return listing.filter(pc.invert(pc.is_in(listing.column("name"), value_set=pa.chunked_array(needed, pa.string()))))
+
+
+def _distinct(tables: list[pa.Table]) -> pa.Table:
+    """Each pair of key and digest once; rows without a model left out."""
+    found = pa.table({"key": pa.array([], pa.string()), "digest": pa.array([], pa.string())})
+    for table in tables:
+        both = pa.concat_tables([found, table.filter(pc.is_valid(table.column("digest")))])
+        found = both.group_by(["key", "digest"]).aggregate([]).select(["key", "digest"])
+    return found
+
+
+def _check(index: Index, history: list[VersionInfo], files: set[str], removed: pa.Table, models: pa.Table) -> None:
+    """Whether a version that appeared meanwhile needs what was just removed. A rollback to an expired one does."""
+    current = index.version()
+    if current is None or current in {each.version for each in history}:
+        return
+    gone = {name.removeprefix("index/") for name in removed.column("name").to_pylist()}
+    lost = gone.intersection(index.files(current))
+    if not lost:
+        rows = index.read(columns=["key", "digest"], at=current)
+        # A run that waited for us has put what it needs again.
+        lost = {name for name in _unwanted(rows, models) if index.store.head(name) is None}
+    if lost:
+        raise DamageError(
+            f"version {current} was published while gc ran, and needs {len(lost)} of the objects it removed",
+            hint="Roll back to a kept version (`manyfit history`), or run the job again, then `manyfit verify`.",
+        )
+
+
+def _unwanted(rows: pa.Table, removed: pa.Table) -> Iterable[str]:
+    names = set(removed.column("name").to_pylist())
+    for row in rows.filter(pc.is_valid(rows.column("digest"))).to_pylist():
+        if (name := model_name(row["key"], row["digest"])) in names:
+            yield name
+
+
+def _old(store: Store, prefix: str, before: datetime, choose: Callable[[str], bool]) -> pa.Table:
+    listing = _list(store, prefix)
+    listing = listing.filter(pc.less_equal(listing.column("modified"), before))
+    return listing.filter(pa.array([choose(name) for name in listing.column("name").to_pylist()], pa.bool_()))
+
+
+def _list(store: Store, prefix: str) -> pa.Table:
+    try:
+        return store.list(prefix)
+    except NotFoundError:
+        return LISTING.empty_table()
+
+
+def _is_data(name: str) -> bool:
+    return name.endswith(".parquet") and "/_delta_log/" not in name
+
+
+def _bytes(listing: pa.Table) -> int:
+    return int(pc.sum(listing.column("size")).as_py() or 0)

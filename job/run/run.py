@@ -1,0 +1,259 @@
+"""A run, from the plan to the published version: the protocol of docs/reliability.md, step by step.
+
+Order is everything here: a model is put before the outcome that names it, the outcomes before the release, and the
+result after the release. Nothing but ``gc`` deletes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import engine as engines
+from job.arrow import give_back
+from job.config import local_file
+from job.engine import Borrowed, Engine, EngineReport
+from job.errors import HeldError, InputError, InterruptedRun
+from job.outcome import SCHEMA
+from job.plan.plan import Plan, number_of_tasks, pack
+from job.plan.table_keys import replaced
+from job.registry.index import FAILED, STALE, Release
+from job.registry.seal import Seal
+from job.run import barrier, notice, release_rows, report, run_files
+from job.run.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan
+from job.run.progress import Tracker
+from job.run.report import RunReport
+from job.run.run_files import Started, recorded, run_id
+from job.run.task_lists import write_tasks
+from job.store import probe
+from job.store.side import storage
+from job.worker import segment
+from job.worker.work import Work
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 20.0
+"""seconds that another run has to sign what it has published before this one refuses to build on it"""
+MOST_RETIRED = 0.10
+"""``on_gone: retire`` refuses to take out more than this share of the published keys."""
+
+
+def run(
+    assembly: Assembly,
+    document: dict[str, object],
+    *,
+    on_plan: Callable[[Plan, str], None] = lambda plan, run: None,
+    make_engine: Callable[[Assembly], Engine] = lambda assembly: engines.make(assembly.settings),
+) -> RunReport:
+    """Plan, train, upload, publish, report.
+
+    Parameters
+    ----------
+    assembly
+        The job.
+    document
+        The settings as plain data without secrets: recorded, and part of the run's id on Kubernetes.
+    on_plan
+        Called with the plan and the run's id before anything is trained.
+    make_engine
+        Called only if there is something to train.
+
+    Raises
+    ------
+    ManyfitError
+        With the exit code that the command ends with. Outcomes so far are kept and taken over by the next run.
+    """
+    begin = time.monotonic()
+    now = datetime.now(UTC)
+    settings = assembly.settings
+    started = Started(id=run_id(assembly, document, now), plan=uuid.uuid4().hex[:12], at=now)
+    with storage("output", f"the output {assembly.output.uri} cannot be used"):
+        before = recorded(assembly, started.id)
+        if before is not None:
+            log.warning(
+                "the run %s has ended already: what follows is its recorded result, and nothing was looked at. "
+                "To run again, change the job or run.id.",
+                started.id,
+            )
+            return before
+        probe.admit(assembly.output, single_writer=bool(settings.storage.side("output").single_writer))
+        held = assembly.index.held()
+    if held:
+        raise HeldError(
+            f"a rollback holds {assembly.output.uri}: nothing was trained",
+            hint=f"`manyfit rollback {assembly.output.uri} --resume` lets runs publish again.",
+        )
+    check_identity(assembly, create=True)
+    seal = _seal(assembly, started)
+    with storage("output", "the run could not be announced"):
+        # Before anything is looked at that it may take over: see job.run.notice.
+        notice.begin(assembly.output, started.id, started.plan)
+    phases: dict[str, float] = {"prepare": time.monotonic() - begin}
+    engine = Borrowed(lambda: make_engine(assembly))
+    with _phase(phases, "plan"):
+        finished = finished_outcomes(assembly, now)
+        try:
+            plan = make_plan(assembly, finished, engine)
+            _refuse_large_retirement(assembly, plan)
+        except BaseException:
+            engine.stop()
+            raise
+    on_plan(plan, started.id)
+    run_files.write_run(assembly, started, document, plan)
+    with _phase(phases, "train"):
+        outcome, done = _train(assembly, started, plan, engine)
+    with _phase(phases, "settle"):
+        settled = barrier.settle(plan, done, finished, assembly.fingerprints)
+        del done, finished
+        count = report.totals(plan, settled)
+    code = report.verdict(count, settings.run)
+    with _phase(phases, "publish"):
+        if code and settings.run.publish == "all_or_nothing":
+            released = Release(version=assembly.index.version())
+        else:
+            released = _publish(assembly, started, plan, settled, count)
+            seal.put(released.version, run=started.id)
+    result = run_files.make_report(
+        assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
+    )
+    run_files.write_result(assembly, started, settled, result)
+    return result
+
+
+def _seal(assembly: Assembly, started: Started) -> Seal:
+    """What signs the release; refused now, not after hours, if the release could not be signed as the set is."""
+    output = assembly.settings.output
+    seal = Seal(
+        assembly.output,
+        local_file.read(output.signing_key, "output.signing_key") if output.signing_key else None,
+        unsigned=output.unsigned,
+        names=("output.signing_key", "output.unsigned: true"),
+    )
+    with storage("output", "the signatures cannot be read"):
+        if assembly.index.released(started.id) is None:  # else it was stopped between release and signature
+            warning = seal.check(patience=_PATIENCE)
+            if warning:
+                log.warning("the release stays %s", warning)
+    return seal
+
+
+class _phase:  # noqa: N801 - reads as a statement
+    def __init__(self, phases: dict[str, float], name: str) -> None:
+        self._phases, self._name = phases, name
+
+    def __enter__(self) -> None:
+        self._begin = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._phases[self._name] = time.monotonic() - self._begin
+
+
+def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
+    if assembly.settings.input.on_gone != "retire" or len(plan.gone) <= MOST_RETIRED * plan.published:
+        return
+    raise InputError(
+        f"input.on_gone: retire would take {len(plan.gone):,} of {plan.published:,} published keys out of the set, "
+        f"more than {MOST_RETIRED:.0%}",
+        hint="If the input is complete, take them out with `manyfit retire`; else mend it. on_gone: keep leaves them.",
+    )
+
+
+def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed) -> tuple[EngineReport, pa.Table]:
+    due = plan.due()
+    output, run = assembly.output, started.id
+    if not len(due):
+        borrowed.stop()
+        return EngineReport(), SCHEMA.empty_table()
+    tracker = Tracker(output, run=run, plan=started.plan, planned=plan.planned, to_train=len(due))
+    try:
+        engine = borrowed.get()
+        costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)
+        tasks = number_of_tasks(costs, engine.cores(), local=engine.local())
+        with storage("output", "the plan could not be written"):
+            write_tasks(output, run, started.plan, plan, due, costs, pack(costs, tasks))
+            plan.forget_objects()
+            give_back()
+            tracker.write("training")
+        with storage("output", "training could not go on"):
+            outcome = engine.run(_work(assembly, started, plan), tasks, tracker.tick)
+    except (KeyboardInterrupt, InterruptedRun) as error:
+        raise _interrupted(assembly, started, len(due), error) from None
+    finally:
+        tracker.close()
+        borrowed.stop()
+    _refuse_replaced_files(assembly, plan)
+    with storage("output", "the outcomes could not be read"):
+        done = segment.read(output, segment.folder(run))
+        tracker.write("publishing")
+    return outcome, done
+
+
+def _interrupted(assembly: Assembly, started: Started, due: int, error: BaseException) -> InterruptedRun:
+    signum = error.exit_code - 128 if isinstance(error, InterruptedRun) else 2
+    names = assembly.output.list(segment.folder(started.id, started.plan))["name"].to_pylist()
+    done = segment.progress(names).done
+    return InterruptedRun(
+        f"stopped: {done:,} of {due:,} partitions are finished and kept in {assembly.output.uri}; "
+        "nothing is published yet",
+        hint="Run the same command again: finished partitions are taken over, not trained again.",
+        signum=signum,
+    )
+
+
+def _refuse_replaced_files(assembly: Assembly, plan: Plan) -> None:
+    """A table has no ETag that Spark could insist on: what was replaced while it was read may be a mixture."""
+    if plan.files is None:
+        return
+    names = replaced(plan.files, list_table(assembly))
+    if names:
+        raise InputError(
+            f"{len(names):,} files of the table were replaced or removed while it was read, first {names[0]!r}: "
+            "nothing was published",
+            hint="Run again when the table is at rest.",
+        )
+
+
+def _work(assembly: Assembly, started: Started, plan: Plan) -> Work:
+    settings = assembly.settings
+    return Work(
+        run=started.id,
+        plan=started.plan,
+        input=assembly.input,
+        output=assembly.output,
+        fitting=assembly.fitting,
+        recipe=assembly.fingerprints.recipe,
+        environment=assembly.fingerprints.environment,
+        hive=settings.input.layout == "hive",
+        timeout=settings.run.timeout,
+        memory=settings.run.memory,
+        table=plan.read,
+        speculation=str(settings.spark.conf.get("spark.speculation", "false")).lower() == "true",
+    )
+
+
+def _publish(assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals) -> Release:
+    settings = assembly.settings
+    failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
+    with storage("output", "the release could not be published"):
+        known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
+        known = known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE])))
+        rows = release_rows.of(
+            plan,
+            settled,
+            run=started.id,
+            versions=json.dumps(assembly.versions, sort_keys=True),
+            retire_gone=settings.input.on_gone == "retire",
+            known_failures=known,
+        )
+        said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
+        # A release names only models that would survive a power cut.
+        assembly.output.sync()
+        return assembly.index.release(rows, run=started.id, complete=plan.complete, metadata=said)

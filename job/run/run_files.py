@@ -1,0 +1,141 @@
+"""What a run leaves below ``runs/<id>/``: its settings at the start, its result at the end."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from job.engine import EngineReport
+from job.keys import key_path
+from job.outcome import REPEATED
+from job.plan import fingerprint
+from job.plan.plan import Plan
+from job.plan.table_keys import state
+from job.registry.index import Release
+from job.run import report
+from job.run.assembly import Assembly
+from job.run.report import RunReport
+from job.run.report_page import page
+from job.store.side import storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A run that is under way."""
+
+    id: str
+    plan: str
+    """unique to this driver: a retried driver of the same run makes its own plan"""
+    at: datetime
+
+
+def run_id(assembly: Assembly, document: dict[str, object], now: datetime) -> str:
+    """``run.id``; on Kubernetes the application with a digest of document and image; else new."""
+    settings = assembly.settings.run
+    if settings.application:
+        return fingerprint.run_id(settings.application, document, settings.image)
+    return settings.id or f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def recorded(assembly: Assembly, run: str) -> RunReport | None:
+    """The result of a run that has ended already, or None."""
+    with storage("output", f"the run {run} could not be looked up"):
+        if assembly.output.head(f"runs/{run}/result.json") is None:
+            return None
+        return RunReport.from_json(bytes(assembly.output.get(f"runs/{run}/result.json")))
+
+
+def write_run(assembly: Assembly, started: Started, document: dict[str, object], plan: Plan) -> None:
+    """Put ``run.json``, from which on others take over what the run has, and point ``runs/latest.json`` at it."""
+    record = {
+        "run": started.id,
+        "started_at": started.at.isoformat(),
+        "settings": document,
+        "versions": assembly.versions,
+        "fingerprints": {"recipe": assembly.fingerprints.recipe, "environment": assembly.fingerprints.environment},
+    }
+    if plan.files is not None:
+        # gc keeps the keys that were counted in this state of the table.
+        record["table"] = state(plan.files, assembly.settings.input)
+    with storage("output", "the run could not be recorded"):
+        # A driver that is retried finds the record of its predecessor, which is as good.
+        assembly.output.create(f"runs/{started.id}/run.json", json.dumps(record, indent=1).encode())
+        assembly.output.put("runs/latest.json", json.dumps({"run": started.id}).encode())
+
+
+def make_report(
+    assembly: Assembly,
+    started: Started,
+    settled: pa.Table,
+    count: report.Totals,
+    code: int,
+    released: Release,
+    outcome: EngineReport,
+    phases: dict[str, float],
+    seconds: float,
+) -> RunReport:
+    """What the run comes to, from its settled outcomes; ``outcome`` gives the engine's hints."""
+    failed = settled.filter(pc.equal(settled["status"], "failed")).slice(0, 20)
+    return RunReport(
+        run=started.id,
+        job=assembly.settings.name,
+        output=assembly.output.uri,
+        exit_code=code,
+        totals=replace(count, superseded=len(released.superseded)),
+        version=released.version,
+        published=bool(released.applied) or released.already,
+        started_at=started.at.isoformat(),
+        finished_at=datetime.now(UTC).isoformat(),
+        seconds=seconds,
+        phases={name: round(value, 3) for name, value in phases.items()},
+        failures=report.reasons(settled, "failed"),
+        skips=report.reasons(settled, "skipped"),
+        examples=tuple(failed.select(["key", "reason", "message"]).to_pylist()),
+        superseded=tuple(released.superseded[:1000]),
+        warnings=int(pc.sum(pc.is_valid(settled["warnings"])).as_py() or 0),
+        spark=outcome.metrics,
+        workers=len({row["worker"] for row in outcome.summaries}),
+        fit_seconds=round(sum(row["fit_seconds"] for row in outcome.summaries), 3),
+        peak=max((row["peak"] for row in outcome.summaries), default=0),
+    )
+
+
+def write_result(assembly: Assembly, started: Started, settled: pa.Table, result: RunReport) -> None:
+    """What is derived first, the result last: a run without a result is one that did not finish."""
+    output, folder = assembly.output, f"runs/{started.id}"
+    with storage("output", "the result could not be written (the models are published)"):
+        failed = settled.filter(pc.equal(settled["status"], "failed"))
+        with ThreadPoolExecutor(8) as pool:
+            derived = []
+            if settled.num_rows:
+                sink = pa.BufferOutputStream()
+                # Without Arrow's own schema, which would make others see our dictionaries.
+                pq.write_table(
+                    settled,
+                    sink,
+                    compression="zstd",
+                    use_dictionary=list(REPEATED),
+                    store_schema=False,
+                    row_group_size=65_536,
+                )
+                outcomes = sink.getvalue().to_pybytes()
+                derived.append(pool.submit(output.put, f"{folder}/outcomes.parquet", outcomes))
+            derived += [pool.submit(_write_failure, assembly, started, row) for row in failed.to_pylist()]
+            text = page(result, settled).encode("utf-8", "replace")
+            derived.append(pool.submit(output.put, f"{folder}/report.html", text))
+            for each in derived:
+                each.result()
+        output.create(f"{folder}/result.json", result.to_json().encode())
+
+
+def _write_failure(assembly: Assembly, started: Started, row: dict[str, object]) -> None:
+    text = f"{row['key']}\n{row['source']}\n{row['reason']}: {row['message']}\n\n{row['traceback'] or ''}"
+    name = f"runs/{started.id}/failures/{key_path(str(row['key']))}.txt"
+    assembly.output.put(name, text.encode("utf-8", "replace"))

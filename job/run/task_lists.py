@@ -1,0 +1,65 @@
+"""The task lists of a plan: who trains what, written below the run for the workers to read."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+
+from job import digests
+from job.arrow import whole
+from job.plan.plan import Plan
+from job.store import Store
+from job.worker import segment
+from job.worker.work import TASK_SCHEMA, task_name
+
+
+def write_tasks(
+    output: Store, run: str, plan_id: str, plan: Plan, due: np.ndarray, costs: np.ndarray, assigned: np.ndarray
+) -> None:
+    """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow.
+
+    Parameters
+    ----------
+    output, run, plan_id
+        Where the lists go.
+    plan
+        The plan, for the objects.
+    due
+        The numbers of the rows of ``plan.keys`` that are to be trained.
+    costs
+        Of each of them.
+    assigned
+        The task of each row (`job.plan.plan.pack`).
+    """
+    tasks = int(assigned.max()) + 1
+    order = np.lexsort((-costs, assigned))
+    bounds = np.append(0, np.cumsum(np.bincount(assigned, minlength=tasks)))
+    keys = plan.keys.select(["key", "data", "content", "bytes", "first", "count"])
+    described = ("name", "etag", "size", "modified")
+    columns = [whole(plan.objects[name]) for name in described]
+
+    def write(task: int) -> None:
+        rows = keys.take(pa.array(due[order[bounds[task] : bounds[task + 1]]])).combine_chunks()
+        count = rows["count"].to_numpy()
+        at = np.repeat(rows["first"].to_numpy(), count) + _within(count)
+        structs = pa.StructArray.from_arrays([column.take(pa.array(at)) for column in columns], names=described)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
+        objects = pa.ListArray.from_arrays(offsets, structs)
+        table = pa.table(
+            [rows["key"], digests.letters(rows["data"].chunk(0)), rows["content"], rows["bytes"], objects],
+            schema=TASK_SCHEMA,
+        )
+        output.ensure(task_name(run, plan_id, task), segment.encode(table))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(tasks)))
+
+
+def _within(count: np.ndarray) -> np.ndarray:
+    """0, 1, … count-1 for each count, one after the other."""
+    total = int(count.sum())
+    starts = np.repeat(np.cumsum(count) - count, count)
+    within: np.ndarray = np.arange(total) - starts
+    return within

@@ -1,0 +1,281 @@
+"""One attempt at a task: fit what its source hands over, upload behind, and write down what became of each key.
+
+The same for every reader. A partition's failure becomes an outcome; only storage that stays unreachable raises, so that
+Spark tries the task again, and the next attempt takes over what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import socket
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import threadpool_limits
+
+from job.errors import PartitionError
+from job.fit.partition_fit import Result, failed, of_error
+from job.keys import model_name
+from job.outcome import FAILED, SKIPPED, TRAINED, UNCHANGED, Outcome
+from job.worker import segment
+from job.worker.guarded_child import Child, container_limit
+from job.worker.segment import SegmentWriter
+from job.worker.watchdog import Watchdog
+from job.worker.work import Item, Payload, Source, Summary, Work
+
+UPLOADS = 32
+ENOUGH_DEATHS = 2
+"""A partition at which so many attempts have died is not let in again."""
+_DIED = (
+    "the worker process and its container died while fitting this partition. "
+    "Likely cause: out of memory. Raise the executor's memory, or set run.memory below it."
+)
+
+
+class Attempt:
+    """One attempt at one task.
+
+    Parameters
+    ----------
+    work
+        What all tasks share.
+    task
+        Number of the task.
+    attempt
+        0 for the first; later ones take over what earlier ones finished, and fit in a guarded child.
+    expendable
+        The process may be ended when a fit takes too long (a Spark worker; not the process of the ``inline`` engine).
+    """
+
+    def __init__(self, work: Work, task: int, attempt: int, *, expendable: bool) -> None:
+        self.work, self.task, self.attempt = work, task, attempt
+        self._expendable = expendable
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._counts = {TRAINED: 0, UNCHANGED: 0, SKIPPED: 0, FAILED: 0}
+        self._fit_seconds = 0.0
+        self._error: BaseException | None = None
+        self._writer = SegmentWriter(work.output, run=work.run, plan=work.plan, task=task, attempt=attempt)
+
+    def train(self, source: Source) -> Summary:
+        """Train what the source hands over, but for what an earlier attempt has finished.
+
+        Raises
+        ------
+        StoreError
+            The output stayed unreachable, or refuses to take models.
+        InputError
+            The input stayed unreachable.
+        """
+        begin = time.perf_counter()
+        done = self._finished_keys() if self.attempt else set()
+        try:
+            with threadpool_limits(1):
+                if self.attempt:
+                    self._guarded(source, done)
+                else:
+                    self._fast(source)
+            self._writer.close()
+        except BaseException:
+            self._writer.abandon()
+            raise
+        return Summary(
+            task=self.task,
+            trained=self._counts[TRAINED],
+            unchanged=self._counts[UNCHANGED],
+            skipped=self._counts[SKIPPED],
+            failed=self._counts[FAILED],
+            adopted=len(done),
+            worker=self._worker,
+            seconds=time.perf_counter() - begin,
+            fit_seconds=self._fit_seconds,
+            peak=_peak(),
+        )
+
+    # -- the two ways through a task
+
+    def _fast(self, source: Source) -> None:
+        watchdog = None
+        if self._expendable and (self.work.timeout or self.work.memory):
+            watchdog = Watchdog(
+                timeout=self.work.timeout,
+                memory=self.work.memory,
+                record=lambda item, result: self._record(item, result, None),
+                flush=self._writer.flush,
+            )
+        try:
+            with ThreadPoolExecutor(UPLOADS, "put") as uploads:
+                room = threading.Semaphore(UPLOADS)
+                for item, read in source.read(lambda item: True):
+                    self._check()
+                    if watchdog:
+                        watchdog.begin(item)
+                    result, content = self._one(item, read, None)
+                    if watchdog:
+                        watchdog.end()
+                    if result.data is None:
+                        self._record(item, result, content)
+                        continue
+                    room.acquire()
+                    upload = uploads.submit(self._upload, item, result, content)
+                    upload.add_done_callback(lambda _: room.release())
+            self._check()
+        finally:
+            if watchdog:
+                watchdog.stop()
+
+    def _guarded(self, source: Source, done: set[str]) -> None:
+        """Each partition in a child of its own process, after a mark that survives the death of this worker too.
+
+        A mark without an outcome says that an attempt died there, and not why: by the partition, or from outside. So
+        a partition with one mark is tried once more, after all others; with two it is given up. The last attempt that
+        Spark allows gives up whatever has a mark: one row too many is less than a run that ends.
+        """
+        marks = self._marks()
+        last = self.attempt >= self.work.attempts - 1
+        suspects: set[str] = set()
+        given_up: list[Item] = []
+
+        def wanted(item: Item) -> bool:
+            if item.key in done:
+                return False
+            # With Spark's speculation the attempt that made the mark may be alive, and well.
+            deaths = 0 if self.work.speculation else marks[mark_name(self.work, self.task, item.key)]
+            if deaths >= ENOUGH_DEATHS or (deaths and last):
+                given_up.append(item)
+                return False
+            if deaths:
+                suspects.add(item.key)
+            return True
+
+        limit = container_limit()
+        memory = self.work.memory or (int(limit * 0.8) if limit else None)
+        child = Child(self.work.fitting, timeout=self.work.timeout, memory=memory)
+        try:
+            later = []
+            for item, read in source.read(wanted, lambda item: item.key in suspects):
+                # Spark hands rows over in its own order.
+                if item.key in suspects:
+                    later.append((item, read))
+                else:
+                    self._guard(item, read, child)
+            for item, read in later:
+                self._guard(item, read, child)
+        finally:
+            child.close()
+        if not given_up:
+            return
+        self._writer.flush()
+        done = self._finished_keys()
+        for item in given_up:
+            if item.key not in done:
+                self._record(item, failed("worker_died", _DIED), None)
+
+    def _guard(self, item: Item, read: Payload | PartitionError, child: Child) -> None:
+        self._writer.flush()  # or a death at this one would throw suspicion on those before it
+        # Unique to this attempt: Spark may give one number twice, and marks are counted.
+        name = f"{_marks(self.work)}{mark_name(self.work, self.task, item.key)}-a{self.attempt}-{self._writer.id}"
+        self.work.output.ensure(name, b"")
+        result, content = self._one(item, read, child)
+        if result.data is None:
+            self._record(item, result, content)
+            return
+        self._upload(item, result, content)
+        self._check()
+
+    # -- one partition
+
+    def _one(self, item: Item, read: Payload | PartitionError, child: Child | None) -> tuple[Result, str | None]:
+        if isinstance(read, PartitionError):
+            return of_error(self.work.fitting, read), None
+        content = read.content()
+        if item.content is not None and content == item.content:
+            return Result(status=UNCHANGED), content
+        fitting = self.work.fitting
+        result = read.fit(fitting, item.key) if child is None else read.fit_in(child, item.key)
+        self._fit_seconds += result.seconds or 0.0
+        return result, content
+
+    def _upload(self, item: Item, result: Result, content: str | None) -> None:
+        try:
+            assert result.digest is not None
+            assert result.data is not None
+            try:
+                self.work.output.ensure(model_name(item.key, result.digest), result.data)
+            except PartitionError as error:
+                self._record(item, failed(error.reason, str(error)), content)
+                return
+            self._record(item, result, content)
+        except BaseException as error:  # of whatever kind: the fitting thread raises it again, none may get lost here
+            self._error = self._error or error
+
+    def _record(self, item: Item, result: Result, content: str | None) -> None:
+        self._counts[result.status] += 1
+        self._writer.add(
+            Outcome(
+                key=item.key,
+                status=result.status,
+                reason=result.reason,
+                message=result.message,
+                traceback=result.traceback,
+                digest=result.digest,
+                size=None if result.data is None else len(result.data),
+                rows=result.rows,
+                metrics=result.metrics,
+                warnings=result.warnings,
+                seconds=result.seconds,
+                data=item.data,
+                content=content,
+                recipe=self.work.recipe,
+                environment=self.work.environment,
+                bytes=item.bytes,
+                source=item.source,
+                attempt=self.attempt,
+                task=self.task,
+                worker=self._worker,
+                peak=_peak(),
+                finished_at=time.time(),
+            )
+        )
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # -- what earlier attempts left
+
+    def _finished_keys(self) -> set[str]:
+        """Keys that any attempt of this task has an outcome for; an outcome is only written after its model is."""
+        prefix = segment.folder(self.work.run, self.work.plan)
+        found = segment.read(self.work.output, prefix, columns=["key", "task"])
+        return {row["key"] for row in found.to_pylist() if row["task"] == self.task}
+
+    def _marks(self) -> Counter[str]:
+        """How many attempts have left each mark."""
+        names = self.work.output.list(_marks(self.work))["name"].to_pylist()
+        return Counter("-".join(name.rpartition("/")[2].split("-")[:2]) for name in names)
+
+
+def _marks(work: Work) -> str:
+    return f"runs/{work.run}/marks/{work.plan}/"
+
+
+def mark_name(work: Work, task: int, key: str) -> str:
+    """A key's mark, without what is unique to the attempt."""
+    return f"t{task:05d}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def begun_before(work: Work, task: int) -> bool:
+    """Leave a mark that the task has begun; whether there was one.
+
+    Spark counts attempts anew when it repeats a stage whose shuffle files were lost, so behind a shuffle its number 0
+    does not say that this is the first.
+    """
+    return not work.output.create(f"{_marks(work)}t{task:05d}-begun-a0", b"")
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

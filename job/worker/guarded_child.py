@@ -1,0 +1,181 @@
+"""Guarded fits: a spawned child that touches no store, killed on time or on resident memory.
+
+Used from a task's second attempt on, after its first one died, timed out or ate its memory: whatever the data or an
+estimator does to the child, the worker lives and writes a row that names the culprit.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from job.fit.partition_fit import Fitting, Result, failed, fit
+
+_HEADER = struct.Struct(">Q")
+_POLL = 0.05
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+class Child:
+    """A process that fits one partition at a time; started again after each death.
+
+    Parameters
+    ----------
+    fitting
+        What every partition is fitted with.
+    timeout
+        Seconds per partition, or None.
+    memory
+        Resident bytes of the child, or None.
+    """
+
+    def __init__(self, fitting: Fitting, *, timeout: float | None, memory: int | None) -> None:
+        self._fitting = fitting
+        self._timeout = timeout
+        self._memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def fit(self, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
+        """Fit in the child; a death, a timeout and too much memory are failed results."""
+        request = ("fit", key, [(name, bytes(blob)) for name, blob in blobs], dict(columns))
+        return self._ask(request)
+
+    def fit_table(self, key: str, table: Any) -> Result:
+        """The same for rows in memory."""
+        return self._ask(("fit_table", key, table, {}))
+
+    def _ask(self, request: tuple[Any, ...]) -> Result:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            _send(process.stdin, request)
+        except BrokenPipeError:
+            return self._died()
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while not select.select([process.stdout], [], [], _POLL)[0]:
+            if deadline is not None and time.monotonic() > deadline:
+                self.close()
+                return failed("timeout", f"the fit took longer than run.timeout ({self._timeout:g} s) and was ended")
+            used = resident_bytes(process.pid)
+            if self._memory is not None and used is not None and used > self._memory:
+                self.close()
+                return failed(
+                    "memory_limit",
+                    f"the fit needed {used / 1e6:,.0f} MB of memory; the limit is {self._memory / 1e6:,.0f} MB. "
+                    "Raise run.memory and the executor's memory, or give this key less data or a smaller model.",
+                )
+        try:
+            reply = _receive(process.stdout)
+        except (EOFError, pickle.UnpicklingError):
+            return self._died()
+        assert isinstance(reply, Result)
+        return reply
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "job.worker.guarded_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        _send(self._process.stdin, self._fitting)
+        _receive(self._process.stdout)
+        return self._process
+
+    def _died(self) -> Result:
+        assert self._process is not None
+        code = self._process.wait()
+        self._process = None
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return failed(
+            "worker_died",
+            f"the process that fitted this partition ended {how}. "
+            "Likely causes: out of memory, a crash in native code, or a call of os._exit in the recipe.",
+        )
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Resident memory of a process, or None where there is no /proc."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def container_limit() -> int | None:
+    """The memory limit of this container (cgroup v2 or v1), or None where there is none."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 50:
+            return int(text)
+    return None
+
+
+def _send(pipe: IO[bytes], value: Any) -> None:
+    data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(_HEADER.pack(len(data)))
+    view = memoryview(data)
+    while view:
+        view = view[pipe.write(view) :]
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Any:
+    (length,) = _HEADER.unpack(_exactly(pipe, _HEADER.size))
+    return pickle.loads(_exactly(pipe, length))
+
+
+def _exactly(pipe: IO[bytes], length: int) -> bytes:
+    parts = []
+    while length:
+        part = pipe.read(min(length, 1 << 24))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def main() -> None:
+    """The child: read the fitting, then answer one request after the other until the pipe closes."""
+    from threadpoolctl import threadpool_limits
+
+    from job.fit.partition_fit import fit_table
+
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    # What the user's code prints must not get between the replies.
+    os.dup2(2, 1)
+    fitting = _receive(requests)
+    _send(replies, "ready")
+    with threadpool_limits(1):
+        while True:
+            try:
+                kind, key, payload, columns = _receive(requests)
+            except EOFError:
+                return
+            result = fit(fitting, key, payload, columns) if kind == "fit" else fit_table(fitting, key, payload)
+            _send(replies, result)
+
+
+if __name__ == "__main__":
+    main()

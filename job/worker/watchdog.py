@@ -1,0 +1,84 @@
+"""The watchdog of a task: ends its process when a fit takes too long or too much memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from job.fit.partition_fit import Result, failed
+from job.worker.guarded_child import resident_bytes
+from job.worker.work import Item
+
+
+class Watchdog:
+    """Nothing gentler stops native code.
+
+    A timeout is written down first, so the next attempt need not wait for it again. Memory is judged again in a
+    guarded child, because the worker's own memory may be the fault of the partitions before.
+
+    Parameters
+    ----------
+    timeout
+        Seconds per fit, or None.
+    memory
+        Resident bytes of this process, or None.
+    record
+        Writes down what became of a partition.
+    flush
+        Makes what was written down durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None,
+        memory: int | None,
+        record: Callable[[Item, Result], None],
+        flush: Callable[[], None],
+    ) -> None:
+        self._timeout, self._memory = timeout, memory
+        self._record, self._flush = record, flush
+        self._current: tuple[Item, float] | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def begin(self, item: Item) -> None:
+        """A fit begins."""
+        self._current = (item, time.monotonic())
+
+    def end(self) -> None:
+        """It ended."""
+        with self._lock:
+            self._current = None
+
+    def stop(self) -> None:
+        """The task ended."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            current = self._current
+            if current is None:
+                continue
+            item, began = current
+            if self._timeout and time.monotonic() - began > self._timeout:
+                with self._lock:
+                    if self._current is not current:
+                        continue
+                    text = f"the fit took longer than run.timeout ({self._timeout:g} s) and was ended"
+                    self._record(item, failed("timeout", text))
+                    self._die()
+            used = resident_bytes(os.getpid())
+            if self._memory and used is not None and used > self._memory:
+                with self._lock:
+                    if self._current is current:
+                        self._die()
+
+    def _die(self) -> None:
+        try:
+            self._flush()
+        finally:
+            os._exit(113)
