@@ -37,6 +37,8 @@ _BYTES |= {
 }
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+SPAN = re.compile(r"\s*([0-9]+)\s*(y|mo|w|d|h|min|s)\s*")
+"""A span of the calendar: a number, and years, months, weeks, days, hours, minutes or seconds."""
 _PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*")
 
 SCHEMES = {
@@ -94,6 +96,26 @@ def parse_sample(value: Any) -> Any:
     if isinstance(value, bool) or (isinstance(value, float) and value >= 1 and not value.is_integer()):
         raise ValueError("is neither a fraction below 1 nor a whole number of keys")
     return int(value) if isinstance(value, float) and value >= 1 else value
+
+
+def parse_length(value: Any) -> Any:
+    """A number of rows, or a span of the calendar (kept as text: ``"28d"``)."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        value = int(value)
+    if isinstance(value, str):
+        match = SPAN.fullmatch(value)
+        if match and int(match[1]):
+            return f"{int(match[1])}{match[2]}"
+    elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError("is neither a number of rows nor a span of time: 28, or 28d, 4w, 3mo, 1y, 12h, 30min, 90s")
+
+
+def parse_gap(value: Any) -> Any:
+    """The same, or nothing: ``0``, ``"0d"``."""
+    match = SPAN.fullmatch(value) if isinstance(value, str) else None
+    nothing = value is None or (value == 0 and value is not False) or value == "0" or (match and not int(match[1]))
+    return None if nothing else parse_length(value)
 
 
 def parse_uri(value: str) -> str:
@@ -156,6 +178,22 @@ Share = Annotated[
     BeforeValidator(
         parse_share,
         json_schema_input_type=Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*%?\s*$")],
+    ),
+]
+Length = Annotated[
+    int | str,
+    BeforeValidator(
+        parse_length,
+        json_schema_input_type=_Positive | Annotated[str, Field(pattern=r"^\s*\d+\s*(y|mo|w|d|h|min|s)?\s*$")],
+    ),
+]
+Gap = Annotated[
+    int | str | None,
+    BeforeValidator(
+        parse_gap,
+        json_schema_input_type=Annotated[int, Field(ge=0)]
+        | Annotated[str, Field(pattern=r"^\s*\d+\s*(y|mo|w|d|h|min|s)?\s*$")]
+        | None,
     ),
 ]
 Sample = Annotated[

@@ -22,6 +22,7 @@ LAYERS = {
     "config": "config",
     "store": "store",
     "reader": "reader",
+    "judge": "judge",
     "fit": "fit",
     "registry": "registry",
     "plan": "plan",

@@ -1,0 +1,131 @@
+"""Prediction intervals from held-out residuals: half-widths with the finite-sample correction. Pure.
+
+The ⌈(n+1)(1-α)⌉-th smallest of n absolute residuals (split conformal prediction; J. Lei, M. G'Sell, A. Rinaldo,
+R. J. Tibshirani and L. Wasserman, "Distribution-free predictive inference for regression", JASA 113 (2018)). Where rows
+are exchangeable an interval holds at least 1-α of new rows. Time series are not, and the published model was fitted on
+more rows than those whose residuals these are: coverage is then approximate, and is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def half_width(residuals: Array, level: float) -> float | None:
+    """What is to be added to and taken from a prediction.
+
+    Parameters
+    ----------
+    residuals
+        Truth less prediction of held-out rows, shape (n,).
+    level
+        Percent of new rows that the interval shall hold, above 0 and below 100.
+
+    Returns
+    -------
+    float or None
+        None where n is too small for the level: 95 needs 19 rows.
+    """
+    count = len(residuals)
+    # In whole numbers as far as possible: 0.8 * 5 is 4.000000000000001 otherwise.
+    rank = math.ceil(round((count + 1) * level / 100.0, 9))
+    if not count or rank > count:
+        return None
+    return float(np.partition(np.abs(residuals), rank - 1)[rank - 1])
+
+
+def describe(
+    residuals: Array, levels: Sequence[float], steps: Array | None = None, window: Array | None = None
+) -> dict[str, Any]:
+    """What a key keeps of its residuals.
+
+    Parameters
+    ----------
+    residuals
+        Truth less prediction of held-out rows, shape (n,).
+    levels
+        Percents.
+    steps
+        Of a backtest: the step into the future of each row, from 1.
+    window
+        Of a backtest: the number of the window of each row, from 0, the oldest.
+
+    Returns
+    -------
+    dict
+        ``n``; ``all``: level to half-width or null; with ``steps`` also ``steps``: level to a list, whose first entry
+        is of step 1. With two windows or more ``held``: level to [rows of the newest window within what the older ones
+        say, rows of it].
+    """
+    names = [f"{level:g}" for level in levels]
+    found: dict[str, Any] = {
+        "n": len(residuals),
+        "all": {name: half_width(residuals, level) for name, level in zip(names, levels, strict=True)},
+    }
+    if steps is not None:
+        last = int(steps.max()) if len(steps) else 0
+        by_step = [residuals[steps == step] for step in range(1, last + 1)]
+        found["steps"] = {
+            name: [half_width(part, level) for part in by_step] for name, level in zip(names, levels, strict=True)
+        }
+    if window is not None and len(window) and window.max() > 0:
+        newest = window == window.max()
+        held = {}
+        for name, level in zip(names, levels, strict=True):
+            width = half_width(residuals[~newest], level)
+            if width is not None:
+                held[name] = [int((np.abs(residuals[newest]) <= width).sum()), int(newest.sum())]
+        found["held"] = held
+    return found
+
+
+def widths(text: str | None, level: float, steps: Array | None = None, count: int = 0) -> Array:
+    """The half-widths for some predictions, from the table's column ``residuals``.
+
+    Parameters
+    ----------
+    text
+        The column's value for the key: JSON of `describe`, or null.
+    level
+        Percent.
+    steps
+        The step into the future of each prediction, from 1, where it is known: then the width of that step counts, and
+        the width over all where it has none. Else all get the width over all.
+    count
+        The number of predictions where ``steps`` is None.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape of ``steps``, or (count,); NaN where nothing is known.
+    """
+    size = count if steps is None else len(steps)
+    if text is None:
+        return np.full(size, np.nan)
+    kept, name = json.loads(text), f"{level:g}"
+    general = kept["all"].get(name)
+    found = np.full(size, np.nan if general is None else general)
+    by_step = kept.get("steps", {}).get(name)
+    if steps is not None and by_step:
+        own = np.array([np.nan if each is None else each for each in by_step])
+        within = (steps >= 1) & (steps <= len(own))
+        at = own[np.where(within, steps - 1, 0)]
+        found = np.where(within & ~np.isnan(at), at, found)
+    return found
+
+
+def coverage(texts: Sequence[str | None]) -> dict[str, tuple[int, int]]:
+    """Over a fleet: level to (held-out rows within their interval, held-out rows), of the backtests' newest windows."""
+    total: dict[str, tuple[int, int]] = {}
+    for text in texts:
+        for name, (inside, count) in (json.loads(text).get("held", {}) if text else {}).items():
+            before = total.get(name, (0, 0))
+            total[name] = (before[0] + inside, before[1] + count)
+    return total

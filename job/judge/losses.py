@@ -1,0 +1,64 @@
+"""What a prediction costs, row by row, for the metrics that are means of such costs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+LOSSES = {
+    "neg_mean_absolute_error": "absolute",
+    "neg_mean_squared_error": "squared",
+    "neg_root_mean_squared_error": "squared",
+    "neg_log_loss": "log",
+    "accuracy": "zero_one",
+}
+"""The scorers of scikit-learn whose error is a mean over rows, each with the loss of a row."""
+
+_ROOT = "neg_root_mean_squared_error"
+_SMALLEST = np.finfo(np.float64).eps
+
+
+def rows(metric: str, truth: Array, predicted: Array, classes: Array | None = None) -> Array:
+    """The loss of each row.
+
+    Parameters
+    ----------
+    metric
+        One of `LOSSES`.
+    truth
+        Shape (n,) or (n, targets).
+    predicted
+        Of the same shape; for ``neg_log_loss`` the probabilities, shape (n, classes).
+    classes
+        ``neg_log_loss``: the class of each column of ``predicted``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n,). The mean over targets, where there are several. A class that the model does not know has the
+        probability 0, taken as the smallest difference of two numbers near 1, as `sklearn.metrics.log_loss` does.
+    """
+    kind = LOSSES[metric]
+    if kind == "log":
+        assert classes is not None
+        chance = np.where(classes[None, :] == truth[:, None], predicted, 0.0).sum(axis=1)
+        total = predicted.sum(axis=1)
+        return np.asarray(-np.log(np.clip(chance / np.where(total > 0, total, 1.0), _SMALLEST, 1.0)))
+    if kind == "zero_one":
+        return np.asarray(truth != predicted, np.float64)
+    apart = np.abs(np.asarray(truth, np.float64) - np.asarray(predicted, np.float64))
+    apart = apart.reshape(len(apart), -1)
+    return np.asarray((apart if kind == "absolute" else apart**2).mean(axis=1))
+
+
+def error(metric: str, mean: Any) -> Any:
+    """The error, 0 at best, whose mean row loss this is; the score of scikit-learn is its negative, or 1 less it."""
+    return np.sqrt(mean) if metric == _ROOT else mean
+
+
+def scored(metric: str, mean: Any) -> Any:
+    """The score as scikit-learn has it: greater is better."""
+    return 1.0 - mean if metric == "accuracy" else -error(metric, mean)
