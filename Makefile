@@ -31,7 +31,7 @@ export UV_COMPILE_BYTECODE := 1
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  ARGS="-k name" is handed on to pytest or the benchmark; TESTS=tests/unit/test_plan.py runs these alone; JOBS=0: in one process'
+	@echo '  ARGS="-k name" is handed on to pytest or the benchmark; TESTS=tests/unit/plan/test_plan.py runs these alone; JOBS=0: in one process'
 
 # -- set-up
 

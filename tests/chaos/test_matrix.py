@@ -20,7 +20,7 @@ from job.run.run import run
 from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
 from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
 from tests.chaos.world import OLD, World, broken
-from tests.spark.conftest import SharedEngine
+from tests.support.spark_jobs import SharedEngine
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
 QUICK = 5

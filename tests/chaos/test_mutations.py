@@ -42,7 +42,7 @@ from tests.chaos.audit import audit
 from tests.chaos.dying import Died, run_dying, settings
 from tests.chaos.proxy import Fault, FaultProxy
 from tests.chaos.world import NEW, OLD, World, body
-from tests.unit.published import line, publish
+from tests.support.published import line, publish
 
 Patch = pytest.MonkeyPatch
 

@@ -35,7 +35,7 @@ from tests.chaos import schedule
 from tests.chaos.baton import Baton, Scheduled, here
 from tests.chaos.dying import Died
 from tests.chaos.schedule import body
-from tests.unit.published import slope
+from tests.support.published import slope
 
 DAY = 86400.0
 MOST = 200

@@ -12,7 +12,7 @@ import pytest
 
 from job import engine as engines
 from job.errors import ConfigurationError, InputError
-from tests.spark.conftest import Job, Kept
+from tests.support.spark_jobs import Job, Kept
 
 pytestmark = pytest.mark.spark
 

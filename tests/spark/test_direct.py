@@ -21,7 +21,7 @@ from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
 from tests.conftest import S3
-from tests.spark.conftest import SharedEngine
+from tests.support.spark_jobs import SharedEngine
 
 pytestmark = pytest.mark.spark
 

@@ -15,7 +15,7 @@ from job.config import load
 from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
-from tests.spark.conftest import SharedEngine
+from tests.support.spark_jobs import SharedEngine
 
 pytestmark = pytest.mark.spark
 

@@ -18,7 +18,7 @@ from job.registry.verify import verify
 from job.run import retention
 from job.store import Store
 from job.worker import segment
-from tests.unit.published import at, dumped, line, publish, put, slope
+from tests.support.published import at, dumped, line, publish, put, slope
 
 DAY = 24 * 3600.0
 

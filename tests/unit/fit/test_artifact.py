@@ -64,12 +64,12 @@ def test_a_large_compressed_model_is_smaller():
 def test_equal_models_have_equal_bytes_in_every_process():
     """A vectoriser keeps the address of its stop words, which is another one in each process."""
     script = (
-        "import sys; sys.path.append(sys.argv[1]); from tests.unit import test_artifact as t;"
+        "import sys; sys.path.append(sys.argv[1]); from tests.unit.fit import test_artifact as t;"
         "print(t.artifact.pack(t.text_model(), t.DEFAULT).digest)"
     )
     digests = {
         subprocess.run(
-            [sys.executable, "-c", script, str(Path(__file__).parents[2])],
+            [sys.executable, "-c", script, str(Path(__file__).parents[3])],
             capture_output=True,
             check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},

@@ -17,7 +17,7 @@ from job.plan.compare import INDEX_COLUMNS, Fingerprints
 from job.plan.fingerprint import data_fingerprint
 from job.plan.plan import Plan, make, number_of_tasks, pack
 from job.plan.selection import select
-from tests.unit.test_selection import listing
+from tests.support.listings import listing
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 TYPES = {"seconds": pa.float64(), "gone_since": pa.timestamp("us", "UTC")}

@@ -9,8 +9,8 @@ import pytest
 from job.cli import main
 from job.errors import ConfigurationError, DamageError
 from job.registry.model_set import ModelSet
-from tests.unit.test_run import Job, line
-from tests.unit.test_signing import PRIVATE, PUBLIC
+from tests.support.folder_job import Job, line
+from tests.support.signing_keys import PRIVATE, PUBLIC
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from job.registry.model_set import ModelSet
 from job.registry.seal import Seal
 from job.registry.signing import sign_release
 from job.store import Store
-from tests.unit.published import line, publish, slope
-from tests.unit.test_signing import PRIVATE, PUBLIC, private_pem
+from tests.support.published import line, publish, slope
+from tests.support.signing_keys import PRIVATE, PUBLIC, private_pem
 
 
 @pytest.fixture

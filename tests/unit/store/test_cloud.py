@@ -12,7 +12,7 @@ from job.config.settings import StorageSide
 from job.errors import ConfigurationError, NotFoundError
 from job.store import LISTING, Store
 from job.store.cloud import CloudStore
-from tests.unit.s3_double import S3Double, s3_double
+from tests.support.s3_double import S3Double, s3_double
 
 
 @pytest.fixture(autouse=True)

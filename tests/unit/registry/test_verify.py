@@ -16,7 +16,7 @@ from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.verify import verify
 from job.store import Store
-from tests.unit.published import at, dumped, line, publish, put
+from tests.support.published import at, dumped, line, publish, put
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
 
 
 def test_an_unsigned_release_is_refused_when_a_key_is_given(store: Store) -> None:
-    from tests.unit.test_attacks import PUBLIC
+    from tests.support.signing_keys import PUBLIC
 
     with pytest.raises(DamageError, match="is not signed"):
         verify(store, public_key=PUBLIC)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,23 +14,13 @@ from job.errors import ConfigurationError, InputError
 from job.globs import pattern
 from job.keys import is_hidden, object_key
 from job.plan.selection import Selected, select
+from tests.support.listings import listing
 
 PATHS = st.lists(
     st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=12),
     min_size=1,
     max_size=3,
 ).map("/".join)
-
-
-def listing(*names: str) -> pa.Table:
-    return pa.table(
-        {
-            "name": pa.array(names, pa.string()),
-            "size": pa.array(range(10, 10 + len(names)), pa.int64()),
-            "etag": pa.array([f"e{n}" for n in range(len(names))]),
-            "modified": pa.array([0] * len(names), pa.timestamp("us", "UTC")),
-        }
-    )
 
 
 def chosen(names: list[str], **settings: Any) -> Selected:

@@ -13,7 +13,7 @@ import pytest
 from job.cli import main
 from job.registry.index import Index, changes
 from job.store import Store
-from tests.unit.published import at, line, publish
+from tests.support.published import at, line, publish
 
 
 @pytest.fixture(autouse=True)

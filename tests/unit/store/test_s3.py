@@ -32,7 +32,7 @@ from job.errors import (
 from job.store import Store
 from job.worker.direct import read_ahead
 from job.worker.work import Item
-from tests.unit.s3_double import S3Double, s3_double
+from tests.support.s3_double import S3Double, s3_double
 
 Operation = Callable[[Store], Any]
 OPERATIONS: dict[str, Operation] = {

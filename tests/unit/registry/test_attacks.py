@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from job.errors import DamageError
 from job.fit import artifact
@@ -26,7 +24,8 @@ from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.signing import sign_release
 from job.store import Store
-from tests.unit.published import at, dumped, line, publish, put, slope
+from tests.support.published import at, dumped, line, publish, put, slope
+from tests.support.signing_keys import PRIVATE, PUBLIC, pair
 
 
 class Canary:
@@ -46,20 +45,6 @@ def canary(tmp_path: Path) -> Iterator[bytes]:
     assert (tmp_path / "control").exists(), "the canary sings when it is unpickled"
     yield dumped(Canary(str(tmp_path / "sang")))
     assert not (tmp_path / "sang").exists(), "code of the attacker was run"
-
-
-def pair() -> tuple[bytes, bytes]:
-    """A new key pair, as PEM."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    return (
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
-    )
-
-
-PRIVATE, PUBLIC = pair()
 
 
 @pytest.fixture

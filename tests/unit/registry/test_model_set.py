@@ -21,7 +21,7 @@ from job.registry import index
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.store import Store
-from tests.unit.published import at, line, publish, slope
+from tests.support.published import at, line, publish, slope
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from job.errors import ConfigurationError, DamageError
@@ -20,25 +20,8 @@ from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.signing import sign_release, verify_release
 from job.store import Store
-from tests.unit.published import at, dumped, line, publish, put, slope
-
-PRIVATE_KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-def private_pem(key: Any, password: bytes | None = None) -> bytes:
-    locked = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    pem: bytes = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
-    return pem
-
-
-def public_pem(key: Any) -> bytes:
-    pem: bytes = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return pem
-
-
-PRIVATE, PUBLIC = private_pem(PRIVATE_KEY), public_pem(PRIVATE_KEY)
+from tests.support.published import at, dumped, line, publish, put, slope
+from tests.support.signing_keys import PRIVATE, PRIVATE_KEY, PUBLIC, private_pem
 
 
 @pytest.fixture
