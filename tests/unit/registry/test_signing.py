@@ -21,7 +21,7 @@ from job.registry.model_set import ModelSet
 from job.registry.signing import sign_release, verify_release
 from job.store import Store
 from tests.support.published import at, dumped, line, publish, put, slope
-from tests.support.signing_keys import PRIVATE, PRIVATE_KEY, PUBLIC, private_pem
+from tests.support.signing_keys import PRIVATE, PRIVATE_KEY, PUBLIC, private_pem, public_pem
 
 
 @pytest.fixture
