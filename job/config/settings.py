@@ -18,6 +18,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from job.config.value_types import (
     Duration,
     Endpoint,
+    Gap,
+    Length,
     Mistakes,
     Sample,
     Share,
@@ -168,30 +170,81 @@ def _expression_mistakes(expression: str) -> Iterator[tuple[str, str]]:
         yield "key", f"is not a regular expression: {error}"
 
 
-Method = Literal["none", "holdout", "kfold", "time"]
+Method = Literal["none", "holdout", "kfold", "time", "backtest"]
 
 
 class ValidationSettings(Section):
     """How a fit is scored on rows it has not seen."""
 
     method: Method = "none"
-    """``none`` scores the training rows; ``time`` holds out the last rows by ``column``"""
+    """``none`` scores the training rows; ``time`` holds out the last rows by ``column``; ``backtest`` fits before, and
+    predicts, several windows of time"""
     test_size: float = Field(0.2, gt=0, lt=1)
     """``holdout`` and ``time``: the share of rows held out"""
     folds: int = Field(5, ge=2)
     """``kfold``: the number of folds"""
     column: str | None = None
-    """``time``: the column that orders the rows"""
+    """``time`` and ``backtest``: the column that orders the rows"""
+    windows: int = Field(4, ge=1, le=1000)
+    """``backtest``: the number of windows; the newest ends with the newest row"""
+    horizon: Length | None = None
+    """``backtest``: what a window predicts, as a number of rows, or a span of time in the column's own time zone:
+    ``28d``, ``4w``, ``3mo``, ``1y``, ``12h``, ``30min``"""
+    step: Length | None = None
+    """``backtest``: from one window to the next, rows or a span as the horizon is; default the horizon"""
+    gap: Gap = None
+    """``backtest``: rows or a span between the fitted and the predicted rows that are neither; default none"""
+    scheme: Literal["expanding", "sliding"] = "expanding"
+    """``backtest``: a window fits on everything before it, or on as much as the oldest window does"""
+    refit: bool = True
+    """``backtest``: fit again for each window; else one fit, before the oldest window, predicts all of them"""
+    groups: str | None = None
+    """``kfold`` and ``holdout``: a column; rows with one value of it are never both fitted on and held out"""
+    stratified: bool | None = None
+    """``kfold`` and ``holdout``: each part has its share of each class; default where the estimator is a classifier
+    and the rows allow it"""
+    intervals: list[Annotated[float, Field(gt=0, lt=100)]] = []
+    """percents, for example ``[80, 95]``: how far predictions were off held-out rows is kept with each key"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """A time-ordered split without an order; options of another method."""
-        if self.method == "time" and not self.column:
-            yield "column", "is required with method 'time': name the column that orders the rows"
-        for name, methods in (("test_size", ("holdout", "time")), ("folds", ("kfold",)), ("column", ("time",))):
+        if self.method in ("time", "backtest") and not self.column:
+            yield "column", f"is required with method {self.method!r}: name the column that orders the rows"
+        if self.method == "backtest" and self.horizon is None:
+            yield "horizon", "is required with method 'backtest': a number of rows, or a span such as 28d"
+        for name, methods in _OPTIONS.items():
             changed = getattr(self, name) != type(self).model_fields[name].default
             if changed and self.method not in methods:
                 wanted = " and ".join(map(repr, methods))
                 yield name, f"is for method {wanted}; recipe.validation.method is {self.method!r}"
+        for name in ("step", "gap"):
+            value = getattr(self, name)
+            if None not in (value, self.horizon) and isinstance(value, str) != isinstance(self.horizon, str):
+                kind = "a span of time" if isinstance(self.horizon, str) else "a number of rows"
+                yield name, f"must be {kind}, as recipe.validation.horizon is"
+        if len(set(self.intervals)) < len(self.intervals):
+            yield "intervals", "names a percentage twice"
+
+    def described(self) -> dict[str, Any]:
+        """Plain data for a fingerprint; what came after the first version counts where it is set: old models stay."""
+        told = self.model_dump(mode="json")
+        first = ("method", "test_size", "folds", "column")
+        return {
+            name: value
+            for name, value in told.items()
+            if name in first or getattr(self, name) != type(self).model_fields[name].default
+        }
+
+
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "test_size": ("holdout", "time"),
+    "folds": ("kfold",),
+    "column": ("time", "backtest"),
+    **dict.fromkeys(("windows", "horizon", "step", "gap", "scheme", "refit"), ("backtest",)),
+    **dict.fromkeys(("groups", "stratified"), ("kfold", "holdout")),
+    "intervals": ("holdout", "kfold", "time", "backtest"),
+}
+"""Settings of some methods only."""
 
 
 def _as_validation(value: Any) -> Any:
@@ -220,6 +273,10 @@ class RecipeSettings(Section):
         ValidationSettings, BeforeValidator(_as_validation, json_schema_input_type=Method | ValidationSettings)
     ] = ValidationSettings()
     """``none``, ``holdout``, ``kfold``, ``time``, or a mapping with ``method`` and its options"""
+    baseline: dict[str, Any] | None = None
+    """what each model is compared with on the same rows: an estimator
+    (``{_target_: sklearn.dummy.DummyRegressor}``), or ``{seasonal_naive: 7}`` with ``time`` or ``backtest``: the row
+    a season of so many rows before"""
     metrics: Strings | None = None
     """scikit-learn scorer names; default ``r2`` or ``accuracy`` by the kind of estimator; ``[]`` for none"""
     min_rows: int | None = Field(None, ge=1)
@@ -245,8 +302,12 @@ class RecipeSettings(Section):
             )
         if self.estimator is not None and self.function is not None:
             yield "function", "is given beside recipe.estimator: give one of the two"
-        for name in ("estimator", "fallback"):
+        if self.baseline is not None and "seasonal_naive" in self.baseline:
+            yield from self._seasonal_mistakes(self.baseline)
+        for name in ("estimator", "fallback", "baseline"):
             value = getattr(self, name)
+            if name == "baseline" and value is not None and "seasonal_naive" in value:
+                continue
             if value is not None and not isinstance(value.get("_target_"), str):
                 yield (
                     name,
@@ -263,6 +324,15 @@ class RecipeSettings(Section):
             yield "features", f"holds the target {', '.join(sorted(features & target))}: the model would see the answer"
         if isinstance(self.features, list) and len(features) < len(self.features):
             yield "features", "names a column twice"
+
+    def _seasonal_mistakes(self, baseline: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        length = baseline["seasonal_naive"]
+        if len(baseline) > 1 or isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            yield "baseline", "is not of the form {seasonal_naive: 7}, with the number of rows of a season"
+        elif self.validation.method not in ("time", "backtest"):
+            yield "baseline", "of {seasonal_naive: ...} needs recipe.validation.method time or backtest"
+        elif isinstance(self.target, list) and len(self.target) > 1:
+            yield "baseline", "of {seasonal_naive: ...} is for one target"
 
 
 class RunSettings(Section):

@@ -39,6 +39,8 @@ class Window:
     steps: Rows
     """of each test row: 1 for the first row (or time stamp) after the newest that could be fitted on, and so on"""
     ends: int
+    """how many rows, in the order of time, could be fitted on"""
+    begins: int
     """how many rows, in the order of time, lie before the first test row, those of the gap included"""
 
 
@@ -95,14 +97,19 @@ def windows(times: Any, shape: Shape) -> Iterator[Window]:
     TypeError
         Spans of time are wanted, and the column is not one of time stamps.
     """
+    order = ordered(times)
+    yield from (_by_time if shape.by_time else _by_rows)(pd.Index(times)[order], order, shape)
+
+
+def ordered(times: Any) -> Rows:
+    """The numbers of the rows in the order of time; ties stay as they come."""
     stamps = pd.Index(times)
     # Time stamps with a zone would become Python objects in an array.
-    order = np.argsort(stamps.asi8 if isinstance(stamps, pd.DatetimeIndex) else np.asarray(stamps), kind="stable")
-    ordered = stamps[order]
-    yield from (_by_time if shape.by_time else _by_rows)(ordered, order, shape)
+    values = stamps.asi8 if isinstance(stamps, pd.DatetimeIndex) else np.asarray(stamps)
+    return np.asarray(np.argsort(values, kind="stable"))
 
 
-def _by_rows(ordered: pd.Index, order: Rows, shape: Shape) -> Iterator[Window]:
+def _by_rows(stamps: pd.Index, order: Rows, shape: Shape) -> Iterator[Window]:
     assert isinstance(shape.horizon, int)
     step = shape.horizon if shape.step is None else int(shape.step)
     count, gap = len(order), int(shape.gap)
@@ -116,36 +123,36 @@ def _by_rows(ordered: pd.Index, order: Rows, shape: Shape) -> Iterator[Window]:
         low = end - oldest if shape.sliding else 0
         test = slice(begin, begin + shape.horizon)
         # Rows that bear the time stamp of a test row lie on the other side of the cut.
-        last = min(end, int(ordered.searchsorted(ordered[begin], side="left")))
+        last = min(end, int(stamps.searchsorted(stamps[begin], side="left")))
         if last <= low:
             raise TooShort("all rows before a window bear the time stamp of its first row")
         steps = np.arange(1 + gap, 1 + gap + shape.horizon)
-        yield Window(train=order[low:last], test=order[test], steps=steps, ends=begin)
+        yield Window(train=order[low:last], test=order[test], steps=steps, ends=last, begins=begin)
 
 
-def _by_time(ordered: pd.Index, order: Rows, shape: Shape) -> Iterator[Window]:
-    if not isinstance(ordered, pd.DatetimeIndex):
+def _by_time(stamps: pd.Index, order: Rows, shape: Shape) -> Iterator[Window]:
+    if not isinstance(stamps, pd.DatetimeIndex):
         raise TypeError("the column that orders the rows holds no time stamps, which spans of time need")
     horizon = parse_span(str(shape.horizon))
     step = horizon if shape.step is None else parse_span(str(shape.step))
     gap = None if not shape.gap else parse_span(str(shape.gap))
-    newest, first = ordered[-1], ordered[0]
+    newest, first = stamps[-1], stamps[0]
     for number in range(shape.windows):
         back = shape.windows - 1 - number
         until = _shifted(newest, (step, -back))
         cut = _shifted(newest, (step, -back), (horizon, -1))
         end = cut if gap is None else _shifted(newest, (step, -back), (horizon, -1), (gap, -1))
-        low = ordered.searchsorted(_shifted(first, (step, number)), side="left") if shape.sliding else 0
-        last = int(ordered.searchsorted(end, side="right"))
-        begin = int(ordered.searchsorted(cut, side="right"))
-        stop = int(ordered.searchsorted(until, side="right"))
+        low = stamps.searchsorted(_shifted(first, (step, number)), side="left") if shape.sliding else 0
+        last = int(stamps.searchsorted(end, side="right"))
+        begin = int(stamps.searchsorted(cut, side="right"))
+        stop = int(stamps.searchsorted(until, side="right"))
         if last <= low:
             raise TooShort("the time stamps do not reach back far enough for the windows")
         if stop <= begin:
             raise TooShort("a window has no row to predict")
-        before = len(ordered[last:begin].unique())
-        codes = pd.factorize(ordered[begin:stop])[0]
-        yield Window(train=order[low:last], test=order[begin:stop], steps=codes + 1 + before, ends=begin)
+        before = len(stamps[last:begin].unique())
+        codes = pd.factorize(stamps[begin:stop])[0]
+        yield Window(train=order[low:last], test=order[begin:stop], steps=codes + 1 + before, ends=last, begins=begin)
 
 
 def _offset(units: dict[str, int]) -> pd.DateOffset:

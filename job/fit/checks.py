@@ -28,13 +28,14 @@ def columns(table: pa.Table, recipe: Recipe) -> tuple[str, ...]:
     """The names of the features; all columns that the recipe names are there."""
     present = table.column_names
     wanted = list(as_tuple(recipe.features) + as_tuple(recipe.target))
-    wanted += [each for each in (recipe.sample_weight, recipe.validation.column) if each]
+    extra = (recipe.sample_weight, recipe.validation.column, recipe.validation.groups)
+    wanted += [each for each in extra if each]
     missing = [each for each in dict.fromkeys(wanted) if each not in present]
     if missing:
         raise _missing_columns(missing, present)
     if recipe.features is not None:
         return as_tuple(recipe.features)
-    taken = {*as_tuple(recipe.target), recipe.sample_weight, recipe.validation.column, ""}
+    taken = {*as_tuple(recipe.target), *extra, ""}
     names = tuple(
         field.name for field in table.schema if field.name not in taken and not (field.metadata and _is_key(field))
     )

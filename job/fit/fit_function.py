@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from job.config.value_types import counted
 from job.errors import PartitionError, SkipPartition
-from job.fit import checks, frame, validation
+from job.fit import checks, evaluation, frame, validation
+from job.fit.contest import Against
+from job.fit.evaluation import Data
 from job.fit.fit_errors import Words, caught, fit_error
-from job.fit.fitted import MAX_WARNINGS, Fitted, defined
+from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import as_tuple
 
 
-def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int) -> Fitted:
+def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int, against: Against | None = None) -> Fitted:
     """Fit by the recipe's function; see `job.fit.train.train`.
 
     The function is the judge of its rows: missing and infinite values, texts and dates reach it as they are. The global
@@ -53,31 +56,48 @@ def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int) -> Fitt
 
     texts: list[str] = []
     notes: list[str] = []
-    scores: dict[str, float] = {}
+    words = Words.of(table)
+    found = Evaluation()
+    method = recipe.validation.method
     with caught(texts):
         try:
-            if scorers:
+            if scorers or recipe.baseline is not None:
                 X: Any = data[recipe.features if isinstance(recipe.features, str) else list(names)]
                 y: Any = data[recipe.target if isinstance(recipe.target, str) else list(as_tuple(recipe.target))]
-            if recipe.validation.method != "none":
-                pairs = validation.held_out(recipe, table, y, classifier=False, seed=seed)
-                scores = validation.cross(pairs, fit, X, y, scorers, Words.of(table))
+            if method != "none":
+                order, groups = validation.order_of(recipe, table), validation.groups_of(recipe, table)
+                judged = Data(X=X, y=y, order=order)
+                splits = validation.splits(
+                    recipe.validation, y, classifier=False, seed=seed, order=order, groups=groups
+                )
+                found = evaluation.evaluate(
+                    recipe, splits, fit, _baseline(recipe, X, y, seed), judged, scorers, words, notes, against=against
+                )
             start = time.perf_counter()
             estimator = fit()
             seconds = time.perf_counter() - start
+            if method == "none" and (scorers or recipe.baseline is not None):
+                fit_baseline = _baseline(recipe, X, y, seed)
+                naive = None if fit_baseline is None else fit_baseline(np.arange(len(y)))
+                judged = Data(X=X, y=y)
+                found = evaluation.on_training_rows(estimator, naive, judged, scorers, words, notes)
         except (PartitionError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            raise fit_error(error, Words.of(table)) from error
-        if recipe.validation.method == "none" and scorers:
-            scores = validation.score(estimator, X, y, scorers, Words.of(table))
+            raise fit_error(error, words) from error
     return Fitted(
         estimator=estimator,
-        metrics=defined({**scores, **given}, notes),
+        evaluation=replace(found, metrics=defined({**found.metrics, **given}, notes)),
         rows=table.num_rows,
         warnings=tuple((notes + texts)[:MAX_WARNINGS]),
         seconds=seconds,
     )
+
+
+def _baseline(recipe: Recipe, X: Any, y: Any, seed: int) -> Callable[[Any], Any] | None:
+    if recipe.baseline_traits is None:
+        return None
+    return lambda rows: recipe.build_baseline(seed).fit(X.iloc[rows], y.iloc[rows])
 
 
 def _check_estimator(estimator: Any, reference: str) -> None:

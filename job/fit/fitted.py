@@ -9,8 +9,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from job.judge.gate import Comparison
+
 MAX_WARNINGS = 5
 _SAMPLE = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What came of the comparison with the live model."""
+
+    comparison: Comparison | None = None
+    """None where there is none"""
+    note: str | None = None
+    """why, for a person"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the held-out rows say."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    """scorer name to its mean over the splits"""
+    skill: float | None = None
+    """1 - error / error of the baseline"""
+    windows: str | None = None
+    """JSON list, the oldest first: rows ``fitted`` and predicted (``rows``), ``from`` and ``to``, ``metrics``"""
+    horizons: str | None = None
+    """JSON object of lists, an entry a step: ``n``, ``mae`` and ``rmse``, or ``n`` and ``error_rate``"""
+    residuals: str | None = None
+    """JSON of `job.judge.intervals.describe`"""
+    until: str | None = None
+    """the last time stamp of all rows"""
+    contest: Contest | None = None
+    """the comparison with the live model, where there is one"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +51,8 @@ class Fitted:
 
     estimator: Any
     """fitted on all rows"""
-    metrics: dict[str, float]
-    """by scorer name; those that are undefined on these rows are left out"""
+    evaluation: Evaluation
+    """what held-out rows say; metrics that are undefined on these rows are left out"""
     rows: int
     """rows fitted"""
     warnings: tuple[str, ...]
@@ -31,6 +63,11 @@ class Fitted:
     """the features as the estimator got them, or an array"""
     names: tuple[str, ...] = ()
     """their names"""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By scorer name."""
+        return self.evaluation.metrics
 
     @property
     def sample(self) -> Any:

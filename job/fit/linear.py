@@ -14,9 +14,9 @@ import pyarrow as pa
 import sklearn
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 
-from job.fit import frame, validation
+from job.fit import frame, scores
 from job.fit.fit_errors import Words, caught, fit_error
-from job.fit.fitted import MAX_WARNINGS, Fitted, defined
+from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import Traits
 
@@ -34,6 +34,7 @@ def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Arr
     if (
         recipe.validation.method != "none"
         or recipe.metrics is not None
+        or recipe.baseline is not None
         or recipe.sample_weight is not None
         or not isinstance(target, str)
         or table.num_rows < recipe.smallest(len(names))
@@ -63,7 +64,7 @@ def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ..
             seconds = time.perf_counter() - start
             if traits.kind in _LINEAR:
                 predicted = X @ estimator.coef_ + estimator.intercept_
-                metrics = {"r2": validation.r2(y.astype(np.float64, copy=False), predicted)}
+                metrics = {"r2": scores.r2(y.astype(np.float64, copy=False), predicted)}
             else:
                 metrics = {"accuracy": float(np.average(estimator.predict(X) == y))}
         except MemoryError:
@@ -73,7 +74,7 @@ def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ..
     _name_features(estimator, names)
     return Fitted(
         estimator=estimator,
-        metrics=defined(metrics, texts),
+        evaluation=Evaluation(metrics=defined(metrics, texts)),
         rows=len(y),
         warnings=tuple(texts[:MAX_WARNINGS]),
         seconds=seconds,

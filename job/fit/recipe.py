@@ -43,6 +43,8 @@ class Recipe:
     """the column of row weights"""
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     """how a fit is scored"""
+    baseline: dict[str, Any] | None = None
+    """the ``_target_`` document that each model is compared with, or ``seasonal_naive`` and the rows of a season"""
     metrics: tuple[str, ...] | None = None
     """scorer names; None for the default of the estimator's kind"""
     min_rows: int | None = None
@@ -92,6 +94,7 @@ class Recipe:
             version=settings.version,
             sample_weight=settings.sample_weight,
             validation=settings.validation,
+            baseline=settings.baseline,
             metrics=_tuple(settings.metrics),
             min_rows=settings.min_rows,
             fallback=settings.fallback,
@@ -121,6 +124,18 @@ class Recipe:
         """The same for the fallback."""
         return None if self.fallback is None else Traits.of(targets.build(self.fallback, self.allow))
 
+    @cached_property
+    def baseline_traits(self) -> Traits | None:
+        """The same for a baseline that is an estimator."""
+        if self.baseline is None or self.season is not None:
+            return None
+        return Traits.of(targets.build(self.baseline, self.allow))
+
+    @property
+    def season(self) -> int | None:
+        """The rows of a season, where the baseline is the seasonal naive forecast."""
+        return None if self.baseline is None else self.baseline.get("seasonal_naive")
+
     def build(self, seed: int) -> Any:
         """A new unfitted estimator: every open ``random_state`` from ``seed``, every ``n_jobs`` 1."""
         assert self.estimator is not None
@@ -133,11 +148,17 @@ class Recipe:
         assert self.fallback_traits is not None
         return _seeded(targets.build(self.fallback, self.allow), self.fallback_traits, seed)
 
+    def build_baseline(self, seed: int) -> Any:
+        """The same for a baseline that is an estimator."""
+        assert self.baseline is not None
+        assert self.baseline_traits is not None
+        return _seeded(targets.build(self.baseline, self.allow), self.baseline_traits, seed)
+
     def columns(self) -> tuple[str, ...] | None:
         """The columns that are read, or None for all."""
         if self.function is not None or self.features is None:
             return None
-        extra = (self.sample_weight, self.validation.column)
+        extra = (self.sample_weight, self.validation.column, self.validation.groups)
         named = (*as_tuple(self.features), *as_tuple(self.target), *(each for each in extra if each))
         return tuple(dict.fromkeys(named))
 
@@ -154,7 +175,15 @@ class Recipe:
         if self.function is not None:
             return 1
         folds = self.validation.folds if self.validation.method == "kfold" else 2
-        return max(2, features + 1, folds)
+        return max(2, features + 1, folds) + self._ahead()
+
+    def _ahead(self) -> int:
+        """The rows that no window of a backtest by rows but the newest may fit on."""
+        chosen = self.validation
+        if chosen.method != "backtest" or not isinstance(chosen.horizon, int):
+            return 0
+        step = chosen.horizon if chosen.step is None else int(chosen.step)
+        return chosen.horizon + (chosen.windows - 1) * step + int(chosen.gap or 0)
 
     def fingerprint_part(self) -> dict[str, Any]:
         """Plain data that identifies what is fitted: equal parts, equal models on equal data."""
@@ -172,12 +201,13 @@ class Recipe:
             "target": list(self.target) if isinstance(self.target, tuple) else self.target,
             "version": self.version,
             "sample_weight": self.sample_weight,
-            "validation": self.validation.model_dump(mode="json"),
+            "validation": self.validation.described(),
             "metrics": None if self.metrics is None else list(self.metrics),
             "min_rows": self.min_rows,
             "missing": self.missing,
             "drop_null_target": self.drop_null_target,
             "constant_target": self.constant_target,
+            **({} if self.baseline is None else {"baseline": self.baseline}),
         }
 
     def imports(self) -> dict[str, str]:
@@ -187,7 +217,8 @@ class Recipe:
         return {name: version(name) for root in sorted(roots) for name in owners.get(root, ())}
 
     def _roots(self) -> set[str]:
-        roots = {name.split(".")[0] for node in (self.estimator, self.fallback) for name in targets.names(node)}
+        nodes = (self.estimator, self.fallback, None if self.season else self.baseline)
+        roots = {name.split(".")[0] for node in nodes for name in targets.names(node)}
         if self.function is not None:
             roots |= set(self.function.imports)
             if not self.function.module.startswith(SHIPPED):

@@ -24,6 +24,7 @@ _SCORERS = {
     "logloss": "neg_log_loss",
     "log_loss": "neg_log_loss",
 }
+_KINDS = {("r2",): "a regressor", ("accuracy",): "a classifier", (): "neither regressor nor classifier"}
 _OF_CLASSES = (
     "accuracy",
     "balanced_accuracy",
@@ -46,6 +47,8 @@ def of_settings(settings: RecipeSettings) -> list[str]:
 def of_documents(settings: RecipeSettings) -> list[str]:
     """What is wrong with the ``_target_`` documents of a recipe, whatever the rest of it says."""
     given = {"recipe.estimator": settings.estimator, "recipe.fallback": settings.fallback}
+    if settings.baseline is not None and "seasonal_naive" not in settings.baseline:
+        given["recipe.baseline"] = settings.baseline
     return [
         line for path, node in given.items() if node is not None for line in of_estimator(node, path, settings.allow)
     ]
@@ -104,6 +107,10 @@ def of_metrics(recipe: Recipe) -> list[str]:
         problems.append("recipe.metrics: scorers need recipe.target")
     if recipe.validation.method != "none" and recipe.target is None:
         problems.append(f"recipe.validation: {recipe.validation.method!r} needs recipe.target to score against")
+    if recipe.baseline is not None and recipe.target is None:
+        problems.append("recipe.baseline: a comparison needs recipe.target")
+    if recipe.validation.intervals and recipe.target is not None and not isinstance(recipe.target, str):
+        problems.append("recipe.validation.intervals: are for one target")
     return problems
 
 
@@ -133,6 +140,8 @@ def of_fit(recipe: Recipe) -> list[str]:
     if traits is None:
         if recipe.validation.method != "none" and not recipe.metrics:
             return ["recipe.metrics: name the scorers that validate recipe.function"]
+        if (recipe.baseline or recipe.validation.intervals) and recipe.features is None:
+            return ["recipe.features: name the columns that the function's model predicts from, to judge it"]
         return ["recipe.sample_weight: a function takes the weights from its frame"] if recipe.sample_weight else []
     problems = _of_names(recipe, recipe.estimator, "recipe.estimator")
     problems += _of_names(recipe, recipe.fallback, "recipe.fallback")
@@ -145,14 +154,25 @@ def of_fit(recipe: Recipe) -> list[str]:
         ]
     if recipe.sample_weight is not None and traits.weight is None:
         problems.append(f"recipe.sample_weight: {traits.kind.__name__} takes no row weights")
+    baseline = recipe.baseline_traits
+    if baseline is not None and baseline.metrics != traits.metrics:
+        problems.append(
+            f"recipe.baseline: {baseline.kind.__name__} is {_KINDS[baseline.metrics]},"
+            f" and {traits.kind.__name__} is {_KINDS[traits.metrics]}"
+        )
+    if recipe.season is not None and traits.metrics != ("r2",):
+        problems.append("recipe.baseline: seasonal_naive is for regressors")
+    if recipe.validation.intervals and traits.metrics != ("r2",):
+        problems.append(f"recipe.validation.intervals: are for regressors, and {traits.kind.__name__} is none")
+    if recipe.validation.stratified and not traits.classifier:
+        problems.append(f"recipe.validation.stratified: is for classifiers, and {traits.kind.__name__} is none")
     fallback = recipe.fallback_traits
     if recipe.sample_weight is not None and fallback is not None and fallback.weight is None:
         problems.append(f"recipe.fallback: {fallback.kind.__name__} takes no row weights (recipe.sample_weight)")
     if fallback is not None and fallback.metrics != traits.metrics:
-        kinds = {("r2",): "a regressor", ("accuracy",): "a classifier", (): "neither regressor nor classifier"}
         problems.append(
-            f"recipe.fallback: {fallback.kind.__name__} is {kinds[fallback.metrics]},"
-            f" and {traits.kind.__name__} is {kinds[traits.metrics]}"
+            f"recipe.fallback: {fallback.kind.__name__} is {_KINDS[fallback.metrics]},"
+            f" and {traits.kind.__name__} is {_KINDS[traits.metrics]}"
         )
     if traits.metrics and recipe.target is None and not _needs_no_target(recipe):
         problems.append(f"recipe.target: {traits.kind.__name__} needs the column to predict")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -16,10 +18,12 @@ import sklearn
 
 from job.config.value_types import counted
 from job.errors import PartitionError, SkipPartition
-from job.fit import checks, frame, linear, validation
+from job.fit import checks, evaluation, frame, linear, validation
+from job.fit.contest import Against
+from job.fit.evaluation import Data
 from job.fit.fit_errors import Words, caught, fit_error
 from job.fit.fit_function import train_function
-from job.fit.fitted import MAX_WARNINGS, Fitted, defined
+from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import Traits, as_tuple
 
@@ -32,7 +36,7 @@ def fit_seed(run_seed: int, key: str) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
+def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int, against: Against | None = None) -> Fitted:
     """Fit the recipe on the rows of one partition.
 
     Parameters
@@ -45,6 +49,8 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
         The partition's key; a user's function gets it.
     seed
         See `fit_seed`.
+    against
+        The live model that the new one is compared with, if it is.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
     if not table.num_rows:
         raise SkipPartition("empty", "there is no row")
     if traits is None:
-        return train_function(table, recipe, key, seed)
+        return train_function(table, recipe, key, seed, against)
     if traits.kind in linear.SHORT:
         data = linear.arrays(table, recipe, names)
         if data is not None:
@@ -69,10 +75,12 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int) -> Fitted:
             return linear.fit(*data, recipe, traits, names, seed, words)
     held = [table]
     del table
-    return _train_frame(held, recipe, traits, names, seed)
+    return _train_frame(held, recipe, traits, names, seed, against)
 
 
-def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int) -> Fitted:
+def _train_frame(
+    held: list[pa.Table], recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int, against: Against | None
+) -> Fitted:
     """The fit on a frame; takes the table out of ``held``, so that it is gone once it is a frame."""
     table = held.pop()
     notes: list[str] = []
@@ -86,7 +94,7 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
     doubtful = checks.suspects(table, names + targets)
     table = checks.rows_kept(table, doubtful, traits, recipe, notes)
     smallest = recipe.smallest(len(names))
-    method = recipe.validation.method
+    method, baseline = recipe.validation.method, recipe.baseline_traits
     if table.num_rows < smallest:
         message = f"{counted(table.num_rows, 'row')}, and at least {smallest} are needed"
         if recipe.fallback_traits is None or not table.num_rows:
@@ -94,7 +102,7 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
                 "too_few_rows", message, hint="recipe.min_rows sets the least, recipe.fallback what then."
             )
         traits, build = recipe.fallback_traits, recipe.build_fallback
-        metrics, method = (), "none"
+        metrics, method, baseline = (), "none", None
         if not traits.raw:
             checks.numeric(table, names, "feature", categories=traits.categories)
         notes.append(f"fallback: {message}; {traits.kind.__name__} instead")
@@ -105,15 +113,13 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
     constant = checks.constant_target(table, recipe, notes)
     weights = checks.weights(table, recipe.sample_weight)
     y = frame.target(table, targets) if targets else None
-    pairs: Iterator[Any] = iter(())
-    if method != "none":
-        pairs = validation.held_out(recipe, table, y, classifier=traits.classifier, seed=seed)
+    order, groups = held_out_by(table, recipe, method)
     X = frame.features(table, names, series=_as_series(recipe, traits, names))
     words, count = Words.of(table), table.num_rows
     del table
     frame.give_back(X.size)
 
-    def fit(rows: Any = None) -> Any:
+    def fitted(build: Callable[[int], Any], traits: Traits, rows: Any = None) -> Any:
         estimator = build(seed)
         part = X if rows is None else X.iloc[rows]
         options: dict[str, Any] = {}
@@ -123,16 +129,27 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
             return estimator.fit(part, **options)
         return estimator.fit(part, y if rows is None else y.iloc[rows], **options)
 
+    fit = partial(fitted, build, traits)
+    fit_baseline = None if baseline is None else partial(fitted, recipe.build_baseline, baseline)
+    data = Data(X=X, y=y, order=order, classifier=traits.classifier)
+    found = Evaluation()
     texts: list[str] = []
     # Parameters that were validated before the run need not be validated in each fit.
     with caught(texts), sklearn.config_context(skip_parameter_validation=traits.checked):
         try:
-            scores = {}
             if method != "none":
-                scores = validation.cross(pairs, fit, X, y, metrics, words)
+                splits = validation.splits(
+                    recipe.validation, y, classifier=traits.classifier, seed=seed, order=order, groups=groups
+                )
+                found = evaluation.evaluate(
+                    recipe, splits, fit, fit_baseline, data, metrics, words, notes, against=against
+                )
             start = time.perf_counter()
             estimator = fit()
             seconds = time.perf_counter() - start
+            if method == "none" and y is not None:
+                naive = None if fit_baseline is None else fit_baseline()
+                found = evaluation.on_training_rows(estimator, naive, data, metrics, words, notes)
         except (PartitionError, MemoryError):
             raise
         except Exception as error:
@@ -140,17 +157,22 @@ def _train_frame(held: list[pa.Table], recipe: Recipe, traits: Traits, names: tu
                 message = "the target has one value only, and the estimator needs more"
                 raise fit_error(error, words, reason="constant_target", what=message) from error
             raise fit_error(error, words) from error
-        if method == "none" and y is not None:
-            scores = validation.score(estimator, X, y, metrics, words)
     return Fitted(
         estimator=estimator,
-        metrics=defined(scores, notes),
+        evaluation=replace(found, metrics=defined(found.metrics, notes)),
         rows=count,
         warnings=tuple((notes + texts)[:MAX_WARNINGS]),
         seconds=seconds,
         features=X,
         names=names,
     )
+
+
+def held_out_by(table: pa.Table, recipe: Recipe, method: str) -> tuple[Any, Any]:
+    """The columns that order and group the rows; neither where nothing is held out."""
+    if method == "none":
+        return None, None
+    return validation.order_of(recipe, table), validation.groups_of(recipe, table)
 
 
 def _as_series(recipe: Recipe, traits: Traits, names: tuple[str, ...]) -> bool:

@@ -1,35 +1,55 @@
-"""Scores of a fit: which rows are held out, and what scikit-learn's scorers say about them.
+"""Which rows are held out, and what is fitted on: the splits of a validation. Pure.
 
-As a scikit-learn user expects: ``kfold`` is ``cross_validate(cv=folds)`` (stratified for classifiers, not shuffled) and
-reports the mean; ``holdout`` is ``train_test_split``, shuffled by the seed and stratified where classes allow it;
-``time`` holds out the last rows. Scorers keep their sign (``neg_...``) and do not use row weights.
+As a scikit-learn user expects: ``kfold`` is ``cross_validate(cv=folds)`` (stratified for classifiers, not shuffled);
+``holdout`` is ``train_test_split``, shuffled by the seed and stratified where classes allow it; ``time`` holds out the
+last rows; ``backtest`` predicts several windows of time (`job.fit.backtest`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-from sklearn.metrics import get_scorer
-from sklearn.model_selection import check_cv, train_test_split
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+    train_test_split,
+)
 
 from job.config.settings import ValidationSettings
 from job.errors import PartitionError
-from job.fit import checks, frame
-from job.fit.fit_errors import Words, fit_error
+from job.fit import backtest, checks, frame
 from job.fit.recipe import Recipe
 
 Rows = np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Rows to fit on, and rows to score the fit on."""
+
+    train: Rows
+    """row numbers"""
+    test: Rows
+    """row numbers"""
+    window: backtest.Window | None = None
+    """where rows are ordered by time"""
+
+
 def splits(
-    settings: ValidationSettings, y: Any, order: Any, *, classifier: bool, seed: int
-) -> Iterator[tuple[Rows, Rows]]:
-    """Pairs of row numbers: fitted on, scored on.
+    settings: ValidationSettings, y: Any, *, classifier: bool, seed: int, order: Any = None, groups: Any = None
+) -> Iterator[Split]:
+    """The splits of a validation.
 
     Parameters
     ----------
@@ -37,39 +57,131 @@ def splits(
         ``recipe.validation``; the method is not ``none``.
     y
         The target.
-    order
-        ``time``: the column that orders the rows, without gaps.
     classifier
         Whether classes are to be spread evenly.
     seed
         Shuffles ``holdout``.
+    order
+        ``time`` and ``backtest``: the column that orders the rows, without gaps.
+    groups
+        ``kfold`` and ``holdout``: what keeps rows together, if anything; without gaps.
 
     Raises
     ------
     PartitionError
-        ``metric_error``: too few rows for this validation.
+        ``metric_error``: the rows do not allow this validation.
     """
+    if settings.method == "backtest":
+        yield from _windows(settings, order)
+    elif settings.method == "kfold":
+        yield from _folds(settings, y, groups, classifier)
+    else:
+        yield from _held_out(settings, y, order, groups, classifier, seed)
+
+
+def _windows(settings: ValidationSettings, order: Any) -> Iterator[Split]:
+    assert settings.horizon is not None
+    shape = backtest.Shape(
+        windows=settings.windows,
+        horizon=settings.horizon,
+        step=settings.step,
+        gap=settings.gap or 0,
+        sliding=settings.scheme == "sliding",
+    )
+    try:
+        for window in backtest.windows(order, shape):
+            yield Split(train=window.train, test=window.test, window=window)
+    except backtest.TooShort as error:
+        hint = "Raise recipe.min_rows, or backtest with fewer or shorter windows."
+        raise PartitionError("metric_error", f"recipe.validation: {error}", hint=hint) from None
+    except TypeError:
+        message = f"column {settings.column!r} holds no time stamps, which a horizon of {settings.horizon} needs"
+        hint = f"Declare input.schema with {settings.column}: timestamp, or give the horizon as a number of rows."
+        raise PartitionError("metric_error", message, hint=hint) from None
+
+
+def _folds(settings: ValidationSettings, y: Any, groups: Any, classifier: bool) -> Iterator[Split]:
     count = len(y)
-    if settings.method == "kfold":
-        if count < settings.folds:
-            raise _too_few(settings, count)
-        yield from check_cv(settings.folds, y, classifier=classifier).split(np.zeros((count, 1)), y)
-        return
+    if count < settings.folds:
+        raise _too_few(settings, count)
+    spread = classifier if settings.stratified is None else settings.stratified
+    if groups is not None:
+        different = len(pd.unique(groups))
+        if different < settings.folds:
+            message = f"{different} groups are too few for {settings.folds} folds"
+            raise PartitionError("metric_error", message, hint="Validate with fewer folds, or other groups.")
+        folds = StratifiedGroupKFold(settings.folds) if settings.stratified else GroupKFold(settings.folds)
+    elif settings.stratified is None:
+        folds = check_cv(settings.folds, y, classifier=classifier)
+    else:
+        folds = StratifiedKFold(settings.folds) if spread else KFold(settings.folds)
+    if settings.stratified and not _spreads(y, settings.folds):
+        raise _too_rare(settings)
+    for train, test in folds.split(np.zeros((count, 1)), y, groups):
+        yield Split(train=train, test=test)
+
+
+def _held_out(
+    settings: ValidationSettings, y: Any, order: Any, groups: Any, classifier: bool, seed: int
+) -> Iterator[Split]:
+    count = len(y)
     held = math.ceil(settings.test_size * count)
     if held < 1 or count - held < 1:
         raise _too_few(settings, count)
     if settings.method == "time":
-        rows = np.argsort(np.asarray(order), kind="stable")
-        yield rows[: count - held], rows[count - held :]
+        rows = backtest.ordered(order)
+        train, test = rows[: count - held], rows[count - held :]
+        ends, steps = count - held, np.arange(1, held + 1)
+        window = backtest.Window(train=train, test=test, steps=steps, ends=ends, begins=ends)
+        yield Split(train=train, test=test, window=window)
         return
-    strata = y if classifier and _can_stratify(y, held, count) else None
-    train, test = train_test_split(np.arange(count), test_size=settings.test_size, random_state=seed, stratify=strata)
-    yield train, test
+    if groups is not None:
+        yield from _grouped(settings, y, groups, seed)
+        return
+    possible = _can_stratify(y, held, count)
+    if settings.stratified and not possible:
+        raise _too_rare(settings)
+    if settings.stratified is False:
+        ((train, test),) = ShuffleSplit(1, test_size=settings.test_size, random_state=seed).split(np.zeros(count))
+    else:
+        strata = y if (classifier or settings.stratified) and possible else None
+        train, test = train_test_split(
+            np.arange(count), test_size=settings.test_size, random_state=seed, stratify=strata
+        )
+    yield Split(train=train, test=test)
+
+
+def _grouped(settings: ValidationSettings, y: Any, groups: Any, seed: int) -> Iterator[Split]:
+    different = len(pd.unique(groups))
+    if different < 2:
+        message = "the rows are one group, and a part of the groups is to be held out"
+        raise PartitionError("metric_error", message, hint="Name another column in recipe.validation.groups.")
+    if settings.stratified:
+        # Of so many folds, the first holds out about the share that is wanted.
+        folds = min(max(2, round(1 / settings.test_size)), different)
+        if not _spreads(y, folds):
+            raise _too_rare(settings)
+        found = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups)
+    else:
+        found = GroupShuffleSplit(1, test_size=settings.test_size, random_state=seed).split(y, groups=groups)
+    train, test = next(iter(found))
+    yield Split(train=train, test=test)
 
 
 def _too_few(settings: ValidationSettings, count: int) -> PartitionError:
     message = f"{count} rows are too few for recipe.validation.method {settings.method}"
     return PartitionError("metric_error", message, hint="Raise recipe.min_rows, or validate with fewer folds or rows.")
+
+
+def _too_rare(settings: ValidationSettings) -> PartitionError:
+    message = f"a class has too few rows for a stratified {settings.method}"
+    hint = "Leave recipe.validation.stratified out: classes are then spread where the rows allow it."
+    return PartitionError("metric_error", message, hint=hint)
+
+
+def _spreads(y: Any, parts: int) -> bool:
+    values = np.asarray(y)
+    return values.ndim == 1 and bool(np.unique(values, return_counts=True)[1].min() >= parts)
 
 
 def _can_stratify(y: Any, held: int, count: int) -> bool:
@@ -80,72 +192,25 @@ def _can_stratify(y: Any, held: int, count: int) -> bool:
     return bool(sizes.min() >= 2 and held >= len(sizes) and count - held >= len(sizes))
 
 
-def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) -> dict[str, float]:
-    """What the scorers of these names say; raises ``metric_error``, whose message holds none of the ``words``."""
-    found = {}
-    for name in names:
-        try:
-            value = _quick(name, estimator, X, y)
-            if value is None:
-                value = float(_scorer(name)(estimator, X, y))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise fit_error(error, words, reason="metric_error", what=f"metric {name!r}") from error
-        found[name] = value
-    return found
+def order_of(recipe: Recipe, table: pa.Table) -> Any:
+    """The column that orders the rows, with its time zone; None where none does.
 
-
-def _quick(name: str, estimator: Any, X: Any, y: Any) -> float | None:
-    """The two metrics by default without scikit-learn's checks of input; None where it is not that plain."""
-    if name not in ("r2", "accuracy") or y.ndim != 1 or len(y) < 2:
-        return None
-    predicted = estimator.predict(X)
-    if not isinstance(predicted, np.ndarray) or predicted.ndim != 1:
-        return None
-    truth = y.to_numpy()
-    if name == "accuracy":
-        return float(np.average(truth == predicted)) if truth.dtype.kind == predicted.dtype.kind else None
-    if truth.dtype.kind not in "fiu" or predicted.dtype != np.float64:
-        return None
-    value = r2(truth.astype(np.float64, copy=False), predicted)
-    return value if math.isfinite(value) else None
-
-
-@lru_cache(maxsize=64)
-def _scorer(name: str) -> Any:
-    return get_scorer(name)
-
-
-def held_out(recipe: Recipe, table: pa.Table, y: Any, *, classifier: bool, seed: int) -> Iterator[tuple[Rows, Rows]]:
-    """`splits` as the recipe wants them; raises ``missing_values`` where the column that orders the rows has gaps."""
-    order = None
+    Raises
+    ------
+    PartitionError
+        ``missing_values``: it has gaps.
+    """
     name = recipe.validation.column
-    if recipe.validation.method == "time" and name is not None:
-        if checks.missing_rows(table, [name]) is not None:
-            raise PartitionError("missing_values", f"column {name!r}, which orders the rows, is missing in some")
-        order = frame.array(table.column(name))
-    return splits(recipe.validation, y, order, classifier=classifier, seed=seed)
+    return None if name is None else pd.Index(_whole(table, name, "which orders the rows"))
 
 
-def cross(
-    pairs: Iterator[tuple[Rows, Rows]],
-    fit: Callable[[Rows], Any],
-    X: Any,
-    y: Any,
-    names: tuple[str, ...],
-    words: Words,
-) -> dict[str, float]:
-    """The mean of each score over fits on the first rows of each pair, scored on the second."""
-    scores = [score(fit(train), X.iloc[test], y.iloc[test], names, words) for train, test in pairs]
-    return {name: float(np.mean([each[name] for each in scores])) for name in names}
+def groups_of(recipe: Recipe, table: pa.Table) -> Any:
+    """The column whose values keep rows together, or None; errors as `order_of`."""
+    name = recipe.validation.groups
+    return None if name is None else np.asarray(_whole(table, name, "which groups the rows"))
 
 
-def r2(y: Rows, predicted: Rows) -> float:
-    """`sklearn.metrics.r2_score` of one target with two rows or more, bit by bit, without its input checks."""
-    truth = y.reshape(-1, 1)
-    numerator = ((truth - predicted.reshape(-1, 1)) ** 2).sum(axis=0)[0]
-    denominator = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)[0]
-    if numerator == 0:
-        return 1.0
-    return float(1 - numerator / denominator) if denominator != 0 else 0.0
+def _whole(table: pa.Table, name: str, what: str) -> Any:
+    if checks.missing_rows(table, [name]) is not None:
+        raise PartitionError("missing_values", f"column {name!r}, {what}, is missing in some")
+    return frame.to_pandas(table.select([name]))[name]

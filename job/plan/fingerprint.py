@@ -60,6 +60,9 @@ def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
         ``Recipe.fingerprint_part()``: the estimator or the function with the digest of its code.
     """
     chosen = settings.recipe.model_dump(mode="json", exclude={"allow", "estimator", "fallback", "function", "code"})
+    chosen["validation"] = settings.recipe.validation.described()
+    if settings.recipe.baseline is None:
+        del chosen["baseline"]  # as before there was one: the models that are published stay as they are
     reader = settings.input.model_dump(mode="json", include={"layout", "format", "schema_", "on_empty"})
     return digest(
         {"layout": LAYOUT, "reader": reader, "recipe": chosen, "code": dict(recipe), "seed": settings.run.seed}

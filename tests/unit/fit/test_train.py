@@ -17,7 +17,7 @@ from sklearn.model_selection import cross_validate
 
 from job.config.settings import ArtifactSettings, InputSettings, RecipeSettings
 from job.errors import PartitionError, SkipPartition
-from job.fit import linear, validation
+from job.fit import linear, scores
 from job.fit.partition_fit import Fitting
 from job.fit.recipe import Recipe
 from job.fit.train import fit_seed, train
@@ -144,10 +144,10 @@ def test_r2_is_scikit_learn_s_to_the_last_bit():
     random = np.random.default_rng(0)
     for count in (2, 3, 10, 1001):
         y, predicted = random.normal(size=count), random.normal(size=count)
-        assert validation.r2(y, predicted) == r2_score(y, predicted)
+        assert scores.r2(y, predicted) == r2_score(y, predicted)
     ones = np.ones(4)
     for y, predicted in ((ones, ones), (ones, ones * 2), (np.arange(4.0), np.arange(4.0))):
-        assert validation.r2(y, predicted) == r2_score(y, predicted)
+        assert scores.r2(y, predicted) == r2_score(y, predicted)
 
 
 def test_default_metrics_are_scikit_learn_s_scorers_to_the_last_bit():

@@ -1,0 +1,180 @@
+"""A new model against the live one, on rows that neither has seen. No store is touched: the live model comes as bytes.
+
+Which rows may judge: held-out rows whose time stamp is strictly newer than all that the live model was fitted on, than
+all that have judged before, and than all that the validation's own fit has seen. A row that several windows predict
+counts once, with the newest window.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from job.errors import DamageError
+from job.fit import artifact
+from job.fit.fitted import Contest
+from job.judge import gate, losses
+
+Rows = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The live model of a key, as the published table describes it."""
+
+    data: Any
+    """its bytes, or None where they could not be read"""
+    digest: str
+    """SHA-256 that the table gives"""
+    size: int
+    """bytes that the table gives"""
+    versions: str | None
+    """the environment card, as JSON"""
+    until: str | None
+    """the last time stamp that it was fitted on (`stamp`)"""
+    judged_until: str | None
+    """the last time stamp that has judged it"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """What a new model is compared with, and by what."""
+
+    champion: Champion
+    """the live model"""
+    metric: str
+    """one of `job.judge.losses.LOSSES`"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What one split says of the challenger."""
+
+    rows: Rows
+    """the held-out rows"""
+    newest: Any
+    """the last time stamp that the fit has seen"""
+    losses: Rows
+    """of each held-out row"""
+
+
+class _Unable(Exception):
+    """The models cannot be compared; the message says why."""
+
+
+def stamp(order: Any) -> str | None:
+    """The last time stamp of a column, as text that `_read` reads; None where nothing orders the rows."""
+    if order is None or not len(order):
+        return None
+    newest = order.max()
+    return newest.isoformat() if isinstance(newest, pd.Timestamp) else str(newest)
+
+
+def _read(text: str, order: pd.Index) -> Any:
+    """The inverse of `stamp`, as a value that compares with those of ``order``."""
+    try:
+        if isinstance(order, pd.DatetimeIndex):
+            found = pd.Timestamp(text)
+            if (found.tz is None) != (order.tz is None):
+                raise ValueError
+            return found
+        if order.dtype.kind in "iu":
+            return int(text)
+        return float(text) if order.dtype.kind == "f" else text
+    except ValueError:
+        raise _Unable("the column that orders the rows has another type than the live model was fitted with") from None
+
+
+def compare(against: Against, held: list[Held], order: pd.Index, X: Any, y: Any) -> Contest:
+    """Compare the validation's own fits with the live model.
+
+    Parameters
+    ----------
+    against
+        The live model, and the metric.
+    held
+        Of each split, the oldest first.
+    order
+        The column that orders all rows, shape (n,).
+    X, y
+        All rows as the estimator gets them.
+    """
+    try:
+        rows, challenger = _judging(against.champion, held, order)
+        live = _losses(_loaded(against.champion), against.metric, X, y, rows)
+        return Contest(comparison=gate.compare(against.metric, live, challenger))
+    except _Unable as unable:
+        return Contest(note=str(unable))
+
+
+def _judging(champion: Champion, held: list[Held], order: pd.Index) -> tuple[Rows, Rows]:
+    if champion.until is None:
+        raise _Unable("it is not recorded up to when the live model was fitted")
+    seen = _read(champion.until, order)
+    if champion.judged_until is not None:
+        seen = max(seen, _read(champion.judged_until, order))
+    found = np.full(len(order), np.nan)
+    for split in held:
+        stamps = order[split.rows]
+        new = np.asarray((stamps > seen) & (stamps > split.newest))
+        found[split.rows[new]] = split.losses[new]
+    rows = np.flatnonzero(~np.isnan(found))
+    if not len(rows):
+        raise _Unable("no held-out row is newer than what the live model has seen")
+    rows = rows[np.argsort(_numbers(order[rows]), kind="stable")]
+    return rows, found[rows]
+
+
+def _numbers(stamps: pd.Index) -> Rows:
+    return stamps.asi8 if isinstance(stamps, pd.DatetimeIndex) else np.asarray(stamps)
+
+
+def _loaded(champion: Champion) -> Any:
+    if champion.data is None:
+        raise _Unable("the live model's file cannot be read")
+    versions = json.loads(champion.versions) if champion.versions else None
+    try:
+        return artifact.load(champion.data, digest=champion.digest, versions=versions, max_bytes=champion.size)
+    except DamageError as error:
+        raise _Unable(f"the live model cannot be used: {error.message}") from None
+
+
+def _losses(estimator: Any, metric: str, X: Any, y: Any, rows: Rows) -> Rows:
+    part = X.iloc[rows]
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and isinstance(X, pd.DataFrame):
+        gone = [str(name) for name in names if name not in X.columns]
+        if gone:
+            raise _Unable(f"the live model needs the column {gone[0]!r}, which the recipe does not read any more")
+        part = part[list(names)]
+    try:
+        return losses_of(estimator, metric, part, y.iloc[rows])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _Unable(f"the live model could not predict these rows: {type(error).__name__}") from None
+
+
+def losses_of(estimator: Any, metric: str, X: Any, y: Any) -> Rows:
+    """The loss of each row of an estimator's predictions.
+
+    Raises
+    ------
+    ValueError
+        A loss is not a number.
+    """
+    truth = np.asarray(y)
+    if metric == "neg_log_loss":
+        found = losses.rows(metric, truth, np.asarray(estimator.predict_proba(X)), np.asarray(estimator.classes_))
+    else:
+        predicted = np.asarray(estimator.predict(X))
+        if predicted.shape != truth.shape:
+            predicted = predicted.reshape(truth.shape)
+        found = losses.rows(metric, truth, predicted)
+    if not np.isfinite(found).all():
+        raise ValueError("a prediction is not a number")
+    return found

@@ -1,0 +1,237 @@
+"""What is known of a fit from rows it has not seen: metrics, by window and by step, skill, residuals, the comparison.
+
+The fits are those that the validation needs anyway; rows are predicted once more only where something asks for each
+row's loss: a baseline, intervals, a backtest, or a live model that is to be compared with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from job.fit import backtest, scores
+from job.fit.contest import Against, Held, compare, losses_of, stamp
+from job.fit.fit_errors import Words
+from job.fit.fitted import Evaluation
+from job.fit.recipe import Recipe
+from job.fit.validation import Split
+from job.judge import intervals, losses, skill
+
+Rows = np.ndarray[Any, Any]
+Fit = Callable[[Rows], Any]
+
+_ABSOLUTE, _SQUARED = "neg_mean_absolute_error", "neg_root_mean_squared_error"
+
+
+@dataclass(kw_only=True)
+class Data:
+    """The rows of a key as they are judged."""
+
+    X: Any
+    """features, as the estimator gets them"""
+    y: Any
+    """target"""
+    order: Any = None
+    """the column that orders the rows (`pandas.Index`), or None"""
+    classifier: bool = False
+    """the target is classes"""
+
+    def main_loss(self, metrics: tuple[str, ...]) -> str:
+        """The metric whose error the skill is of: the first one with a row loss, else by the kind of target."""
+        named = next((name for name in metrics if name in losses.LOSSES), None)
+        classes = self.classifier or (self.y.ndim == 1 and not pd.api.types.is_numeric_dtype(self.y.dtype))
+        return named or ("accuracy" if classes else _SQUARED)
+
+
+def evaluate(
+    recipe: Recipe,
+    splits: Iterator[Split],
+    fit: Fit,
+    fit_baseline: Fit | None,
+    data: Data,
+    metrics: tuple[str, ...],
+    words: Words,
+    notes: list[str],
+    *,
+    against: Against | None = None,
+) -> Evaluation:
+    """Fit on the rows of each split and judge the fits by the others.
+
+    Parameters
+    ----------
+    recipe
+        For its validation and its baseline.
+    splits
+        Of `job.fit.validation.splits`.
+    fit, fit_baseline
+        Fit on some rows; the baseline's is None where there is none, or where it is the seasonal naive forecast.
+    data
+        All rows.
+    metrics
+        Scorer names.
+    words
+        What messages must not hold.
+    notes
+        Gets what a person should know.
+    against
+        The live model that the new one is compared with, if it is.
+
+    Raises
+    ------
+    PartitionError
+        ``metric_error``.
+    """
+    judge = _Judge(recipe, data, metrics, words, against)
+    estimator = None
+    for split in splits:
+        if estimator is None or recipe.validation.method != "backtest" or recipe.validation.refit:
+            estimator, fitted_on = fit(split.train), split.train
+        judge.add(split, fitted_on, estimator, fit_baseline)
+    return judge.evaluation(notes)
+
+
+class _Judge:
+    def __init__(
+        self, recipe: Recipe, data: Data, metrics: tuple[str, ...], words: Words, against: Against | None
+    ) -> None:
+        self._recipe, self._data, self._metrics, self._words = recipe, data, metrics, words
+        self._against = against
+        self._backtest = recipe.validation.method == "backtest"
+        self._main = data.main_loss(metrics)
+        self._baseline: Any = None
+        self._splits: list[Split] = []
+        self._scores: list[dict[str, float]] = []
+        self._held: list[Held] = []
+        self._own: list[Rows] = []
+        self._naive: list[Rows] = []
+        self._parts: list[dict[str, Rows]] = []
+
+    def add(self, split: Split, fitted_on: Rows, estimator: Any, fit_baseline: Fit | None) -> None:
+        data = self._data
+        X, y = data.X.iloc[split.test], data.y.iloc[split.test]
+        self._splits.append(split)
+        self._scores.append(scores.score(estimator, X, y, self._metrics, self._words))
+        found: dict[str, Rows] = {}
+
+        def loss(metric: str) -> Rows:
+            if metric not in found:
+                found[metric] = losses_of(estimator, metric, X, y)
+            return found[metric]
+
+        if self._recipe.season is not None or fit_baseline is not None:
+            self._compare_naive(split, loss(self._main), X, y, fit_baseline)
+        if self._against is not None and data.order is not None:
+            newest = data.order[fitted_on].max()
+            self._held.append(Held(rows=split.test, newest=newest, losses=loss(self._against.metric)))
+        if self._recipe.validation.intervals:
+            found["residuals"] = np.asarray(y, float) - np.asarray(estimator.predict(X), float).reshape(y.shape)
+        if self._backtest:
+            for metric in ("accuracy",) if self._main in ("accuracy", "neg_log_loss") else (_ABSOLUTE, _SQUARED):
+                loss(metric)
+        self._parts.append(found)
+
+    def _compare_naive(self, split: Split, own: Rows, X: Any, y: Any, fit_baseline: Fit | None) -> None:
+        if fit_baseline is not None:
+            if self._baseline is None or not self._backtest or self._recipe.validation.refit:
+                self._baseline = fit_baseline(split.train)
+            self._own.append(own)
+            self._naive.append(losses_of(self._baseline, self._main, X, y))
+            return
+        assert self._recipe.season is not None
+        assert split.window is not None
+        ends, begins = split.window.ends, split.window.begins
+        if self._backtest and not self._recipe.validation.refit:
+            assert self._splits[0].window is not None
+            ends = self._splits[0].window.ends
+        target = np.asarray(self._data.y)[backtest.ordered(self._data.order)]
+        count = begins - ends + len(split.test)
+        forecast = skill.seasonal_naive(target, self._recipe.season, ends, count)
+        if forecast is not None:
+            self._own.append(own)
+            self._naive.append(losses.rows(self._main, np.asarray(y), forecast[begins - ends :]))
+
+    def evaluation(self, notes: list[str]) -> Evaluation:
+        data, levels = self._data, self._recipe.validation.intervals
+        if data.order is not None:
+            notes += backtest.remarks(data.order)
+        contest = None
+        if self._against is not None and data.order is not None:
+            contest = compare(self._against, self._held, data.order, data.X, data.y)
+        residuals = None
+        if levels:
+            steps, window = self._steps() if self._backtest else (None, None)
+            residuals = json.dumps(intervals.describe(self._joined("residuals"), levels, steps, window))
+        return Evaluation(
+            metrics={name: float(np.mean([each[name] for each in self._scores])) for name in self._metrics},
+            skill=self._skill(notes),
+            windows=self._windows() if self._backtest else None,
+            horizons=self._horizons() if self._backtest else None,
+            residuals=residuals,
+            until=stamp(data.order),
+            contest=contest,
+        )
+
+    def _skill(self, notes: list[str]) -> float | None:
+        if self._recipe.baseline is None:
+            return None
+        if not self._own:
+            notes.append("no skill: the rows do not reach back a whole season")
+            return None
+        found = skill.skill(self._main, np.concatenate(self._own), np.concatenate(self._naive))
+        if found is None:
+            notes.append("no skill: the baseline makes no error on these rows")
+        return found
+
+    def _joined(self, name: str) -> Rows:
+        return np.concatenate([part[name] for part in self._parts])
+
+    def _steps(self) -> tuple[Rows, Rows]:
+        steps = [each.window.steps for each in self._splits if each.window is not None]
+        return np.concatenate(steps), np.repeat(np.arange(len(steps)), [len(each) for each in steps])
+
+    def _windows(self) -> str:
+        found = []
+        for split, told in zip(self._splits, self._scores, strict=True):
+            stamps = self._data.order[split.test]
+            found.append(
+                {
+                    "fitted": len(split.train),
+                    "rows": len(split.test),
+                    "from": stamp(stamps[:1]),
+                    "to": stamp(stamps[-1:]),
+                    "metrics": {name: value for name, value in told.items() if np.isfinite(value)},
+                }
+            )
+        return json.dumps(found)
+
+    def _horizons(self) -> str:
+        steps, _ = self._steps()
+        count = np.bincount(steps)[1:]
+        some = np.maximum(count, 1)
+
+        def mean(name: str) -> list[float | None]:
+            total = np.bincount(steps, weights=self._joined(name))[1:]
+            return [value if n else None for value, n in zip((total / some).tolist(), count.tolist(), strict=True)]
+
+        if "accuracy" in self._parts[0]:
+            return json.dumps({"n": count.tolist(), "error_rate": mean("accuracy")})
+        rmse = [None if each is None else each**0.5 for each in mean(_SQUARED)]
+        return json.dumps({"n": count.tolist(), "mae": mean(_ABSOLUTE), "rmse": rmse})
+
+
+def on_training_rows(
+    estimator: Any, baseline: Any, data: Data, metrics: tuple[str, ...], words: Words, notes: list[str]
+) -> Evaluation:
+    """The same without a validation: metrics, and the skill, of the rows of the fit."""
+    found = None
+    if baseline is not None:
+        main = data.main_loss(metrics)
+        found = skill.skill(main, losses_of(estimator, main, data.X, data.y), losses_of(baseline, main, data.X, data.y))
+        if found is None:
+            notes.append("no skill: the baseline makes no error on these rows")
+    return Evaluation(metrics=scores.score(estimator, data.X, data.y, metrics, words), skill=found)

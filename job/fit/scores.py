@@ -1,0 +1,61 @@
+"""What scikit-learn's scorers say of a fitted estimator. They keep their sign (``neg_...``) and use no row weights."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+
+from job.fit.fit_errors import Words, fit_error
+
+Rows = np.ndarray[Any, Any]
+
+
+def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) -> dict[str, float]:
+    """What the scorers of these names say; raises ``metric_error``, whose message holds none of the ``words``."""
+    found = {}
+    for name in names:
+        try:
+            value = _quick(name, estimator, X, y)
+            if value is None:
+                value = float(_scorer(name)(estimator, X, y))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise fit_error(error, words, reason="metric_error", what=f"metric {name!r}") from error
+        found[name] = value
+    return found
+
+
+def _quick(name: str, estimator: Any, X: Any, y: Any) -> float | None:
+    """The two metrics by default without scikit-learn's checks of input; None where it is not that plain."""
+    if name not in ("r2", "accuracy") or y.ndim != 1 or len(y) < 2:
+        return None
+    predicted = estimator.predict(X)
+    if not isinstance(predicted, np.ndarray) or predicted.ndim != 1:
+        return None
+    truth = y.to_numpy()
+    if name == "accuracy":
+        return float(np.average(truth == predicted)) if truth.dtype.kind == predicted.dtype.kind else None
+    if truth.dtype.kind not in "fiu" or predicted.dtype != np.float64:
+        return None
+    value = r2(truth.astype(np.float64, copy=False), predicted)
+    return value if math.isfinite(value) else None
+
+
+@lru_cache(maxsize=64)
+def _scorer(name: str) -> Any:
+    return get_scorer(name)
+
+
+def r2(y: Rows, predicted: Rows) -> float:
+    """`sklearn.metrics.r2_score` of one target with two rows or more, bit by bit, without its input checks."""
+    truth = y.reshape(-1, 1)
+    numerator = ((truth - predicted.reshape(-1, 1)) ** 2).sum(axis=0)[0]
+    denominator = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)[0]
+    if numerator == 0:
+        return 1.0
+    return float(1 - numerator / denominator) if denominator != 0 else 0.0
