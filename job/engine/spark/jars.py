@@ -1,7 +1,7 @@
 """Spark on S3: the Java modules of `s3a://`, and its settings from the job's. Only for whoever lets Spark read from S3.
 
-pyspark comes without hadoop-aws. Its AWS SDK "bundle" has hundreds of megabytes; five single modules and what they need
-(12 MB) do (docs/decisions/0006-spark-reader.md). Credentials never pass through here: the JVMs find them by themselves.
+pyspark comes without hadoop-aws. Its AWS SDK "bundle" has hundreds of megabytes; three single modules and what they need
+(13 MB) do (docs/decisions/0006-spark-reader.md). Credentials never pass through here: the JVMs find them by themselves.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from job.errors import ConfigurationError, SetupError
 
 log = logging.getLogger(__name__)
 
-SDK = {"3.4.2": "2.29.52"}
+SDK = {"3.4.2": "2.29.52", "3.5.0": "2.35.4"}
 """Version of Hadoop to the version of the AWS SDK that its hadoop-aws was built with."""
 
-_MODULES = ("s3", "s3-transfer-manager", "sts", "kms")
+_MODULES = ("s3", "s3-transfer-manager", "sts")
+"""No kms: it is for encryption by the client alone, whose own module (which S3A does not bring) names it."""
 _EXCLUDED = (
-    # everything of the SDK in one jar, and an accelerator that is off by default
+    # everything of the SDK in one jar
     "software.amazon.awssdk:bundle",
-    "software.amazon.s3.analyticsaccelerator:*",
     # Spark has them
     "io.netty:*",
     "org.slf4j:*",
@@ -99,7 +99,7 @@ def _packages(jars: Path, given: Mapping[str, str], *, submitted: bool) -> dict[
             "Spark has no modules for s3:// and was started by spark-submit, so they cannot be added any more",
             hint="Use the image whose tag ends with -s3a, or pass --packages " + ",".join(modules),
         )
-    log.info("Spark fetches the modules for s3:// (12 MB, once) from Maven Central")
+    log.info("Spark fetches the modules for s3:// (13 MB, once) from Maven Central")
     return {
         _PACKAGES: ",".join(filter(None, (given.get(_PACKAGES), *modules))),
         _EXCLUDES: ",".join(filter(None, (given.get(_EXCLUDES), *_EXCLUDED))),
