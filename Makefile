@@ -30,7 +30,7 @@ export UV_COMPILE_BYTECODE := 1
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  ARGS="-k name" is handed on to pytest or the benchmark; TESTS=tests/unit/plan/test_plan.py runs these alone; JOBS=0: in one process'
 
 # -- set-up
@@ -89,6 +89,17 @@ DEVELOPED = .venv/bin/python -m pytest
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
 	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" \
 		-n $(JOBS) --dist worksteal $(ARGS)
+
+# Beside the newest Spark, which all other targets use: same lock, same wheel, the other group (docs/decisions/0008-two-sparks.md).
+.venv-spark-oldest/.ready: .venv-wheel/.ready
+	UV_PROJECT_ENVIRONMENT=.venv-spark-oldest $(UV) sync --frozen --quiet --no-install-project --group spark-oldest --python "$(PYTHON)"
+	$(UV) pip install --quiet --python .venv-spark-oldest --no-deps --reinstall dist/manyfit-*.whl
+	@touch $@
+
+.PHONY: test-spark-oldest
+test-spark-oldest: WHEEL := $(CURDIR)/.venv-spark-oldest/bin
+test-spark-oldest: java .venv-spark-oldest/.ready ## the tests of Spark once more, on the oldest line that is supported
+	@export TESTED_SPARK=oldest && $(PYTEST) $(CURDIR)/tests/spark $(ARGS)
 
 .PHONY: tools
 tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (E2E_CACHE)
@@ -165,4 +176,4 @@ docs: .venv/.ready ## what is generated from the settings: docs/settings.md, the
 
 .PHONY: clean
 clean: ## remove what was built, the environments too
-	rm -rf build dist .venv-wheel .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse derby.log metastore_db
+	rm -rf build dist .venv-wheel .venv-spark-oldest .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse derby.log metastore_db

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import job
 from job.config.schema import job_schema
 from tests.chart import modules
 from tests.chart.rendering import CASES, CHART, ROOT, cases, minimal, render, schemas
+from tests.support import locked
 from tests.support.built import find_helm
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -120,9 +120,7 @@ def test_the_chart_names_the_oldest_kubernetes_that_the_documents_promise() -> N
 
 
 def test_the_operator_is_told_the_spark_version_that_is_locked() -> None:
-    locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
-    [version] = [each["version"] for each in locked if each["name"] == "pyspark"]
-    assert VALUES["sparkVersion"] == version
+    assert VALUES["sparkVersion"] == locked.sparks()[-1]
 
 
 def test_the_operators_schema_is_the_version_that_the_chart_names() -> None:

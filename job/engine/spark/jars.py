@@ -1,7 +1,8 @@
 """Spark on S3: the Java modules of `s3a://`, and its settings from the job's. Only for whoever lets Spark read from S3.
 
-pyspark comes without hadoop-aws. Its AWS SDK "bundle" has hundreds of megabytes; three single modules and what they need
-(13 MB) do (docs/decisions/0006-spark-reader.md). Credentials never pass through here: the JVMs find them by themselves.
+pyspark comes without hadoop-aws. Its AWS SDK "bundle" has hundreds of megabytes; three single modules and what they
+need (13 MB) do (docs/decisions/0006-spark-reader.md). Credentials never pass through here: the JVMs find them by
+themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SDK = {"3.4.2": "2.29.52", "3.5.0": "2.35.4"}
 """Version of Hadoop to the version of the AWS SDK that its hadoop-aws was built with."""
 
 _MODULES = ("s3", "s3-transfer-manager", "sts")
-"""No kms: it is for encryption by the client alone, whose own module (which S3A does not bring) names it."""
+"""Not kms: only encryption by the client uses it, whose own module (not among those that S3A brings) depends on it."""
 _EXCLUDED = (
     # everything of the SDK in one jar
     "software.amazon.awssdk:bundle",

@@ -40,13 +40,19 @@ def test_nothing_is_fetched_or_set_for_those_who_do_not_let_spark_read_s3(home: 
     assert conf(settings(uri="/data"), home) == {}
 
 
-def test_the_modules_are_single_ones_at_exact_versions_beside_those_of_the_user(home: Path) -> None:
-    found = conf(settings(), home, {"spark.jars.packages": "io.delta:delta-spark_2.13:4.0.0"})
+@pytest.mark.parametrize(("hadoop", "sdk"), [("3.4.2", "2.29.52"), ("3.5.0", "2.35.4")])
+def test_the_modules_are_single_ones_at_exact_versions_beside_those_of_the_user(
+    tmp_path: Path, hadoop: str, sdk: str
+) -> None:
+    (tmp_path / f"hadoop-client-api-{hadoop}.jar").touch()
+    found = conf(settings(), tmp_path, {"spark.jars.packages": "io.delta:delta-spark_2.13:4.0.0"})
     packages = found["spark.jars.packages"].split(",")
     assert packages[0] == "io.delta:delta-spark_2.13:4.0.0"
-    assert packages[1] == "org.apache.hadoop:hadoop-aws:3.4.2"
-    assert all(each.endswith(":2.29.52") for each in packages[2:])
+    assert packages[1] == f"org.apache.hadoop:hadoop-aws:{hadoop}"
+    assert all(each.endswith(f":{sdk}") for each in packages[2:])
     assert "software.amazon.awssdk:bundle" in found["spark.jars.excludes"]
+    # From 3.5.0 on S3A loads a class of the accelerator's even where that is off.
+    assert "accelerator" not in found["spark.jars.excludes"]
 
 
 def test_where_the_modules_are_none_is_fetched(home: Path) -> None:
