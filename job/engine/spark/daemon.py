@@ -74,7 +74,7 @@ def main() -> None:
     from pyspark import daemon
 
     warm()
-    daemon.manager()  # type: ignore[no-untyped-call]
+    daemon.manager()  # type: ignore[no-untyped-call,unused-ignore]
 
 
 if __name__ == "__main__":
