@@ -106,15 +106,16 @@ def pretend(uri: str, run: str, plan: str, recipe: str, environment: str, tasks:
     import numpy as np
     import pyarrow as pa
 
+    from job.arrow import decode, encode
     from job.outcome import SCHEMA
-    from job.store import Store
+    from job.store import open_store
     from job.worker import segment
     from job.worker.work import task_name
 
-    store = Store.open(uri)
+    store = open_store(uri)
     random = np.random.default_rng(int(plan, 16) % 2**32)
     for task in tasks:
-        rows = segment.decode(store.get(task_name(run, plan, task)))
+        rows = decode(store.get(task_name(run, plan, task)))
         for begin in range(0, rows.num_rows, _SEGMENT):
             part = rows.slice(begin, _SEGMENT)
             count = part.num_rows
@@ -149,7 +150,7 @@ def pretend(uri: str, run: str, plan: str, recipe: str, environment: str, tasks:
                 for field in SCHEMA
             ]
             name = f"t{task:05d}-a0-{uuid.uuid4().hex[:16]}-{begin // _SEGMENT:04d}-n{count}-f0.arrow"
-            store.ensure(segment.folder(run, plan) + name, segment.encode(pa.table(arrays, schema=SCHEMA)))
+            store.ensure(segment.folder(run, plan) + name, encode(pa.table(arrays, schema=SCHEMA)))
 
 
 def reset_peak() -> int:

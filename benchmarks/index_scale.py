@@ -26,7 +26,7 @@ import pyarrow as pa
 from job.config.settings import StorageSide
 from job.registry.index import CHANGES, PUT, Index
 from job.registry.model_set import ModelSet
-from job.store import Store
+from job.store import open_store
 
 LIMITS = {
     "release_all_new": (15.0, 2048),
@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def _index(given: argparse.Namespace) -> Index:
-    return Index(Store.open(given.uri, StorageSide(endpoint=given.endpoint)))
+    return Index(open_store(given.uri, StorageSide(endpoint=given.endpoint)))
 
 
 def _timed(work: Any, **extra: Any) -> dict[str, Any]:

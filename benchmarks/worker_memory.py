@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from benchmarks import data
 from benchmarks.measure import machine, resident
+from job.arrow import decode, encode
 from job.config.settings import JobSettings
 from job.outcome import SCHEMA
 from job.run.assembly import assemble
-from job.worker import segment
 from job.worker.direct import work_on
 from job.worker.work import TASK_SCHEMA, Work, task_name
 
@@ -53,7 +53,7 @@ class _Output:
 
     def ensure(self, name: str, value: bytes) -> bool:
         if "/segments/" in name:
-            rows = segment.decode(value)
+            rows = decode(value)
             assert rows.schema == SCHEMA
             self.trained += rows["status"].to_pylist().count("trained")
         return True
@@ -73,7 +73,7 @@ def _task(work: Work, output: _Output, number: int, size: int) -> None:
         },
         schema=TASK_SCHEMA,
     )
-    output.lists[task_name(work.run, work.plan, number)] = segment.encode(table)
+    output.lists[task_name(work.run, work.plan, number)] = encode(table)
     work_on(work, number, 0, expendable=False)
 
 

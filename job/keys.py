@@ -8,26 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-COMPRESSIONS = (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".lz4", ".snappy", ".xz")
-FORMATS = (
-    ".csv",
-    ".tsv",
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".parquet",
-    ".pq",
-    ".arrow",
-    ".feather",
-    ".ipc",
-    ".txt",
-    ".orc",
-    ".avro",
-)
+from job import formats
+
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 _MAX_SEGMENT = 200
@@ -68,7 +54,7 @@ def object_key(name: str) -> str:
     return _FORMAT.sub(r"\1", _COMPRESSION.sub(r"\1", name))
 
 
-def suffix(suffixes: tuple[str, ...], end: str = "$") -> str:
+def suffix(suffixes: Iterable[str], end: str = "$") -> str:
     """One expression (for RE2) for a known suffix at the end, after at least one character of a name.
 
     Spelt out in both cases, and Python is given its own ``end``: the two engines do not fold the same letters beyond
@@ -81,8 +67,8 @@ def suffix(suffixes: tuple[str, ...], end: str = "$") -> str:
     return r"(?s)([^/])(?:" + "|".join(both(each) for each in suffixes) + r")" + end
 
 
-_COMPRESSION = re.compile(suffix(COMPRESSIONS, r"\Z"))
-_FORMAT = re.compile(suffix(FORMATS, r"\Z"))
+_COMPRESSION = re.compile(suffix(formats.COMPRESSIONS, r"\Z"))
+_FORMAT = re.compile(suffix(formats.SUFFIXES, r"\Z"))
 
 
 def hive_columns(name: str) -> dict[str, str | None]:

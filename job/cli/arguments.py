@@ -39,10 +39,10 @@ def job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, load.Load
 
 def output(arguments: Namespace, overrides: list[str]) -> Store:
     """The store of OUTPUT."""
-    from job.store import Store
+    from job.store import open_store
 
     found = load.load_storage(argv_overrides=overrides, env=os.environ)
-    return Store.open(arguments.output, found.side("output"), what="output")
+    return open_store(arguments.output, found.side("output"), what="output")
 
 
 def none_but(overrides: list[str]) -> None:
@@ -55,9 +55,9 @@ def none_but(overrides: list[str]) -> None:
 
 def _read(uri: str, env: Mapping[str, str]) -> bytes:
     """A job file in object storage (``-c s3://bucket/jobs/nightly.yaml``), by the environment's storage settings."""
-    from job.store import Store
+    from job.store import open_store
 
     folder, _, name = uri.rpartition("/")
     found = load.load_storage(env=env)
     with storage("input", f"the job {uri} cannot be read"):
-        return bytes(Store.open(folder, found.side("input"), what="input").get(name))
+        return bytes(open_store(folder, found.side("input"), what="input").get(name))

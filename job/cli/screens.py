@@ -12,13 +12,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from job.config.value_types import counted, pace
 from job.errors import ConfigurationError, NotFoundError
 from job.plan.compare import WHY
 from job.plan.plan import TRAIN, Plan
 from job.run import report
-from job.run.progress import State, clock
+from job.run.progress import State
 from job.run.report import RunReport
+from job.words import clock, counted, pace, size
 
 if TYPE_CHECKING:
     from job.config.load import Loaded
@@ -44,15 +44,6 @@ def out() -> Console:
 def err() -> Console:
     """Standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def size(number: float) -> str:
-    """Bytes for a person."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(number) < 1000 or unit == "TB":
-            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
-        number /= 1000
-    raise AssertionError
 
 
 def settings_in_force(loaded: Loaded) -> None:

@@ -14,9 +14,9 @@ from rich.table import Table
 from job.cli import arguments as given
 from job.cli import screens
 from job.config import local_file
-from job.config.value_types import counted
 from job.errors import ConfigurationError
 from job.store.side import storage
+from job.words import counted
 
 if TYPE_CHECKING:
     from job.registry.history import VersionInfo

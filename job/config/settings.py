@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from job import formats
 from job.config.value_types import (
     Duration,
     Endpoint,
@@ -50,15 +51,12 @@ class Section(BaseModel):
         return self
 
 
-DIRECT_FORMATS = ("auto", "csv", "tsv", "json", "parquet", "arrow")
+DIRECT_FORMATS = ("auto", *formats.DIRECT)
 """What ``reader: direct`` can read."""
 
 
-_SAME_FORMATS = {"jsonl": "json", "ndjson": "json", "pq": "parquet", "feather": "arrow", "ipc": "arrow"}
-
-
 def _format_name(name: str) -> str:
-    return _SAME_FORMATS.get(name, name)
+    return formats.ALIASES.get(name, name)
 
 
 class FormatSettings(Section):

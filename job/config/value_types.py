@@ -202,13 +202,3 @@ Sample = Annotated[
 Strings = Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
 Uri = Annotated[str, AfterValidator(parse_uri)]
 Endpoint = Annotated[str, AfterValidator(parse_endpoint)]
-
-
-def pace(rate: float) -> str:
-    """A rate for a person: slow ones with a digit after the point, for 0/s would say that nothing moves."""
-    return f"{rate:,.0f}" if rate >= 9.5 else f"{rate:.2g}"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2,000 rows``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

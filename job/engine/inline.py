@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from job.engine import EngineReport
+from job.engine.base import EngineReport
+from job.plan.spark_read import TableRead
 from job.worker.direct import work_on
-from job.worker.work import TableRead, Work, summary_row
+from job.worker.work import Work, summary_row
 
 
 class InlineEngine:

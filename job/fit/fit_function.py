@@ -14,7 +14,6 @@ import sklearn
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from job.config.value_types import counted
 from job.errors import PartitionError, SkipPartition
 from job.fit import checks, evaluation, frame, validation
 from job.fit.contest import Against
@@ -23,6 +22,7 @@ from job.fit.fit_errors import Words, caught, fit_error
 from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import as_tuple
+from job.words import counted
 
 
 def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int, against: Against | None = None) -> Fitted:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from job.config.settings import RecipeSettings, ValidationSettings
 from job.fit import targets
-from job.fit.traits import as_tuple, named_columns
-
-if TYPE_CHECKING:
-    from job.config.settings import RecipeSettings
-    from job.fit.recipe import Recipe
+from job.fit.traits import Traits, as_tuple, named_columns
 
 _SCORERS = {
     "rmse": "neg_root_mean_squared_error",
@@ -37,6 +34,65 @@ _OF_CLASSES = (
     "recall",
 )
 """what scorers of predicted classes begin with; those of probabilities tell by what they ask the estimator for"""
+
+
+class Described(Protocol):
+    """What of a `job.fit.recipe.Recipe` is looked at here; that class uses this module, and not the other way round."""
+
+    @property
+    def features(self) -> str | tuple[str, ...] | None:
+        """Column names."""
+
+    @property
+    def target(self) -> str | tuple[str, ...] | None:
+        """Column names."""
+
+    @property
+    def estimator(self) -> dict[str, Any] | None:
+        """The ``_target_`` document."""
+
+    @property
+    def fallback(self) -> dict[str, Any] | None:
+        """The ``_target_`` document for partitions that are too small."""
+
+    @property
+    def sample_weight(self) -> str | None:
+        """The column of row weights."""
+
+    @property
+    def validation(self) -> ValidationSettings:
+        """How a fit is scored."""
+
+    @property
+    def metrics(self) -> tuple[str, ...] | None:
+        """Scorer names."""
+
+    @property
+    def allow(self) -> frozenset[str]:
+        """Further importable packages."""
+
+    @property
+    def traits(self) -> Traits | None:
+        """What is known about the estimator."""
+
+    @property
+    def baseline(self) -> dict[str, Any] | None:
+        """The ``_target_`` document of the baseline."""
+
+    @property
+    def baseline_traits(self) -> Traits | None:
+        """What is known about the baseline."""
+
+    @property
+    def season(self) -> int | None:
+        """The season of a seasonal naive baseline."""
+
+    @property
+    def fallback_traits(self) -> Traits | None:
+        """What is known about the fallback."""
+
+    def build(self, seed: int) -> Any:
+        """A new unfitted estimator."""
 
 
 def of_settings(settings: RecipeSettings) -> list[str]:
@@ -68,7 +124,7 @@ def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]
     return problems
 
 
-def of_columns(recipe: Recipe) -> list[str]:
+def of_columns(recipe: Described) -> list[str]:
     """What is wrong with the names of the columns."""
     problems = []
     features, target = as_tuple(recipe.features), as_tuple(recipe.target)
@@ -100,7 +156,7 @@ def of_scorers(names: Iterable[str]) -> list[str]:
     return problems
 
 
-def of_metrics(recipe: Recipe) -> list[str]:
+def of_metrics(recipe: Described) -> list[str]:
     """What is wrong with the scorers."""
     problems = of_scorers(recipe.metrics or ())
     if recipe.metrics and recipe.target is None:
@@ -120,7 +176,7 @@ def _of_classes(name: str) -> bool:
     return asked == "predict_proba" or (asked == "predict" and name.startswith(_OF_CLASSES))
 
 
-def _of_names(recipe: Recipe, node: dict[str, Any] | None, path: str) -> list[str]:
+def _of_names(recipe: Described, node: dict[str, Any] | None, path: str) -> list[str]:
     """Columns that a column transformer names and that it will not get."""
     if node is None or not isinstance(recipe.features, tuple):
         return []
@@ -134,7 +190,7 @@ def _of_names(recipe: Recipe, node: dict[str, Any] | None, path: str) -> list[st
     return problems
 
 
-def of_fit(recipe: Recipe) -> list[str]:
+def of_fit(recipe: Described) -> list[str]:
     """What only the estimator as a whole can tell."""
     traits = recipe.traits
     if traits is None:
@@ -179,6 +235,6 @@ def of_fit(recipe: Recipe) -> list[str]:
     return problems
 
 
-def _needs_no_target(recipe: Recipe) -> bool:
+def _needs_no_target(recipe: Described) -> bool:
     tags = getattr(recipe.build(0), "__sklearn_tags__", None)
     return tags is None or not tags().target_tags.required

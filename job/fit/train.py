@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 import sklearn
 
-from job.config.value_types import counted
 from job.errors import PartitionError, SkipPartition
 from job.fit import checks, evaluation, frame, linear, validation
 from job.fit.contest import Against
@@ -26,6 +25,7 @@ from job.fit.fit_function import train_function
 from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import Traits, as_tuple
+from job.words import counted
 
 __all__ = ["Fitted", "fit_seed", "train"]
 

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import digests
-from job.arrow import whole
+from job.arrow import digest_letters, whole
 
 INDEX_COLUMNS = ("key", "state", "data", "recipe", "environment", "content", "seconds", "gone_since")
 """What a plan needs of the index."""
@@ -68,7 +67,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
     Parameters
     ----------
     keys, data
-        The planned keys, sorted, each once, and the fingerprints of their data (`job.digests`).
+        The planned keys, sorted, each once, and the fingerprints of their data (`job.arrow.DIGEST`).
     index
         Slices of the published table, with `INDEX_COLUMNS`.
     fingerprints
@@ -86,7 +85,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         at = pc.index_in(keys[low:high], value_set=names)
         mine, found = low + np.flatnonzero(at.is_valid()), at.drop_null()
         here = rows.take(found)
-        due = _why(here, digests.letters(data.take(pa.array(mine))), fingerprints)
+        due = _why(here, digest_letters(data.take(pa.array(mine))), fingerprints)
         why[mine] = due
         seconds[mine] = _array(pc.fill_null(here["seconds"], 0.0))
         # The bytes' digest only helps where nothing but the data is another: else the fit is due anyway.

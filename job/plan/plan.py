@@ -15,14 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import digests
-from job.arrow import give_back, whole
+from job.arrow import digest_column, digest_letters, give_back, whole
 from job.plan.compare import CODE, WHY, Fingerprints, compare
 from job.plan.fingerprint import data_fingerprint
 from job.plan.selection import Selected, starts
 
 if TYPE_CHECKING:
-    from job.worker.work import TableRead
+    from job.plan.spark_read import TableRead
 
 TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
 
@@ -43,7 +42,7 @@ class Plan:
     """What a run would do."""
 
     keys: pa.Table
-    """key, action, why, bytes, first and count (rows of ``objects``), data (`job.digests`), content, cost; by key"""
+    """key, action, why, bytes, first and count (rows of ``objects``), data (`DIGEST`), content, cost; by key"""
     objects: pa.Table
     """key, name, size, etag, modified; sorted by key and name"""
     gone: pa.Array
@@ -167,7 +166,7 @@ def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: 
         part = at.slice(begin, _SLICE)
         planned = pc.is_valid(part)
         place = part.drop_null()
-        same = pc.equal(done["data"].slice(begin, _SLICE).filter(planned), digests.letters(data.take(place)))
+        same = pc.equal(done["data"].slice(begin, _SLICE).filter(planned), digest_letters(data.take(place)))
         taken[place.filter(whole(same)).to_numpy()] = True
     return taken
 
@@ -185,7 +184,7 @@ def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) 
         found = "".join([data_fingerprint(rows[begins : begins + length]) for begins, length in bounds])
         data[32 * begin : 32 * (begin + len(found) // 64)] = bytes.fromhex(found)
     give_back()
-    return digests.column(data)
+    return digest_column(data)
 
 
 def number_of_tasks(costs: Sequence[float] | np.ndarray, cores: int, *, local: bool) -> int:

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from job.arrow import ascending, whole
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError
+from job.formats import COMPRESSIONS, SUFFIXES
 from job.globs import pattern
-from job.keys import COMPRESSIONS, FORMATS, hive_columns, hive_key, suffix
+from job.keys import hive_columns, hive_key, suffix
 
 # The same rule as partition.is_hidden, for a column of a million names; a test compares the two.
 _HIDDEN = r"(^|/)(\.[^/]*|_[^=/]*)(/|$)|/$|^$"
@@ -98,7 +99,7 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
 def _keys(names: pa.ChunkedArray, settings: InputSettings) -> pa.Array:
     if settings.layout == "objects" and settings.key is None:
         stem = pc.replace_substring_regex(names, suffix(COMPRESSIONS), r"\1")
-        return whole(pc.replace_substring_regex(stem, suffix(FORMATS), r"\1"))
+        return whole(pc.replace_substring_regex(stem, suffix(SUFFIXES), r"\1"))
     if settings.layout == "objects":
         return pa.array(_expression_keys(names, str(settings.key)), pa.string())
     return pa.array(_hive_keys(names, settings.keys), pa.string())

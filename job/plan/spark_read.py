@@ -3,19 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from job.config.settings import DIRECT_FORMATS, InputSettings, JobSettings
 from job.errors import ConfigurationError
-from job.keys import COMPRESSIONS, hive_columns
-from job.reader import FORMATS, ReadSpec
+from job.formats import COMPRESSIONS, compression, format_of
+from job.keys import hive_columns
+from job.reader.spec import ReadSpec
 from job.store import Store
-from job.worker.work import BINARY, TableRead
 
 _FILES = ("orc", "avro", "xml")
 """Formats of Spark's that are files in folders, and no tables with a log of their own."""
 _UNPACKED = (".gz", ".gzip", ".bz2")
 """Compressions that Spark reads without native libraries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRead:
+    """What ``spark.read`` needs to know; plain data."""
+
+    layout: str
+    """objects, hive or columns"""
+    root: str
+    """``input.uri`` as Hadoop spells it, without a slash at its end"""
+    format: str
+    """Spark's name of the format; ``binaryFile`` hands whole objects to the strict reader of `job.reader`"""
+    options: dict[str, str] = field(default_factory=dict)
+    """for ``spark.read``"""
+    paths: tuple[str, ...] = ()
+    """columns: only these files; default all below the root"""
+    schema: tuple[tuple[str, str], ...] = ()
+    """columns: declared columns and their types"""
+    key: tuple[str, ...] = ()
+    """columns: the key columns"""
+    partitioned: tuple[str, ...] = ()
+    """columns: columns that the directories give"""
+    needed: tuple[str, ...] | None = None
+    """columns that the recipe needs; None for all"""
+
+    @property
+    def shuffled(self) -> bool:
+        """Rows of one key come from several Spark partitions."""
+        return self.layout != "objects"
+
+    @property
+    def local(self) -> bool:
+        """It lies in a folder."""
+        return self.root.startswith("file:")
+
+    @property
+    def inferred(self) -> bool:
+        """Types are guessed from texts."""
+        return not self.schema and self.format in ("csv", "json")
+
+    @property
+    def whole(self) -> bool:
+        """A row is a whole object."""
+        return self.format == BINARY
+
+
+BINARY = "binaryFile"
 
 
 def of_objects(settings: JobSettings, store: Store) -> TableRead | None:
@@ -29,7 +76,7 @@ def of_objects(settings: JobSettings, store: Store) -> TableRead | None:
     chosen = settings.input
     if chosen.layout == "columns" or chosen.reader == "direct":
         return None
-    ours = chosen.format.type in DIRECT_FORMATS or chosen.format.type == "tsv"
+    ours = chosen.format.type in DIRECT_FORMATS
     return TableRead(
         layout=chosen.layout,
         root=hadoop_root(store.uri, chosen.uri),
@@ -96,7 +143,7 @@ def of_table(settings: JobSettings, store: Store, names: Sequence[str], *, some:
             hint="Write the table as parquet.",
         )
     paths = tuple(f"{root}/{name}" for name in names) if some else ()
-    if kind not in (*DIRECT_FORMATS, *_FILES, "tsv"):
+    if kind not in (*DIRECT_FORMATS, *_FILES):
         return replace(read, options=dict(chosen.format.options), paths=paths)
     levels = _levels(names)
     # Without k=v levels Spark leaves out, in silence, what lies in folders.
@@ -126,21 +173,19 @@ def _levels(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kind(names: Sequence[str]) -> str:
-    kinds = set()
-    for name in names:
-        stem = name.lower()
-        for suffix in COMPRESSIONS:
-            stem = stem.removesuffix(suffix)
-        dot = stem.rfind(".")
-        suffix = stem[dot:] if dot >= 0 else "no suffix"
-        kinds.add({**FORMATS, ".orc": "orc"}.get(suffix, suffix))
-    if len(kinds) != 1 or not kinds <= {*FORMATS.values(), "orc"}:
+    kinds = {format_of(name) or _suffix(name) for name in names}
+    if len(kinds) != 1 or not kinds <= {*DIRECT_FORMATS, "orc"}:
         found = ", ".join(sorted(kinds)[:5])
         raise ConfigurationError(
             f"input.format: the format of the table cannot be told from its files' names (found: {found})",
             hint="Name it: input.format.type: csv, json, parquet or any that Spark knows; or narrow input.match.",
         )
     return str(kinds.pop())
+
+
+def _suffix(name: str) -> str:
+    stem = compression(name)[1].lower()
+    return stem[stem.rfind(".") :] if "." in stem else "no suffix"
 
 
 def _check_compressions(names: Sequence[str], kind: str) -> None:

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job.arrow import decode, encode
 from job.config.settings import DIRECT_FORMATS, InputSettings, JobSettings
 from job.errors import InputError, NotFoundError
 from job.plan.fingerprint import data_fingerprint, digest
 from job.plan.selection import Selected, choose, matching
 from job.store import Store
-from job.worker import segment
 
 COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
 """Rows for each key, sorted by key."""
@@ -34,7 +34,7 @@ def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, in
     InputError
         No file.
     """
-    foreign = settings.format.type not in (*DIRECT_FORMATS, "tsv")
+    foreign = settings.format.type not in DIRECT_FORMATS
     matched, ignored, unmatched = matching(listing, settings, hidden=foreign)
     return matched.take(pc.sort_indices(matched, sort_keys=[("name", "ascending")])), ignored, unmatched
 
@@ -79,7 +79,7 @@ def select(
     now = state(found, settings.input)
     name = f"keys/{now}.arrow"
     try:
-        counts = segment.decode(output.get(name))
+        counts = decode(output.get(name))
     except NotFoundError:
         counts = count()
         if not counts.num_rows:
@@ -87,7 +87,7 @@ def select(
                 f"the table {settings.input.uri} has no row", hint="Check input.uri and input.match."
             ) from None
         if still is not None and still() == now:
-            output.ensure(name, segment.encode(counts))
+            output.ensure(name, encode(counts))
     keys = counts["key"].combine_chunks()
     wanted = choose(keys, settings.input, settings.run.seed)
     total, size = int(pc.sum(counts["rows"]).as_py()), int(pc.sum(found["size"]).as_py())

@@ -8,97 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from job.config.settings import InputSettings
 from job.errors import PartitionError, SkipPartition
+from job.formats import DIRECT, compression, format_of
 from job.reader.columnar import read_arrow, read_parquet
-from job.reader.decompress import compression, inflate
+from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
-from job.reader.schema import arrow_type, cast_declared, check_declared, concatenate
+from job.reader.schema import cast_declared, check_declared, concatenate
+from job.reader.spec import ReadSpec, declared_types
 from job.reader.text_csv import read_csv
 
-if TYPE_CHECKING:
-    from job.fit.recipe import Recipe
-
-FORMATS = {
-    ".csv": "csv",
-    ".txt": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-}
-"""The format that a name's suffix promises."""
+__all__ = ["KEY_FIELD", "ReadSpec", "add_columns", "read"]
 
 KEY_FIELD = {b"manyfit": b"key"}
 """Metadata of a column that comes from the partition's key: no feature unless the recipe names it."""
 
 _INTEGER = re.compile(r"-?\d{1,18}")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadSpec:
-    """How bytes become a table: `InputSettings`' part of it, small, hashable and picklable."""
-
-    type: str = "auto"
-    """csv, tsv, json, parquet, arrow, or auto: by the object's name"""
-    delimiter: str = ","
-    """csv"""
-    quote: str = '"'
-    """csv"""
-    encoding: str = "utf-8"
-    """csv and json"""
-    null_values: tuple[str, ...] = ("",)
-    """csv: texts that mean 'missing'"""
-    decimal: str = "."
-    """csv"""
-    max_bytes: int = 4_000_000_000
-    """cap on what an object unpacks to"""
-    max_ratio: float = 1000.0
-    """the same, as a multiple of its size"""
-    schema: tuple[tuple[str, str], ...] = ()
-    """declared columns and their types, as written"""
-    needed: tuple[str, ...] | None = None
-    """decode only these columns where that saves work; all headers are checked as a whole nevertheless"""
-    texts: tuple[str, ...] = ()
-    """csv: columns that are texts even where all of them look like numbers"""
-
-    @classmethod
-    def from_settings(cls, settings: InputSettings, recipe: Recipe | None = None) -> ReadSpec:
-        """The reading part of the settings, and of ``recipe`` the columns it needs.
-
-        Raises
-        ------
-        ConfigurationError
-            A type of the schema does not exist.
-        """
-        form = settings.format
-        spec = cls(
-            type=form.type.lower(),
-            delimiter=form.delimiter,
-            quote=form.quote,
-            encoding=form.encoding,
-            null_values=tuple(form.null_values),
-            decimal=form.decimal,
-            max_bytes=form.max_bytes,
-            max_ratio=form.max_ratio,
-            schema=tuple((settings.schema_ or {}).items()),
-            needed=recipe.columns() if recipe is not None else None,
-            texts=recipe.texts() if recipe is not None else (),
-        )
-        _declared(spec.schema)
-        return spec
 
 
 def read(
@@ -161,7 +91,7 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
         data = inflate(name, data, codec, max_bytes=spec.max_bytes, max_ratio=spec.max_ratio)
         if not len(data):
             return None
-    declared = _declared(spec.schema)
+    declared = declared_types(spec.schema)
     if kind in ("csv", "tsv"):
         delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
         return read_csv(name, data, spec, delimiter, elsewhere, declared)
@@ -180,20 +110,14 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
 
 @lru_cache(maxsize=4096)
 def _kind(name: str, declared: str) -> tuple[str, str | None]:
-    codec, stem = compression(name)
-    lower = stem.lower()
-    by_name = next((kind for suffix, kind in FORMATS.items() if lower.endswith(suffix)), None)
+    codec, _ = compression(name)
+    by_name = format_of(name)
     if declared != "auto":
         return declared, codec
-    if by_name is None:
+    if by_name not in DIRECT:
         raise PartitionError(
             "unsupported_format",
             f"{name}: the format cannot be told from the name",
             hint="Name it: input.format.type: csv, json, parquet or arrow.",
         )
     return by_name, codec
-
-
-@lru_cache(maxsize=64)
-def _declared(schema: tuple[tuple[str, str], ...]) -> dict[str, pa.DataType]:
-    return {column: arrow_type(column, name) for column, name in schema}

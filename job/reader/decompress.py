@@ -16,18 +16,6 @@ from isal import isal_zlib
 
 from job.errors import PartitionError
 
-SUFFIXES = {
-    ".gz": "gzip",
-    ".gzip": "gzip",
-    ".zst": "zstd",
-    ".zstd": "zstd",
-    ".bz2": "bz2",
-    ".lz4": "lz4",
-    ".xz": "xz",
-    ".snappy": "snappy",
-}
-"""The compression that a name's suffix promises."""
-
 MAGIC = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -40,15 +28,6 @@ MAGIC = {
 
 _CHUNK = 1 << 20
 _DAMAGED: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
-
-
-def compression(name: str) -> tuple[str | None, str]:
-    """The compression by the object's name, and the name without its suffix."""
-    lower = name.lower()
-    for suffix, codec in SUFFIXES.items():
-        if lower.endswith(suffix):
-            return codec, name[: -len(suffix)]
-    return None, name
 
 
 def looks_compressed(data: Any) -> str | None:
@@ -67,7 +46,7 @@ def inflate(name: str, data: Any, codec: str, *, max_bytes: int, max_ratio: floa
     data
         Any buffer.
     codec
-        One of the values of `SUFFIXES`.
+        One of the values of `job.formats.COMPRESSIONS`.
     max_bytes, max_ratio
         More output than this, absolute or as a multiple of the input, ends the reading at once.
 

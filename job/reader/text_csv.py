@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pcsv
@@ -19,9 +19,7 @@ import pyarrow.types as pt
 from job.errors import PartitionError
 from job.reader.decompress import looks_compressed
 from job.reader.schema import check_declared, check_duplicates, delimiter_hint, wanted
-
-if TYPE_CHECKING:
-    from job.reader import ReadSpec
+from job.reader.spec import ReadSpec
 
 _BLOCK = 1 << 25  # a column comes in as many pieces as there are blocks, which costs time for each
 _BOM = b"\xef\xbb\xbf"

@@ -25,7 +25,7 @@ from job.config import local_file
 from job.errors import ConfigurationError, DamageError, NotFoundError
 from job.keys import model_name
 from job.registry.index import ROW, Index
-from job.store import Store
+from job.store import Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ class ModelSet(Mapping[str, Any]):
         DamageError
             The release is not signed as it must be, or older than ``min_version``.
         """
-        store = Store.open(uri, storage)
+        store = open_store(uri, storage)
         index = Index(store)
         version = at if at is not None else index.version()
         if version is None:

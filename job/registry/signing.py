@@ -34,7 +34,7 @@ from job.registry import bundle
 from job.registry.delta_log import fields
 from job.registry.history import signature_name
 from job.registry.index import ROW, Index
-from job.store import Store
+from job.store import Store, open_store
 
 # A name is taken from the signed statement only if it cannot lead anywhere else than to a file of the table.
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.parquet")
@@ -195,7 +195,7 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
         raise DamageError(f"{where} is not signed with this key", hint="Use the publisher's public key.") from None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DamageError(f"the signature of {where} is malformed: {error}") from None
-    expected = Store.open(signed_for).uri if signed_for is not None else store.uri
+    expected = open_store(signed_for).uri if signed_for is not None else store.uri
     if about.get("output") != expected:
         raise DamageError(
             f"the signature of {where} was made for another output: {about.get('output')!r}",

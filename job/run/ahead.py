@@ -12,7 +12,7 @@ from job import engine as engines
 from job.config.settings import JobSettings
 from job.engine import INLINE, Borrowed
 from job.errors import NotFoundError, StoreError
-from job.store import Store
+from job.store import open_store
 
 
 def begin(settings: JobSettings, environ: Mapping[str, str]) -> Borrowed:
@@ -37,7 +37,7 @@ def begin(settings: JobSettings, environ: Mapping[str, str]) -> Borrowed:
 
 def _first(settings: JobSettings) -> bool:
     """Whether nothing is published. Where that cannot be told now, the run will say why."""
-    output = Store.open(settings.output.uri, settings.storage.side("output"), what="output")
+    output = open_store(settings.output.uri, settings.storage.side("output"), what="output")
     try:
         return not output.prefixes("index")
     except NotFoundError:

@@ -23,12 +23,12 @@ from job.outcome import SCHEMA
 from job.plan import fingerprint, plan, selection, spark_read, table_keys
 from job.plan.compare import INDEX_COLUMNS, Fingerprints
 from job.plan.plan import Plan
+from job.plan.spark_read import TableRead
 from job.reader import ReadSpec
 from job.registry.index import Index
-from job.store import Store
+from job.store import Store, open_store
 from job.store.side import storage
 from job.worker import segment
-from job.worker.work import TableRead
 
 FORMAT = 1
 """Version of what lies in the output."""
@@ -71,12 +71,12 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     versions = artifact.versions()
     return Assembly(
         settings=settings,
-        input=Store.open(settings.input.uri, settings.storage.side("input"), what="input"),
-        output=(output := Store.open(settings.output.uri, settings.storage.side("output"), what="output")),
+        input=open_store(settings.input.uri, settings.storage.side("input"), what="input"),
+        output=(output := open_store(settings.output.uri, settings.storage.side("output"), what="output")),
         index=Index(output),
         fitting=Fitting(
             recipe=recipe,
-            spec=ReadSpec.from_settings(settings.input, recipe),
+            spec=ReadSpec.from_settings(settings.input, needed=recipe.columns(), texts=recipe.texts()),
             artifact=settings.artifact,
             seed=settings.run.seed,
             on_empty=settings.input.on_empty,

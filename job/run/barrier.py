@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import digests
-from job.arrow import whole
+from job.arrow import digest_letters, whole
 from job.errors import AccountingError
 from job.outcome import FAILED, SCHEMA, SKIPPED, TRAINED, UNCHANGED
 from job.plan.compare import Fingerprints
@@ -95,7 +94,7 @@ def _same(data: pa.ChunkedArray, planned: pa.Array, at: pa.Array) -> pa.ChunkedA
     found = []
     for begin in range(0, len(at), _SLICE):
         place = at.slice(begin, _SLICE)
-        expected = digests.letters(planned.take(pc.fill_null(place, 0))) if len(planned) else pa.nulls(len(place))
+        expected = digest_letters(planned.take(pc.fill_null(place, 0))) if len(planned) else pa.nulls(len(place))
         same = pc.fill_null(pc.equal(whole(data.slice(begin, _SLICE)), expected), False)
         found.append(pc.and_(same, pc.is_valid(place)))
     return pa.chunked_array(found, pa.bool_())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from job.config.value_types import pace
 from job.errors import StoreError
+from job.words import clock, pace
 from job.worker import segment
 
 if TYPE_CHECKING:
@@ -65,16 +65,6 @@ def rate_and_eta(seen: list[tuple[float, int]], to_train: int) -> tuple[float | 
         return None, None
     rate = (done - first) / (now - begin)
     return rate, max(0, to_train - done) / rate
-
-
-def clock(seconds: float | None) -> str:
-    """``1h 02m``, ``3m 05s``, ``12s``; an en dash where it is not known."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
 class Tracker:

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.config.settings import RunSettings
-from job.config.value_types import counted, pace
 from job.errors import AccountingError, TooManyFailedError
 from job.outcome import REASONS
 from job.plan.plan import SKIP, UNCHANGED, Plan
+from job.words import counted, pace
 
 ADVICE = {
     "corrupt_compression": "Upload the object again.",

@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
-from job import digests
-from job.arrow import whole
+from job.arrow import digest_letters, encode, whole
 from job.plan.plan import Plan
 from job.store import Store
-from job.worker import segment
 from job.worker.work import TASK_SCHEMA, task_name
 
 
@@ -48,10 +46,10 @@ def write_tasks(
         offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
         objects = pa.ListArray.from_arrays(offsets, structs)
         table = pa.table(
-            [rows["key"], digests.letters(rows["data"].chunk(0)), rows["content"], rows["bytes"], objects],
+            [rows["key"], digest_letters(rows["data"].chunk(0)), rows["content"], rows["bytes"], objects],
             schema=TASK_SCHEMA,
         )
-        output.ensure(task_name(run, plan_id, task), segment.encode(table))
+        output.ensure(task_name(run, plan_id, task), encode(table))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(tasks)))

@@ -8,5 +8,6 @@ models.
 
 from job.keys import ObjectInfo
 from job.store.base import LISTING, Progress, Store
+from job.store.opening import open_store
 
-__all__ = ["LISTING", "ObjectInfo", "Progress", "Store"]
+__all__ = ["LISTING", "ObjectInfo", "Progress", "Store", "open_store"]

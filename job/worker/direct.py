@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from job.arrow import decode
 from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, PartitionError
 from job.keys import hive_columns
 from job.store import Store
 from job.store.side import storage
-from job.worker import segment
 from job.worker.attempt import Attempt
 from job.worker.payload import Blobs
 from job.worker.work import TASK_SCHEMA, Item, Payload, Summary, Work, summary_row, task_name
@@ -47,7 +47,7 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
     InputError
         The input stayed unreachable.
     """
-    table = segment.decode(work.output.get(task_name(work.run, work.plan, task)))
+    table = decode(work.output.get(task_name(work.run, work.plan, task)))
     items = [Item(**row) for row in table.to_pylist()]
     return Attempt(work, task, attempt, expendable=expendable).train(Objects(work, items))
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from job.arrow import decode, encode
 from job.errors import StoreError
 from job.outcome import FAILED, SCHEMA, Outcome, coded, to_table
 from job.store import Store
 
 EVERY_SECONDS = 2.0
 EVERY_OUTCOMES = 512
-COMPRESSION: str | None = "zstd"
-"""of a segment's columns"""
 ADOPT_SECONDS = 7 * 86400.0
 """What runs that did not finish have written is taken over for this long, and kept by ``gc`` for its margin more."""
 _NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
@@ -128,22 +127,6 @@ class SegmentWriter:
                 except StoreError as error:
                     self._error = error
                     return
-
-
-def encode(table: pa.Table) -> bytes:
-    """An Arrow stream, compressed."""
-    sink = pa.BufferOutputStream()
-    # Here as below: to hand some hundred rows to a pool, column by column, takes longer than to (un)pack them.
-    options = pa.ipc.IpcWriteOptions(compression=COMPRESSION, use_threads=False)
-    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def decode(data: object) -> pa.Table:
-    """The inverse of `encode`."""
-    with pa.ipc.open_stream(pa.py_buffer(data), options=pa.ipc.IpcReadOptions(use_threads=False)) as stream:
-        return stream.read_all()
 
 
 def read(store: Store, prefix: str, *, columns: list[str] | None = None, threads: int = 16) -> pa.Table:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from job.errors import PartitionError
 from job.fit.partition_fit import Fitting, Result
+from job.plan.spark_read import TableRead
 from job.store import Store
 
 if TYPE_CHECKING:
@@ -38,53 +39,6 @@ TASK_SCHEMA = pa.schema(
     ]
 )
 """A task's list, in the order in which it is trained."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableRead:
-    """What ``spark.read`` needs to know; plain data."""
-
-    layout: str
-    """objects, hive or columns"""
-    root: str
-    """``input.uri`` as Hadoop spells it, without a slash at its end"""
-    format: str
-    """Spark's name of the format; ``binaryFile`` hands whole objects to the strict reader of `job.reader`"""
-    options: dict[str, str] = field(default_factory=dict)
-    """for ``spark.read``"""
-    paths: tuple[str, ...] = ()
-    """columns: only these files; default all below the root"""
-    schema: tuple[tuple[str, str], ...] = ()
-    """columns: declared columns and their types"""
-    key: tuple[str, ...] = ()
-    """columns: the key columns"""
-    partitioned: tuple[str, ...] = ()
-    """columns: columns that the directories give"""
-    needed: tuple[str, ...] | None = None
-    """columns that the recipe needs; None for all"""
-
-    @property
-    def shuffled(self) -> bool:
-        """Rows of one key come from several Spark partitions."""
-        return self.layout != "objects"
-
-    @property
-    def local(self) -> bool:
-        """It lies in a folder."""
-        return self.root.startswith("file:")
-
-    @property
-    def inferred(self) -> bool:
-        """Types are guessed from texts."""
-        return not self.schema and self.format in ("csv", "json")
-
-    @property
-    def whole(self) -> bool:
-        """A row is a whole object."""
-        return self.format == BINARY
-
-
-BINARY = "binaryFile"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from job.run import notice, retention, run_files
 from job.run import run as runs
 from job.run.assembly import Assembly, assemble
 from job.run.run import run
-from job.store import Store
+from job.store import Store, open_store
 from job.worker import segment
 from job.worker.direct import work_on
 from job.worker.work import Work, summary_row
@@ -252,7 +252,7 @@ class Schedule:
                 continue
             self.faults.dead.discard("gc")
             try:
-                output = self.scheduled(Store.open(str(self.folder / "out")))
+                output = self.scheduled(open_store(str(self.folder / "out")))
                 done = retention.gc(output, keep=1, margin=0.2, dry_run=False)
                 self.cleanings += done.models > 0
             except DamageError as error:

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from job.config.settings import StorageSide
-from job.store import Store
+from job.store import open_store
 from tests.chaos.audit import Audit, audit
 from tests.chaos.gateway import ROOT, SECRET, Gateway, gateway
 from tests.chaos.memory import ROLES, Memory
@@ -62,7 +62,7 @@ class Load:
     def put(self, slopes: dict[str, float]) -> None:
         """Put data sets, past the proxy."""
         self.server.client().create_bucket(Bucket=self.bucket)
-        store = Store.open(f"s3://{self.bucket}/in", StorageSide(endpoint=self.server.endpoint, region="us-east-1"))
+        store = open_store(f"s3://{self.bucket}/in", StorageSide(endpoint=self.server.endpoint, region="us-east-1"))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda item: store.put(f"{item[0]}.csv.gz", body(item[1], ROWS)), slopes.items()))
 

@@ -31,7 +31,7 @@ from job.run import assembly, barrier, retention
 from job.run import run as runs
 from job.run.past_runs import Runs
 from job.run.run import run
-from job.store import Store, probe
+from job.store import Store, open_store, probe
 from job.store.cloud import CloudStore
 from job.store.folder import FolderStore
 from job.worker import attempt, segment
@@ -89,7 +89,7 @@ class Place:
 
     @property
     def store(self) -> Store:
-        return Store.open(str(self.folder / "out"))
+        return open_store(str(self.folder / "out"))
 
 
 # -- what is played, and what finds it
@@ -198,7 +198,7 @@ def denied_then_dies(place: Place) -> list[str]:
 def swapped_model(place: Place) -> list[str]:
     """A model file has another model's bytes: it is not loaded."""
     root = place.folder / "swapped"
-    store = Store.open(str(root))
+    store = open_store(str(root))
     publish(store, {"a": line(1.0), "b": line(2.0)})
     models = ModelSet.open(store.uri)
     (root / models.path("a")).write_bytes((root / models.path("b")).read_bytes())
@@ -211,7 +211,7 @@ def swapped_model(place: Place) -> list[str]:
 
 def older_listing(place: Place) -> list[str]:
     """A run that listed before publishes after: the newer stays."""
-    store = Store.open(str(place.folder / "ordered"))
+    store = open_store(str(place.folder / "ordered"))
     publish(store, {"a": line(2.0)}, minute=2)
     publish(store, {"a": line(1.0)}, minute=1)
     found = float(ModelSet.open(store.uri)["a"].coef_[0])

@@ -29,6 +29,7 @@ from job.run import notice, retention
 from job.run.assembly import Assembly, assemble
 from job.run.past_runs import Runs
 from job.run.run import run
+from job.store import open_store
 from job.store.folder import FolderStore
 from job.worker.work import Work
 from tests.chaos import schedule
@@ -154,7 +155,7 @@ class World:
         return made
 
     def play(self, turns: list[list[Any]], run_id: str) -> World:
-        out = self.store(FolderStore.open(str(self.out)))
+        out = self.store(open_store(str(self.out)))
         made = job(self.given, self.out, run_id)
         for each in (made.output, made.index.store, made.index._table._store):
             self.store(each)
@@ -176,7 +177,7 @@ class World:
     def problems(self) -> list[str]:
         """Of the published set."""
         uri = str(self.out)
-        damaged = [f"{key}: {what}" for key, what in verify(FolderStore.open(uri)).damaged]
+        damaged = [f"{key}: {what}" for key, what in verify(open_store(uri)).damaged]
         if damaged:
             return damaged
         models = ModelSet.open(uri)

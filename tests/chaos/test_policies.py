@@ -19,7 +19,7 @@ from job.registry.model_set import ModelSet
 from job.run.assembly import assemble
 from job.run.retention import gc
 from job.run.run import run
-from job.store import Store
+from job.store import open_store
 from tests.chaos.gateway import Gateway, gateway
 from tests.chaos.world import OLD, body
 
@@ -132,7 +132,7 @@ def test_a_run_needs_no_more_than_the_publisher_a_reader_no_more_than_the_reader
     root = server.client("root")
     root.put_object(Bucket="models", Key="out/models/a/unreferenced.joblib", Body=b"x")
     assert (
-        gc(Store.open("s3://models/out", job(7).storage.side("output")), dry_run=False, margin=0.0).kept_versions == 2
+        gc(open_store("s3://models/out", job(7).storage.side("output")), dry_run=False, margin=0.0).kept_versions == 2
     )
     assert "Contents" not in root.list_objects_v2(Bucket="models", Prefix="out/models/a/unref")
     assert len(ModelSet.open("s3://models/out", storage=job(8).storage.side("output"))) == len(OLD)

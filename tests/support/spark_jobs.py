@@ -85,6 +85,6 @@ class Job:
     def rows(self) -> dict[str, dict[str, Any]]:
         from job.config.settings import StorageSide
         from job.registry.index import Index
-        from job.store import Store
+        from job.store import open_store
 
-        return {row["key"]: row for row in Index(Store.open(str(self.out), StorageSide())).read().to_pylist()}
+        return {row["key"]: row for row in Index(open_store(str(self.out), StorageSide())).read().to_pylist()}

@@ -6,35 +6,48 @@ shuffled. `hive` and `columns`: one shuffle that sends every key to the partitio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.engine import EngineReport
+from job.arrow import decode
+from job.engine.base import EngineReport
 from job.engine.spark.gather import AT, CONTENT, MOST_BYTES, OBJECT, SAME, SUMMARY, TASK, WHOLE, TableRunner
 from job.engine.spark.unreadable import readable
 from job.engine.spark.unseen import Unseen
 from job.errors import ConfigurationError, InputError
 from job.keys import HIVE_NULL, hive_columns, key_of_columns
 from job.plan.plan import BASE_COST, COST_PER_BYTE
+from job.plan.spark_read import TableRead
 from job.plan.table_keys import COUNTS, nearest
 from job.reader.schema import arrow_type
 from job.worker import segment
 from job.worker.attempt import Attempt
-from job.worker.work import TASK_SCHEMA, Item, TableRead, Work, summary_row, task_name
+from job.worker.work import TASK_SCHEMA, Item, Work, summary_row, task_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, DataFrameReader
-
-    from job.engine.spark.session import SparkEngine
+    from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 
 _PATH, _BYTES, _SECONDS = "__manyfit_path", "__manyfit_bytes", "__manyfit_seconds"
 _MOST_NAMED = 10_000
 """Up to so many objects are named in a filter, which keeps Spark from opening the others."""
 _BATCH = {"objects": "64", "rows": "10000"}
 _BATCH_BYTES = "16777216"
+
+
+class Actions(Protocol):
+    """What a `TableEngine` needs of the engine that it belongs to."""
+
+    session: SparkSession
+    """the one session"""
+    given: frozenset[str]
+    """names of ``spark.conf`` that the user has set"""
+
+    def action(self, action: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
+        """One Spark action and its metrics."""
 
 
 class TableEngine:
@@ -46,7 +59,7 @@ class TableEngine:
         Its session and its one action at a time.
     """
 
-    def __init__(self, engine: SparkEngine) -> None:
+    def __init__(self, engine: Actions) -> None:
         self._engine = engine
         self._session = engine.session
         self._frame: tuple[TableRead, DataFrame] | None = None
@@ -217,7 +230,7 @@ def _planned(work: Work, tasks: int) -> pa.Table:
     """The lists of the plan as one table, each row with its list and its place there."""
     parts = []
     for task in range(tasks):
-        part = segment.decode(work.output.get(task_name(work.run, work.plan, task)))
+        part = decode(work.output.get(task_name(work.run, work.plan, task)))
         part = part.append_column("task", pa.repeat(pa.scalar(task, pa.int32()), part.num_rows))
         parts.append(part.append_column("at", pa.array(np.arange(part.num_rows, dtype=np.int32))))
     return pa.concat_tables(parts).combine_chunks()

@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job import reader
+from job.arrow import decode
 from job.errors import AccountingError, PartitionError
 from job.keys import hive_columns
 from job.plan import table_keys
+from job.plan.spark_read import TableRead
 from job.reader.schema import arrow_type, cast_declared, check_declared
-from job.worker import segment
 from job.worker.attempt import Attempt, begun_before
 from job.worker.payload import Blobs, Rows
-from job.worker.work import Item, Payload, TableRead, Work, summary_row, task_name
+from job.worker.work import Item, Payload, Work, summary_row, task_name
 
 TASK, AT, OBJECT, SAME, WHOLE, CONTENT = (
     f"__manyfit_{name}" for name in ("task", "at", "object", "same", "whole", "content")
@@ -107,7 +108,7 @@ class Gathered:
     def _item(self, task: int, at: int) -> Item:
         if task not in self._lists:
             name = task_name(self._work.run, self._work.plan, task)
-            self._lists[task] = segment.decode(self._work.output.get(name))
+            self._lists[task] = decode(self._work.output.get(name))
         return Item(**self._lists[task].slice(at, 1).to_pylist()[0])
 
     def _of_objects(self, item: Item, parts: list[pa.RecordBatch]) -> Payload:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job.config.settings import JobSettings
-from job.engine import EngineReport
+from job.engine.base import EngineReport
 from job.engine.spark import jars, jvm
 from job.engine.spark.aside import aside
 from job.engine.spark.raised import not_started, translated
 from job.engine.spark.waiting import Waiting
 from job.errors import SetupError
-from job.worker.work import TableRead, Work
+from job.plan.spark_read import TableRead
+from job.worker.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa

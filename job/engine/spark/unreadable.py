@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from job.errors import ConfigurationError, InputError, ManyfitError
-from job.worker.work import TableRead
+from job.plan.spark_read import TableRead
 
 
 class readable:  # noqa: N801 - reads as a statement

@@ -12,7 +12,7 @@ import pytest
 
 from job.cli import main
 from job.registry.index import Index, changes
-from job.store import Store
+from job.store import open_store
 from tests.support.published import at, line, publish
 
 
@@ -29,7 +29,7 @@ def _what_the_command_line_sets_ends_with_the_test() -> Iterator[None]:
 @pytest.fixture
 def output(tmp_path: Path) -> str:
     """Two models and a key that was skipped."""
-    store = Store.open(str(tmp_path / "out"), what="output")
+    store = open_store(str(tmp_path / "out"), what="output")
     publish(store, {"few": line(1.0)}, rows=5)
     publish(store, {"many": line(2.0)}, rows=30, minute=2)
     row = {"key": "none", "state": "skipped", "reason": "empty", "data": "x", "listed_at": at(3)}

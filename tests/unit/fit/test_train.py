@@ -218,7 +218,12 @@ def test_texts_that_look_like_numbers_are_texts_for_a_vectoriser():
     for first, features in ((vectoriser, "t"), (transformer, ["t", "x"])):
         chosen = recipe(features=features, target="y", missing="drop", estimator=pipeline(first, LOGISTIC))
         settings = InputSettings(uri="memory://in")
-        found = train(read([("a.csv", data)], ReadSpec.from_settings(settings, chosen)), chosen, key="k", seed=1)
+        found = train(
+            read([("a.csv", data)], ReadSpec.from_settings(settings, needed=chosen.columns(), texts=chosen.texts())),
+            chosen,
+            key="k",
+            seed=1,
+        )
         step = found.estimator.steps[0][1]
         vocabulary = getattr(step, "vocabulary_", None) or step.named_transformers_["t"].vocabulary_
         assert set(vocabulary) == {"007", "1.50", "2024-01-01"}

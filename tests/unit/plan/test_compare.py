@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job import digests
+from job.arrow import digest_column
 from job.plan import compare
 from job.plan.compare import CODE, INDEX_COLUMNS, Fingerprints
 
@@ -52,7 +52,7 @@ def test_each_planned_key_meets_its_own_row_in_whatever_slice_it_is(
 
     found = compare.compare(
         pa.array(keys, pa.string()),
-        digests.column(DIGEST * len(keys)),
+        digest_column(DIGEST * len(keys)),
         slices,
         Fingerprints(recipe="r", environment="e"),
     )

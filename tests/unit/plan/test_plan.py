@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job import digests
+from job.arrow import digest_column, digest_letters
 from job.config.settings import InputSettings
 from job.plan.compare import INDEX_COLUMNS, Fingerprints
 from job.plan.fingerprint import data_fingerprint
@@ -135,9 +135,9 @@ def test_of_several_outcomes_of_a_key_one_that_agrees_is_enough_to_take_it_over(
 
 @given(st.lists(st.binary(min_size=32, max_size=32)), st.integers(0, 3))
 def test_digests_in_memory_are_the_letters_of_the_store(values: list[bytes], skipped: int) -> None:
-    held = digests.column(b"".join(values)).slice(skipped)
+    held = digest_column(b"".join(values)).slice(skipped)
 
-    assert digests.letters(held).to_pylist() == [each.hex() for each in values[skipped:]]
+    assert digest_letters(held).to_pylist() == [each.hex() for each in values[skipped:]]
 
 
 def test_a_key_that_was_gone_and_is_here_again_is_returned() -> None:

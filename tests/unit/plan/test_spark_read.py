@@ -12,9 +12,9 @@ import pytest
 from job.config.settings import JobSettings, StorageSide
 from job.errors import ConfigurationError, InputError
 from job.plan import spark_read, table_keys
+from job.plan.spark_read import BINARY, TableRead
 from job.reader import ReadSpec
-from job.store import Store
-from job.worker.work import BINARY, TableRead
+from job.store import open_store
 
 
 def settings(**chosen: Any) -> JobSettings:
@@ -28,7 +28,7 @@ def settings(**chosen: Any) -> JobSettings:
 
 
 def read(*names: str, some: bool = False, **chosen: Any) -> TableRead:
-    store = Store.open("/data/in", StorageSide())
+    store = open_store("/data/in", StorageSide())
     return spark_read.of_table(settings(**chosen), store, names, some=some, spec=ReadSpec())
 
 
@@ -60,7 +60,7 @@ def test_what_spark_cannot_reach_is_refused_with_the_way_out(written: str) -> No
 
 
 def test_objects_in_our_formats_are_handed_over_whole_and_others_by_spark() -> None:
-    store = Store.open("/data/in", StorageSide())
+    store = open_store("/data/in", StorageSide())
     chosen = {"layout": "objects", "key": None, "reader": "spark"}
     assert spark_read.of_objects(settings(**{**chosen, "reader": "direct"}), store) is None
     whole = spark_read.of_objects(settings(**chosen), store)
@@ -128,7 +128,7 @@ def counts(**rows: int) -> pa.Table:
 
 
 def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> None:
-    output = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
+    output = open_store(f"memory://{uuid.uuid4().hex}", StorageSide())
     found, asked = listing("a.csv", "b.csv"), []
 
     def count() -> pa.Table:
@@ -152,7 +152,7 @@ def test_keys_are_counted_once_for_each_state_and_only_a_run_keeps_them() -> Non
 
 
 def test_an_empty_table_and_filters_that_leave_nothing_are_input_errors() -> None:
-    output = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
+    output = open_store(f"memory://{uuid.uuid4().hex}", StorageSide())
 
     def select(job: JobSettings, found: pa.Table) -> Any:
         return table_keys.select(listing("a.csv"), job, output, ignored=0, unmatched=0, count=lambda: found, still=None)

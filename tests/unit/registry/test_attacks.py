@@ -23,7 +23,7 @@ from job.registry.history import signature_name
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.signing import sign_release
-from job.store import Store
+from job.store import Store, open_store
 from tests.support.published import at, dumped, line, publish, put, slope
 from tests.support.signing_keys import PRIVATE, PUBLIC, pair
 
@@ -50,7 +50,7 @@ def canary(tmp_path: Path) -> Iterator[bytes]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An output with two models, released and signed."""
-    store = Store.open(str(tmp_path / "output"))
+    store = open_store(str(tmp_path / "output"))
     sign_release(store, publish(store, {"a": line(1.0), "b": line(2.0)}), PRIVATE)
     assert slope(opened(store)["a"]) == 1.0, "without an attack, it opens"
     return store
@@ -103,7 +103,7 @@ def test_3_a_swapped_model_file_is_refused(store: Store, canary: bytes) -> None:
 def test_4_a_swapped_table_entry_is_refused(store: Store, canary: bytes) -> None:
     """The attacker's model is uploaded properly, and the table's data file is rewritten to name it."""
     entry = put(store, "a", canary, listed_at=at(1))
-    elsewhere = Store.open(str(root(store).parent / "scratch"))
+    elsewhere = open_store(str(root(store).parent / "scratch"))
     Index(elsewhere).release(index.changes([entry]), run="run-1")
     (forged,), (signed,) = Index(elsewhere).files(1), Index(store).files(1)
     shutil.copy(root(elsewhere) / "index" / forged, root(store) / "index" / signed)
@@ -115,7 +115,7 @@ def test_4_a_swapped_table_entry_is_refused(store: Store, canary: bytes) -> None
 def test_4_a_swapped_table_log_is_refused(store: Store, canary: bytes) -> None:
     """The log of the signed version is rewritten to name another data file: the signature's list is what counts."""
     entry = put(store, "a", canary, listed_at=at(1))
-    elsewhere = Store.open(str(root(store).parent / "scratch"))
+    elsewhere = open_store(str(root(store).parent / "scratch"))
     Index(elsewhere).release(index.changes([entry]), run="run-1")
     shutil.copytree(root(elsewhere) / "index", root(store) / "index", dirs_exist_ok=True)
     assert Index(store).read(keys=["a"]).column("digest").to_pylist() == [entry["digest"]]
@@ -154,7 +154,7 @@ def test_6_an_older_releases_signature_does_not_fit_a_newer_version(store: Store
 
 def test_7_a_release_of_another_job_is_refused(store: Store, tmp_path: Path) -> None:
     """All of another output, signed with the same key, in this one's place."""
-    other = Store.open(str(tmp_path / "other"))
+    other = open_store(str(tmp_path / "other"))
     sign_release(other, publish(other, {"a": line(9.0)}), PRIVATE)
     shutil.rmtree(root(store))
     shutil.copytree(root(other), root(store))

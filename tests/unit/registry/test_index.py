@@ -20,13 +20,13 @@ from job.errors import AccountingError, ConfigurationError, HeldError, NotFoundE
 from job.registry import data_file, index, merge
 from job.registry.delta_log import Table
 from job.registry.index import GONE, RETIRE, ROW, TOUCH, Index
-from job.store import Store
+from job.store import Store, open_store
 from tests.conftest import S3
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "output"), StorageSide())
+    return open_store(str(tmp_path / "output"), StorageSide())
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_some_keys_are_read_however_many_are_asked_for(table: Index, count: int)
 @settings(max_examples=20, deadline=None)
 @given(keys=st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=8))
 def test_any_text_is_a_key_and_is_found_again(tmp_path_factory: pytest.TempPathFactory, keys: set[str]) -> None:
-    table = Index(Store.open(str(tmp_path_factory.mktemp("keys") / "o"), StorageSide()))
+    table = Index(open_store(str(tmp_path_factory.mktemp("keys") / "o"), StorageSide()))
     release(table, "run-1", *(model(key, 1) for key in keys))
 
     assert {*table.read(columns=["key"], keys=list(keys)).column("key").to_pylist()} == keys
@@ -679,7 +679,7 @@ RELEASE = st.tuples(
 def test_any_order_of_releases_gives_what_the_rules_say(
     tmp_path_factory: pytest.TempPathFactory, releases: list[tuple[int, bool, list[dict[str, Any]]]]
 ) -> None:
-    table = Index(Store.open(str(tmp_path_factory.mktemp("rules") / "o"), StorageSide()))
+    table = Index(open_store(str(tmp_path_factory.mktemp("rules") / "o"), StorageSide()))
     published: dict[str, Any] = {}
     fences = {"everything": 0, "insertions": 0}
     for number, (minute, complete, chosen) in enumerate(releases):
@@ -739,8 +739,8 @@ import sys
 from datetime import UTC, datetime
 from job.registry import data_file, index, merge
 from job.config.settings import StorageSide
-from job.store import Store
-table = index.Index(Store.open(sys.argv[1], StorageSide()))
+from job.store import Store, open_store
+table = index.Index(open_store(sys.argv[1], StorageSide()))
 for run in ("one", "two"):
     now = datetime.now(UTC)
     table.release(index.changes([{"key": "a", "state": "live", "digest": run, "listed_at": now}]), run=run)
@@ -762,7 +762,7 @@ def test_the_interpreter_exits_cleanly_after_reading_and_writing(tmp_path: Path)
 
 
 def test_on_s3_a_set_lives_through_all_of_this(s3: S3) -> None:
-    store = Store.open(f"s3://{s3.bucket()}/a b/out", StorageSide(**s3.storage))
+    store = open_store(f"s3://{s3.bucket()}/a b/out", StorageSide(**s3.storage))
     table = Index(store)
     assert (table.version(), table.read().num_rows, table.history()) == (None, 0, [])
 
@@ -783,7 +783,7 @@ def test_on_s3_a_set_lives_through_all_of_this(s3: S3) -> None:
 
 
 def test_on_s3_two_runs_that_publish_at_once_both_arrive(s3: S3) -> None:
-    store = Store.open(f"s3://{s3.bucket()}/out", StorageSide(**s3.storage))
+    store = open_store(f"s3://{s3.bucket()}/out", StorageSide(**s3.storage))
     together = threading.Barrier(3)
 
     def run(number: int) -> None:
@@ -802,7 +802,7 @@ def test_on_s3_two_runs_that_publish_at_once_both_arrive(s3: S3) -> None:
 
 
 def test_on_s3_a_missing_bucket_is_told_as_such(s3: S3) -> None:
-    store = Store.open("s3://no-such-bucket/out", StorageSide(**s3.storage))
+    store = open_store("s3://no-such-bucket/out", StorageSide(**s3.storage))
 
     with pytest.raises(NotFoundError, match="bucket 'no-such-bucket' does not exist"):
         release(Index(store), "run-1", model("a", 1))
@@ -840,7 +840,7 @@ def test_rows_are_the_same_in_slices_of_any_size(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(data_file, "SLICE", size)
         monkeypatch.setattr(merge, "SLICE", size)
         monkeypatch.setattr(data_file, "_MOST", 2 * size + 1)
-        table = Index(Store.open(str(tmp_path / str(size)), StorageSide()))
+        table = Index(open_store(str(tmp_path / str(size)), StorageSide()))
         release(table, "run-1", *(model(key, 1) for key in "abcdefg"), failure("x", 1))
         release(
             table,

@@ -20,13 +20,13 @@ from job.errors import ConfigurationError, DamageError
 from job.registry import index
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
-from job.store import Store
+from job.store import Store, open_store
 from tests.support.published import at, line, publish, slope
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "output"))
+    return open_store(str(tmp_path / "output"))
 
 
 def failure(key: str, minute: int = 1) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_nothing_published_is_a_configuration_error_that_names_the_place(store: 
 @settings(max_examples=15, deadline=None)
 @given(keys=st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), min_size=1, max_size=5))
 def test_any_text_is_a_key_whose_model_is_found(tmp_path_factory: pytest.TempPathFactory, keys: set[str]) -> None:
-    store = Store.open(str(tmp_path_factory.mktemp("o")))
+    store = open_store(str(tmp_path_factory.mktemp("o")))
     publish(store, {key: line(float(number)) for number, key in enumerate(sorted(keys))})
 
     models = ModelSet.open(store.uri)

@@ -12,7 +12,7 @@ from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.seal import Seal
 from job.registry.signing import sign_release
-from job.store import Store
+from job.store import Store, open_store
 from tests.support.published import line, publish, slope
 from tests.support.signing_keys import PRIVATE, PUBLIC, private_pem
 
@@ -20,7 +20,7 @@ from tests.support.signing_keys import PRIVATE, PUBLIC, private_pem
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Two signed versions, and the key in a file."""
-    store = Store.open(str(tmp_path / "output"))
+    store = open_store(str(tmp_path / "output"))
     (tmp_path / "key.pem").write_bytes(PRIVATE)
     for number in (1, 2):
         publish(store, {"a": line(float(number)), "b": line(9.0)}, minute=number)
@@ -101,7 +101,7 @@ def test_going_back_to_a_signed_version_wants_the_key_though_the_current_one_is_
 
 
 def test_a_set_that_was_never_signed_asks_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = Store.open(str(tmp_path / "output"))
+    store = open_store(str(tmp_path / "output"))
     for number in (1, 2):
         publish(store, {"a": line(float(number)), "b": line(9.0)}, minute=number)
 

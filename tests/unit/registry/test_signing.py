@@ -19,14 +19,14 @@ from job.registry.history import signature_name
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.signing import sign_release, verify_release
-from job.store import Store
+from job.store import Store, open_store
 from tests.support.published import at, dumped, line, publish, put, slope
 from tests.support.signing_keys import PRIVATE, PRIVATE_KEY, PUBLIC, private_pem, public_pem
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store.open(str(tmp_path / "output"))
+    store = open_store(str(tmp_path / "output"))
     publish(store, {"a": line(1.0), "b": line(2.0)})
     return store
 
@@ -153,7 +153,7 @@ def test_a_version_that_another_key_has_signed_is_not_signed_over(store: Store) 
 def test_nothing_is_signed_that_was_computed_from_a_tampered_version(store: Store) -> None:
     """The release merged what somebody had written into the signed files of the version before."""
     sign_release(store, 1, PRIVATE)
-    elsewhere = Store.open(str(file(store, "scratch")))
+    elsewhere = open_store(str(file(store, "scratch")))
     entry = put(store, "b", dumped(line(666.0)), listed_at=at(1))
     Index(elsewhere).release(index.changes([entry]), run="run-1")
     forged, signed = Index(elsewhere).files(1)[0], Index(store).files(1)[0]

@@ -15,13 +15,13 @@ from job.registry import index
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.verify import verify
-from job.store import Store
+from job.store import Store, open_store
 from tests.support.published import at, dumped, line, publish, put
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store.open(str(tmp_path / "output"))
+    store = open_store(str(tmp_path / "output"))
     publish(store, {key: line(float(number)) for number, key in enumerate("abcd")})
     return store
 
@@ -106,7 +106,7 @@ def test_a_model_that_cannot_be_read_is_reported_and_the_others_are_checked(
 
 
 def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
-    store = Store.open(str(tmp_path / "many"))
+    store = open_store(str(tmp_path / "many"))
     publish(store, {f"k{number}": line(1.0) for number in range(201)})
     told: list[tuple[int, int]] = []
 
@@ -126,4 +126,4 @@ def test_an_unsigned_release_is_refused_when_a_key_is_given(store: Store) -> Non
 
 def test_nothing_published_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nothing has been published"):
-        verify(Store.open(str(tmp_path / "empty")))
+        verify(open_store(str(tmp_path / "empty")))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from job.arrow import encode
 from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
 from job.outcome import Outcome, to_table
@@ -16,7 +17,7 @@ from job.registry.index import RETIRE, Index
 from job.registry.model_set import ModelSet
 from job.registry.verify import verify
 from job.run import retention
-from job.store import Store
+from job.store import Store, open_store
 from job.worker import segment
 from tests.support.published import at, dumped, line, publish, put, slope
 
@@ -25,7 +26,7 @@ DAY = 24 * 3600.0
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "output"))
+    return open_store(str(tmp_path / "output"))
 
 
 def names(store: Store, prefix: str) -> set[str]:
@@ -58,7 +59,7 @@ def run(store: Store, name: str, *, finished: bool, **models: object) -> None:
         rows.append(Outcome(key=key, status="trained", digest=row["digest"], size=row["size"]))
     store.create(f"runs/{name}/run.json", b"{}")
     segment_name = f"{segment.folder(name, 'p')}t00000-a0-0123456789abcdef-0000-n{len(rows)}-f0.arrow"
-    store.create(segment_name, segment.encode(to_table(rows)))
+    store.create(segment_name, encode(to_table(rows)))
     if finished:
         store.create(f"runs/{name}/result.json", b"{}")
 

@@ -10,7 +10,7 @@ import pytest
 
 from job.config.settings import StorageSide
 from job.errors import ConfigurationError, NotFoundError
-from job.store import LISTING, Store
+from job.store import LISTING, open_store
 from job.store.cloud import CloudStore
 from tests.support.s3_double import S3Double, s3_double
 
@@ -31,7 +31,7 @@ def double() -> Iterator[S3Double]:
 
 
 def reached(uri: str, **settings: object) -> CloudStore:
-    store = Store.open(uri, StorageSide.model_validate(settings))
+    store = open_store(uri, StorageSide.model_validate(settings))
     assert isinstance(store, CloudStore)
     store._link.reached = True
     return store
@@ -59,7 +59,7 @@ def test_an_emulators_endpoint_reaches_deltalake() -> None:
 
 def test_azure_without_an_account_says_where_to_name_it() -> None:
     with pytest.raises(ConfigurationError, match="Account must be specified") as caught:
-        Store.open("az://box/x").get("a")
+        open_store("az://box/x").get("a")
 
     assert "AZURE_STORAGE_ACCOUNT_NAME" in caught.value.hint
 
@@ -74,7 +74,7 @@ def test_the_account_in_a_uri_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_obstores_listing_is_the_same_table(double: S3Double) -> None:
     for name in ["p/a b", "p/c/d", "p/c/e/f", "q"]:
         double.objects[name] = (b"1", {})
-    store = Store.open("s3://bkt/p", StorageSide(endpoint=double.endpoint))
+    store = open_store("s3://bkt/p", StorageSide(endpoint=double.endpoint))
     assert isinstance(store, CloudStore)
 
     table = CloudStore.list(store)

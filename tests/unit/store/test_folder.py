@@ -12,13 +12,13 @@ import pytest
 
 from job.config.settings import StorageSide
 from job.errors import ChangedError, ConfigurationError, DeniedError, NotFoundError, PartitionError, StoreError
-from job.store import Store
+from job.store import Store, open_store
 from job.store.folder import FolderStore
 from tests.support.skips import DOES_NOT_APPLY
 
 
 def folder(path: Path, **settings: object) -> FolderStore:
-    store = Store.open(str(path), StorageSide.model_validate(settings), what="input")
+    store = open_store(str(path), StorageSide.model_validate(settings), what="input")
     assert isinstance(store, FolderStore)
     return store
 
@@ -220,6 +220,6 @@ def test_a_relative_folder_and_a_home_are_absolute(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    assert Store.open("x/../models/").uri == f"{tmp_path}/models"
-    assert Store.open("~/models").uri == f"{tmp_path}/models"
-    assert Store.open("file:///a%20b").uri == "/a b"
+    assert open_store("x/../models/").uri == f"{tmp_path}/models"
+    assert open_store("~/models").uri == f"{tmp_path}/models"
+    assert open_store("file:///a%20b").uri == "/a b"

@@ -14,7 +14,7 @@ import pytest
 from job.config.settings import StorageSide
 from job.errors import DeniedError, OutputError
 from job.keys import ObjectInfo
-from job.store import Store
+from job.store import open_store
 from job.store.address import parse
 from job.store.memory import MemoryStore
 from job.store.probe import RACERS, ROUNDS, Admission, admit
@@ -166,7 +166,7 @@ def test_a_writer_that_may_not_delete_is_admitted() -> None:
 
 
 def test_a_folder_is_admitted_and_made_if_need_be(tmp_path: Path) -> None:
-    store = Store.open(str(tmp_path / "new" / "models"))
+    store = open_store(str(tmp_path / "new" / "models"))
 
     assert admit(store).mode == "conditional"
     assert store.list().num_rows == 0
@@ -176,14 +176,14 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(OutputError, match="could not write") as caught:
-        admit(Store.open(str(tmp_path / "file" / "models")))
+        admit(open_store(str(tmp_path / "file" / "models")))
 
     assert "Check output.uri" in caught.value.hint
 
 
 def test_a_folder_on_a_read_only_file_system_is_refused() -> None:
     with pytest.raises(OutputError, match=r"may not write|could not write"):
-        admit(Store.open("/proc/manyfit-models"))
+        admit(open_store("/proc/manyfit-models"))
 
 
 def test_an_s3_bucket_is_admitted_within_seconds(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_an_s3_bucket_is_admitted_within_seconds(s3_endpoint: str, monkeypatch: 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     client = boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1")
     client.create_bucket(Bucket="admitted")
-    store = Store.open("s3://admitted/models", StorageSide(endpoint=s3_endpoint))
+    store = open_store("s3://admitted/models", StorageSide(endpoint=s3_endpoint))
 
     admission = admit(store)
 
@@ -205,4 +205,4 @@ def test_a_missing_bucket_is_refused_by_name(s3_endpoint: str, monkeypatch: pyte
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
 
     with pytest.raises(OutputError, match=r"the output bucket 'no-such-bucket' does not exist at http://127.0.0.1"):
-        admit(Store.open("s3://no-such-bucket/models", StorageSide(endpoint=s3_endpoint)))
+        admit(open_store("s3://no-such-bucket/models", StorageSide(endpoint=s3_endpoint)))

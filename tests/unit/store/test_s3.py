@@ -29,7 +29,7 @@ from job.errors import (
     StoreError,
     UnreachableError,
 )
-from job.store import Store
+from job.store import Store, open_store
 from job.worker.direct import read_ahead
 from job.worker.work import Item
 from tests.support.s3_double import S3Double, s3_double
@@ -62,7 +62,7 @@ def double() -> Iterator[S3Double]:
 
 
 def opened(double: S3Double, **settings: Any) -> Store:
-    return Store.open("s3://bkt/p/", StorageSide(endpoint=double.endpoint, **settings), what="input")
+    return open_store("s3://bkt/p/", StorageSide(endpoint=double.endpoint, **settings), what="input")
 
 
 # ---- what is told
@@ -160,7 +160,7 @@ def test_an_unknown_profile_is_a_configuration_error(double: S3Double) -> None:
 )
 def test_a_uri_that_cannot_be_meant_is_refused_at_once(uri: str, settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
-        Store.open(uri, StorageSide(**settings))
+        open_store(uri, StorageSide(**settings))
 
     assert "secret" not in str(caught.value)
     assert "abc" not in str(caught.value)
@@ -168,7 +168,7 @@ def test_a_uri_that_cannot_be_meant_is_refused_at_once(uri: str, settings: dict[
 
 def test_a_misspelt_scheme_is_guessed() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Store.open("s33://bucket/x")
+        open_store("s33://bucket/x")
 
     assert "Perhaps you meant s3://" in caught.value.hint
 
@@ -182,12 +182,12 @@ def test_a_web_page_is_not_a_listing(double: S3Double) -> None:
 
 
 def test_one_place_is_written_in_one_way() -> None:
-    assert Store.open("S3A://bkt/a%20b/").uri == "s3://bkt/a%20b"
-    assert Store.open("s3://bkt/").uri == "s3://bkt"
-    assert Store.open("file:///tmp/a%20b/").uri == "/tmp/a b"
-    assert Store.open("/tmp/a%20b/").uri == "/tmp/a%20b"
-    assert Store.open("abfss://box@acct.dfs.core.windows.net/x/").uri == "az://box/x"
-    assert Store.open("gcs://bkt/x").uri == "gs://bkt/x"
+    assert open_store("S3A://bkt/a%20b/").uri == "s3://bkt/a%20b"
+    assert open_store("s3://bkt/").uri == "s3://bkt"
+    assert open_store("file:///tmp/a%20b/").uri == "/tmp/a b"
+    assert open_store("/tmp/a%20b/").uri == "/tmp/a%20b"
+    assert open_store("abfss://box@acct.dfs.core.windows.net/x/").uri == "az://box/x"
+    assert open_store("gcs://bkt/x").uri == "gs://bkt/x"
 
 
 # ---- how fast
@@ -199,7 +199,7 @@ def test_a_closed_port_is_told_at_once(operation: str) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        store = Store.open("s3://bkt/p", StorageSide(endpoint=f"http://127.0.0.1:{port}"))
+        store = open_store("s3://bkt/p", StorageSide(endpoint=f"http://127.0.0.1:{port}"))
         started = time.monotonic()
 
         with pytest.raises(
@@ -217,7 +217,7 @@ def test_an_endpoint_that_never_answers_is_told_within_seconds() -> None:
         silent.listen(50)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         # The default is 8 seconds and two repetitions, 24 in all; shortened here.
-        store = Store.open("s3://bkt/p", StorageSide(endpoint=endpoint, timeout=0.3))
+        store = open_store("s3://bkt/p", StorageSide(endpoint=endpoint, timeout=0.3))
         for operation in OPERATIONS.values():
             started = time.monotonic()
             with pytest.raises(UnreachableError):
@@ -427,7 +427,7 @@ def test_a_profile_gives_credentials_region_and_endpoint(
 ) -> None:
     (tmp_path / "credentials").write_text("[team]\naws_access_key_id = team-key\naws_secret_access_key = s\n")
     (tmp_path / "config").write_text(f"[profile team]\nregion = ap-south-1\nendpoint_url = {double.endpoint}\n")
-    store = Store.open("s3://bkt/p", StorageSide(profile="team"))
+    store = open_store("s3://bkt/p", StorageSide(profile="team"))
 
     store.list()
     store.get("there")
@@ -461,7 +461,7 @@ def test_temporary_credentials_are_renewed_by_boto3(
 
 def test_path_style_is_the_default_with_an_endpoint_and_can_be_turned_off(double: S3Double) -> None:
     port = double.endpoint.rpartition(":")[2]
-    store = Store.open("s3://bkt/p", StorageSide(endpoint=f"http://localhost:{port}", path_style=False))
+    store = open_store("s3://bkt/p", StorageSide(endpoint=f"http://localhost:{port}", path_style=False))
     _, options = opened(double).delta()
     assert options["aws_endpoint"] == double.endpoint
     assert options["aws_conditional_put"] == "etag"
@@ -565,8 +565,8 @@ def test_a_store_works_after_a_fork_unless_it_was_used_before_and_then_says_so(d
 import os
 from job.errors import StoreError
 from job.config.settings import StorageSide
-from job.store import Store
-store = Store.open("s3://bkt/p", StorageSide(endpoint={double.endpoint!r}))
+from job.store import Store, open_store
+store = open_store("s3://bkt/p", StorageSide(endpoint={double.endpoint!r}))
 def child():
     pid = os.fork()
     if pid == 0:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from job.config.settings import StorageSide
 from job.errors import ChangedError, ManyfitError, NotFoundError, PartitionError, StoreError
-from job.store import LISTING, Store
+from job.store import LISTING, Store, open_store
 from tests.support.skips import DOES_NOT_APPLY
 
 BUCKET = "contract"
@@ -65,14 +65,14 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind."""
     if request.param == "memory":
-        return Store.open(f"memory://{uuid.uuid4().hex}/some/prefix/")
+        return open_store(f"memory://{uuid.uuid4().hex}/some/prefix/")
     if request.param == "folder":
         (tmp_path / "some %=é# folder").mkdir()
-        return Store.open(str(tmp_path / "some %=é# folder"))
+        return open_store(str(tmp_path / "some %=é# folder"))
     endpoint = request.getfixturevalue("s3_endpoint")
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     client.create_bucket(Bucket=BUCKET)
-    return Store.open(f"s3://{BUCKET}/{uuid.uuid4().hex}/a b%[x]=é/", StorageSide(endpoint=endpoint))
+    return open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}/a b%[x]=é/", StorageSide(endpoint=endpoint))
 
 
 def names(table: pa.Table) -> list[str]:
@@ -270,11 +270,11 @@ def test_a_store_survives_pickling_before_and_after_use_and_holds_no_secret(stor
 
 
 def test_memory_is_shared_by_name_inside_a_process() -> None:
-    one = Store.open("memory://shared-here/x")
+    one = open_store("memory://shared-here/x")
     one.create("a", b"1")
 
     assert bytes(pickle.loads(pickle.dumps(one)).get("a")) == b"1"
-    assert bytes(Store.open("memory://shared-here").get("x/a")) == b"1"
+    assert bytes(open_store("memory://shared-here").get("x/a")) == b"1"
 
 
 def test_the_clock_is_aware_and_near(store: Store) -> None:
@@ -348,7 +348,7 @@ def test_concurrent_commits_to_a_delta_table_lose_nothing(store: Store) -> None:
 @given(name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40))
 def test_any_text_is_either_refused_or_kept_exactly(s3_endpoint: str, name: str) -> None:
     boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=BUCKET)
-    store = Store.open(f"s3://{BUCKET}/{uuid.uuid4().hex}", StorageSide(endpoint=s3_endpoint))
+    store = open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}", StorageSide(endpoint=s3_endpoint))
     if any(part in ("", ".", "..") for part in name.split("/")):
         with pytest.raises(PartitionError, match="cannot be addressed"):
             store.create(name, b"x")

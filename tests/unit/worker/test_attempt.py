@@ -14,7 +14,7 @@ from job.config.settings import JobSettings, StorageSide
 from job.engine.spark.session import most_attempts
 from job.fit.partition_fit import Result, failed
 from job.run.assembly import assemble
-from job.store import Store
+from job.store import open_store
 from job.worker import direct, segment
 from job.worker.attempt import Attempt
 from job.worker.work import Item, Work
@@ -85,7 +85,7 @@ def _object(work: Work, key: str) -> dict[str, Any]:
 
 @pytest.fixture
 def work() -> Work:
-    store = Store.open(f"memory://attempts-{uuid.uuid4().hex}", StorageSide())
+    store = open_store(f"memory://attempts-{uuid.uuid4().hex}", StorageSide())
     recipe = {"features": ["x"], "target": "y", "estimator": {"_target_": "sklearn.linear_model.LinearRegression"}}
     settings = JobSettings.model_validate(
         {"input": {"uri": "memory://in"}, "recipe": recipe, "output": {"uri": "memory://out"}}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from job.engine.spark.gather import AT, TASK, key_columns, runs
 from job.errors import AccountingError
+from job.plan.spark_read import TableRead
 from job.reader import KEY_FIELD
-from job.worker.work import TableRead
 
 
 def batches(lengths: list[int], ends: list[int]) -> Iterator[pa.RecordBatch]:

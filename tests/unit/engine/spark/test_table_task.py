@@ -10,13 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from job.arrow import encode
 from job.config.settings import JobSettings, StorageSide
 from job.engine.spark.gather import AT, CONTENT, OBJECT, SAME, TASK, WHOLE, TableRunner
 from job.engine.spark.unseen import Unseen
+from job.plan.spark_read import BINARY, TableRead
 from job.run.assembly import assemble
-from job.store import Store
+from job.store import open_store
 from job.worker import segment
-from job.worker.work import BINARY, TASK_SCHEMA, Item, TableRead, Work, task_name
+from job.worker.work import TASK_SCHEMA, Item, Work, task_name
 
 AT_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -28,7 +30,7 @@ def item(key: str, *objects: tuple[str, int, str], content: str | None = None) -
 
 @pytest.fixture
 def work() -> Work:
-    store = Store.open(f"memory://{uuid.uuid4().hex}", StorageSide())
+    store = open_store(f"memory://{uuid.uuid4().hex}", StorageSide())
     settings = JobSettings.model_validate(
         {
             "input": {"uri": "memory://in", "layout": "columns", "key": "k"},
@@ -57,7 +59,7 @@ def work() -> Work:
 
 def plan(work: Work, *items: dict[str, Any], task: int = 0) -> None:
     table = pa.Table.from_pylist(list(items), schema=TASK_SCHEMA)
-    work.output.ensure(task_name(work.run, work.plan, task), segment.encode(table))
+    work.output.ensure(task_name(work.run, work.plan, task), encode(table))
 
 
 def rows(*keys: str) -> pa.RecordBatch:
