@@ -1,4 +1,4 @@
-"""README.md of the chart: README.md.in, with the table of values made from values.yaml."""
+"""README.md of the chart: README.md.in, with the table of values from values.yaml, and that of other charts' names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hints
 import yaml
 from schema import CHART, descriptions
 
@@ -37,4 +38,8 @@ def table() -> str:
 def render() -> str:
     """The file's text."""
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
-    return TEMPLATE.read_text().replace("@VALUES@", table()).replace("@VERSION@", version)
+    parts = {"@VALUES@": table(), "@HABITS@": hints.table(), "@VERSION@": version}
+    text = TEMPLATE.read_text()
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text

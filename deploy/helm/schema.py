@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import hints
 import yaml
 from schemas.refresh import load
 
@@ -27,6 +28,8 @@ MEMORY = {"type": "string", "pattern": r"^[1-9][0-9]*(m|g|Mi|Gi)$"}
 QUANTITY = {"type": "string", "pattern": r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$"}
 PORTS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65535}}
 ID = {"type": ["integer", "null"], "minimum": 1}
+GROUP = {"type": ["integer", "null"], "minimum": 0}
+"""0 is root's group and not root: OpenShift's images belong to it."""
 NATURAL = {"type": "integer", "minimum": 0}
 POSITIVE = {"type": "integer", "minimum": 1}
 
@@ -41,6 +44,17 @@ def many(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
+RESOURCES = {
+    "type": "object",
+    "additionalProperties": {**QUANTITY, "type": ["string", "integer"], "minimum": 1},
+    # Spark sets these; a bare "not" would not say where
+    "patternProperties": {
+        "^cpu$": {"const": "in this chart: cores, coreRequest, coreLimit"},
+        "^memory$": {"const": "in this chart: memory, overhead, and workerMemory of the executor"},
+        "^ephemeral-storage$": {"const": "in this chart: ephemeralStorage"},
+    },
+}
+PROXY = {"type": "string", "pattern": r"^$|^https?://[^@/\s]+/?$"}
 PEERS = many(kubernetes("NetworkPolicyPeer", "networking/v1"))
 POD: dict[str, Schema] = {
     "annotations": TEXTS,
@@ -62,6 +76,7 @@ PROCESS: dict[str, Schema] = POD | {
     "memory": MEMORY,
     "overhead": MEMORY,
     "ephemeralStorage": {"anyOf": [{"const": ""}, QUANTITY]},
+    "extendedResources": RESOURCES,
     "initContainers": many(kubernetes("Container")),
     "sidecars": many(kubernetes("Container")),
 }
@@ -76,8 +91,20 @@ CREDENTIAL: Schema = {
     },
 }
 
+GLOBAL: Schema = {
+    "type": "object",
+    "properties": {
+        "imageRegistry": {"type": ["string", "null"]},
+        "imagePullSecrets": {
+            "type": ["array", "null"],
+            "items": {"anyOf": [NAME, {"type": "object", "required": ["name"], "properties": {"name": NAME}}]},
+        },
+    },
+}
+
 TYPES: dict[str, Schema] = {
     "fullnameOverride": {"type": "string", "pattern": "^$|^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 40},
+    "image.registry": {"type": "string", "pattern": r"^$|^[^@\s/][^@\s]*$"},
     "image.repository": {"type": "string", "minLength": 1, "pattern": r"^[^@\s]+$"},
     "image.tag": {"type": "string", "pattern": r"^$|^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"},
     "image.digest": {"type": "string", "pattern": "^$|^sha256:[0-9a-f]{64}$"},
@@ -88,6 +115,7 @@ TYPES: dict[str, Schema] = {
         "type": "string",
         "pattern": r"^$|^@(yearly|monthly|weekly|daily|hourly|every [0-9a-z]+)$|^(\S+\s+){4}\S+$",
     },
+    "schedule.concurrencyPolicy": {"enum": ["Forbid", "Replace", "Allow"]},
     "schedule.successfulRunHistoryLimit": POSITIVE,
     "schedule.failedRunHistoryLimit": POSITIVE,
     "retries.onFailure": NATURAL,
@@ -101,6 +129,7 @@ TYPES: dict[str, Schema] = {
     "pods.schedulerName": NAME,
     "pods.runtimeClassName": NAME,
     "pods.hostAliases": many(kubernetes("HostAlias")),
+    "pods.dnsPolicy": {"enum": ["ClusterFirst", "Default", "None"]},
     "pods.dnsConfig": kubernetes("PodDNSConfig"),
     "dynamicAllocation.minExecutors": NATURAL,
     "dynamicAllocation.maxExecutors": POSITIVE,
@@ -119,6 +148,9 @@ TYPES: dict[str, Schema] = {
     "caBundle.configMapName": NAME,
     "caBundle.secretName": NAME,
     "caBundle.key": {"type": "string", "pattern": "^[-._a-zA-Z0-9]+$"},
+    "proxy.http": PROXY,
+    "proxy.https": PROXY,
+    "proxy.noProxy": many({"type": "string", "pattern": r"^[^\s,]+$"}),
     "serviceAccount.annotations": TEXTS,
     "serviceAccount.driver.name": NAME,
     "serviceAccount.driver.annotations": TEXTS,
@@ -126,8 +158,10 @@ TYPES: dict[str, Schema] = {
     "serviceAccount.executor.annotations": TEXTS,
     "rbac.extraRules": many(kubernetes("PolicyRule", "rbac/v1")),
     "security.runAsUser": ID,
-    "security.runAsGroup": ID,
-    "security.fsGroup": ID,
+    "security.runAsGroup": GROUP,
+    "security.fsGroup": GROUP,
+    "security.supplementalGroups": many(NATURAL),
+    "security.seccompProfile": kubernetes("SeccompProfile"),
     "security.rpc.existingSecret": NAME,
     "networkPolicy.dns.ports": PORTS,
     "networkPolicy.dns.to": PEERS,
@@ -136,6 +170,7 @@ TYPES: dict[str, Schema] = {
     "networkPolicy.storage.ports": PORTS,
     "networkPolicy.storage.to": PEERS,
     "networkPolicy.metadata": {"enum": ["none", "gke", "eks-pod-identity", "instance"]},
+    "networkPolicy.extraIngress": many(kubernetes("NetworkPolicyIngressRule", "networking/v1")),
     "networkPolicy.extraEgress": many(kubernetes("NetworkPolicyEgressRule", "networking/v1")),
     "scratch.tmp": QUANTITY,
     "scratch.workDir": QUANTITY,
@@ -151,11 +186,14 @@ TYPES: dict[str, Schema] = {
     "ui.from": PEERS,
     "metrics.from": PEERS,
     "metrics.path": {"type": "string", "pattern": "^/"},
+    "metrics.podMonitor.labels": TEXTS,
+    "metrics.podMonitor.interval": {"type": "string", "pattern": "^[1-9][0-9]*(s|m|h)$"},
     "log.format": {"enum": ["json", "text"]},
     "kueue.queueName": NAME,
     "commonLabels": TEXTS,
     "commonAnnotations": TEXTS,
     "tests.resources": kubernetes("ResourceRequirements"),
+    "extraObjects": many({"type": ["object", "string"], "required": ["apiVersion", "kind", "metadata"]}),
 }
 for _role in ("driver", "executor"):
     TYPES |= {f"{_role}.{name}": schema for name, schema in PROCESS.items()}
@@ -196,8 +234,9 @@ def values_schema() -> Schema:
         raise SystemExit(f"TYPES names values that values.yaml does not have: {sorted(unused)}")
     schema["required"].remove("job")
     schema["properties"]["job"] = _job() | {"description": told["job"]}
-    # what Helm itself hands to a chart that is part of another
-    schema["properties"]["global"] = {"type": "object"}
+    # what a parent chart hands down; whatever else it says there is for others
+    schema["properties"] |= {"global": GLOBAL, "enabled": {"type": "boolean"}}
+    hints.add(schema)
     definitions = load("kubernetes")
     needed = {name: definitions[name] for name in _reached(schema, definitions)}
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "manyfit", **schema, "definitions": needed}

@@ -108,7 +108,7 @@ def cases() -> list[str]:
 
 @functools.cache
 def schemas(name: str) -> Any:
-    """``kubernetes`` or ``sparkoperator``: see deploy/helm/schemas/refresh.py."""
+    """``kubernetes``, ``sparkoperator`` or ``monitoring``: see deploy/helm/schemas/refresh.py."""
     return json.loads(gzip.decompress((ROOT / f"deploy/helm/schemas/{name}.json.gz").read_bytes()))
 
 

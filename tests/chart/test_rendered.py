@@ -56,7 +56,7 @@ def test_every_object_is_what_the_api_server_and_the_operator_know(name: str) ->
         if kind in TYPES:
             assert of_type(TYPES[kind], each) == [], kind
         else:
-            assert errors(schemas("sparkoperator")[kind], each) == [], kind
+            assert errors({**schemas("sparkoperator"), **schemas("monitoring")}[kind], each) == [], kind
 
 
 @EVERY_CASE
@@ -336,6 +336,7 @@ def test_every_spark_setting_is_one_that_the_pinned_spark_knows() -> None:
     unknown = [
         name
         for name in sorted(names)
-        if not name.startswith(("spark.hadoop.", "spark.metrics.conf.")) and name.encode() not in known
+        if not name.startswith(("spark.hadoop.", "spark.metrics.conf."))
+        and re.sub(r"(?<=\.service\.label\.).*", "", name).encode() not in known
     ]
     assert unknown == []

@@ -1,9 +1,10 @@
-"""Makes the two schema files beside it from the Go modules that hold the originals; run after changing a version below.
+"""Makes the schema files beside it from the Go modules that hold the originals; run after changing a version below.
 
 ``python deploy/helm/schemas/refresh.py`` needs Go and its module proxy. Kept here are the types without their
-descriptions, because the originals weigh 0.8 and 4 MB. Both projects are licensed under Apache-2.0:
+descriptions, because the originals weigh 0.8 to 4 MB. All three projects are licensed under Apache-2.0:
 
 - ``sparkoperator.json.gz``: the custom resources of github.com/kubeflow/spark-operator
+- ``monitoring.json.gz``: those of github.com/prometheus-operator/prometheus-operator that the chart renders
 - ``kubernetes.json.gz``: the objects that the chart renders, from k8s.io/kubernetes' OpenAPI document
 """
 
@@ -22,6 +23,7 @@ import yaml
 HERE = Path(__file__).parent
 OPERATOR = "github.com/kubeflow/spark-operator/v2@v2.5.2"
 KUBERNETES = "k8s.io/kubernetes@v1.34.4"
+MONITORING = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 POD_SECURITY = "k8s.io/pod-security-admission@v0.34.4"
 """Nothing is kept of it: the chart's tests compare their own checker with its fixtures."""
 
@@ -73,8 +75,18 @@ def strict(schema: Any) -> Any:
 
 def custom_resources() -> dict[str, Any]:
     """Kind to schema, for the operator's two kinds."""
+    return _kinds(sorted((module(OPERATOR) / "config/crd/bases").glob("*sparkapplications.yaml")))
+
+
+def monitors() -> dict[str, Any]:
+    """Kind to schema, for what Prometheus' operator reads."""
+    folder = module(MONITORING) / "example/prometheus-operator-crd"
+    return _kinds([folder / f"monitoring.coreos.com_{kind}.yaml" for kind in ("podmonitors", "prometheusrules")])
+
+
+def _kinds(files: list[Path]) -> dict[str, Any]:
     kinds = {}
-    for file in sorted((module(OPERATOR) / "config/crd/bases").glob("*sparkapplications.yaml")):
+    for file in files:
         resource = yaml.load(file.read_text(), yaml.CSafeLoader)
         [version] = resource["spec"]["versions"]
         kinds[resource["spec"]["names"]["kind"]] = strict(version["schema"]["openAPIV3Schema"])
@@ -104,14 +116,18 @@ def pack(schema: dict[str, Any]) -> bytes:
 
 
 def load(name: str) -> dict[str, Any]:
-    """One of the two files: ``sparkoperator`` or ``kubernetes``."""
+    """One of the files: ``sparkoperator``, ``monitoring`` or ``kubernetes``."""
     schema: dict[str, Any] = json.loads(gzip.decompress((HERE / f"{name}.json.gz").read_bytes()))
     return schema
 
 
 def main() -> int:
-    """Write both files."""
-    for name, schema in (("sparkoperator", custom_resources()), ("kubernetes", objects())):
+    """Write the files."""
+    for name, schema in (
+        ("sparkoperator", custom_resources()),
+        ("monitoring", monitors()),
+        ("kubernetes", objects()),
+    ):
         (HERE / f"{name}.json.gz").write_bytes(pack(schema))
         print(f"{name}.json.gz: {len(schema)} types")
     return 0

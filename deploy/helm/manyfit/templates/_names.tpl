@@ -8,11 +8,22 @@ Names, labels and small conversions. Every helper takes the root context ($) unl
 {{- end }}
 
 {{- define "manyfit.image" -}}
+{{- $registry := dig "imageRegistry" "" (.Values.global | default dict) | default .Values.image.registry -}}
+{{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
+{{- end }}
+
+{{/* Names of Secrets with the registry's login, as a YAML list. A parent chart may write them as names or as references. */}}
+{{- define "manyfit.pullSecrets" -}}
+{{- $names := .Values.image.pullSecrets -}}
+{{- range dig "imagePullSecrets" list (.Values.global | default dict) | default list -}}
+{{- $names = append $names (kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") .) -}}
+{{- end -}}
+{{- with $names | uniq }}{{ toYaml . }}{{ end -}}
 {{- end }}
 
 {{- define "manyfit.driverAccount" -}}
@@ -68,6 +79,18 @@ labels:
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* The host of a URL, without port and user; an IPv6 address with its brackets. Takes the URL. */}}
+{{- define "manyfit.host" -}}
+{{- $rest := regexReplaceAll "^[a-z0-9]+://([^/@]*@)?" . "" -}}
+{{- hasPrefix "[" $rest | ternary (regexFind "^\\[[^]]*\\]" $rest) (regexFind "^[^:/]*" $rest) -}}
+{{- end }}
+
+{{/* The port of a URL. Takes the URL. */}}
+{{- define "manyfit.port" -}}
+{{- $port := regexFind ":[0-9]+(/|$)" . | trimAll ":/" -}}
+{{- $port | default (hasPrefix "http:" . | ternary "80" "443") -}}
 {{- end }}
 
 {{/* A size such as 1g, 1536m or 2Gi in MiB. Takes the size. */}}

@@ -13,10 +13,8 @@ ports, CPU and memory, its own variables, restart policy, a volume with its sett
 metadata:
   labels:
     {{- include "manyfit.podLabels" (list $root $role) | nindent 4 }}
-  {{- with include "manyfit.podAnnotations" (list $root $role) | fromYaml }}
   annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- include "manyfit.podAnnotations" (list $root $role) | nindent 4 }}
 spec:
   {{- include "manyfit.podBasics" (list $root $role) | nindent 2 }}
   terminationGracePeriodSeconds: {{ eq $role "driver" | ternary 60 $own.terminationGracePeriodSeconds }}
@@ -29,10 +27,15 @@ spec:
   containers:
     - name: spark-kubernetes-{{ $role }}
       {{- include "manyfit.container" (list $root $role) | nindent 6 }}
-      {{- with $own.ephemeralStorage }}
+      {{- $resources := deepCopy $own.extendedResources }}
+      {{- with $own.ephemeralStorage }}{{ $_ := set $resources "ephemeral-storage" . }}{{ end }}
+      {{- with $resources }}
+      # Spark adds CPU and memory
       resources:
-        requests: {ephemeral-storage: {{ . }}}
-        limits: {ephemeral-storage: {{ . }}}
+        requests:
+          {{- toYaml . | nindent 10 }}
+        limits:
+          {{- toYaml . | nindent 10 }}
       {{- end }}
     {{- range $own.sidecars }}
     - {{- include "manyfit.hardened" (list $root .) | nindent 6 }}
@@ -54,9 +57,10 @@ spec:
 {{- define "manyfit.podAnnotations" -}}
 {{- $root := index . 0 -}}
 {{- $role := index . 1 -}}
-{{- $own := dict -}}
+{{- /* whose log `kubectl logs` shows where there are sidecars */ -}}
+{{- $own := dict "kubectl.kubernetes.io/default-container" (printf "spark-kubernetes-%s" $role) -}}
 {{- if and $root.Values.metrics.enabled (eq $role "driver") -}}
-{{- $own = dict "prometheus.io/scrape" "true" "prometheus.io/port" "4040" "prometheus.io/path" $root.Values.metrics.path -}}
+{{- $own = merge $own (dict "prometheus.io/scrape" "true" "prometheus.io/port" "4040" "prometheus.io/path" $root.Values.metrics.path) -}}
 {{- end -}}
 {{- merge $own (index $root.Values $role).annotations $root.Values.pods.annotations $root.Values.commonAnnotations | toYaml -}}
 {{- end }}
@@ -84,7 +88,12 @@ securityContext:
   fsGroup: {{ $security.fsGroup }}
   fsGroupChangePolicy: OnRootMismatch
   {{- end }}
-  seccompProfile: {type: RuntimeDefault}
+  {{- with $security.supplementalGroups }}
+  supplementalGroups:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  seccompProfile:
+    {{- toYaml $security.seccompProfile | nindent 4 }}
 {{- with merge dict $own.nodeSelector $all.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -102,12 +111,12 @@ affinity:
 topologySpreadConstraints:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
 {{- with $own.priorityClassName | default $all.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
 {{- with $all.schedulerName }}
 schedulerName: {{ . }}
-{{- end }}
 {{- end }}
 {{- with $all.runtimeClassName }}
 runtimeClassName: {{ . }}
@@ -116,6 +125,7 @@ runtimeClassName: {{ . }}
 hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+dnsPolicy: {{ $all.dnsPolicy }}
 {{- with $all.dnsConfig }}
 dnsConfig:
   {{- toYaml . | nindent 2 }}
@@ -128,7 +138,8 @@ capabilities: {drop: [ALL]}
 privileged: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
-seccompProfile: {type: RuntimeDefault}
+seccompProfile:
+  {{- toYaml .Values.security.seccompProfile | nindent 2 }}
 {{- end }}
 
 {{/* A container of the user's, with our security context unless it has its own. Takes (list $ container). */}}
@@ -177,6 +188,11 @@ env:
     value: {{ include "manyfit.name" $root }}
     {{- end }}
   - {name: MANYFIT_RUN__IMAGE, value: {{ include "manyfit.image" $root | quote }}}
+  {{- end }}
+  {{- range $name, $value := include "manyfit.proxyVariables" $root | fromYaml }}
+  {{- if not (has $name $named) }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
   {{- end }}
   {{- if include "manyfit.codeConfigMap" $root }}
   - {name: PYTHONPATH, value: /opt/manyfit/code}
@@ -233,6 +249,23 @@ volumeMounts:
   {{- with concat $values.pods.volumeMounts $own.volumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{/*
+The variables of a proxy, as a mapping. Python's libraries read either spelling, Java's Kubernetes client the upper case. The kubelet fills in the
+API server's address, which Java's client is given by number.
+*/}}
+{{- define "manyfit.proxyVariables" -}}
+{{- $proxy := .Values.proxy -}}
+{{- if or $proxy.http $proxy.https -}}
+{{- $near := concat (list "localhost" "127.0.0.1" "::1" "$(KUBERNETES_SERVICE_HOST)" "kubernetes.default.svc" ".svc" ".cluster.local") $proxy.noProxy | uniq | join "," -}}
+{{- range $name, $value := dict "http_proxy" $proxy.http "https_proxy" $proxy.https "no_proxy" $near -}}
+{{- if $value }}
+{{ $name }}: {{ $value | quote }}
+{{ upper $name }}: {{ $value | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Takes (list $ "driver"|"executor"|"test"). */}}

@@ -20,7 +20,8 @@ Spark's settings: the chart's, then the user's, which win. Resources, image and 
 {{- $_ := set $conf "spark.ui.enabled" (or $values.ui.enabled $values.metrics.enabled | toString) -}}
 {{- if $values.metrics.enabled -}}
 {{- $_ := set $conf "spark.ui.prometheus.enabled" "true" -}}
-{{- $_ := set $conf "spark.metrics.namespace" (include "manyfit.name" .) -}}
+{{- /* part of each metric's name, so it is the same in every release; which release it is, is a label of the pod */ -}}
+{{- $_ := set $conf "spark.metrics.namespace" "manyfit" -}}
 {{- $_ := set $conf "spark.metrics.conf.*.sink.prometheusServlet.class" "org.apache.spark.metrics.sink.PrometheusServlet" -}}
 {{- $_ := set $conf "spark.metrics.conf.*.sink.prometheusServlet.path" "/metrics/prometheus" -}}
 {{- end -}}
@@ -41,6 +42,11 @@ Spark's settings: the chart's, then the user's, which win. Resources, image and 
 {{- $_ := set $conf "spark.eventLog.dir" (empty $values.eventLog.claimName | ternary $values.eventLog.dir "file:///var/log/spark") -}}
 {{- if hasPrefix "s3a:" $values.eventLog.dir }}{{ $conf = merge $conf (include "manyfit.s3a" . | fromYaml) }}{{ end -}}
 {{- end -}}
+{{- /* Spark makes this Service; its ConfigMaps take no labels */ -}}
+{{- range $name, $value := include "manyfit.labels" . | fromYaml -}}
+{{- $_ := set $conf (printf "spark.kubernetes.driver.service.label.%s" $name) $value -}}
+{{- end -}}
+{{- $conf = merge $conf (include "manyfit.s3aProxy" . | fromYaml) -}}
 {{- range $name, $value := $values.sparkConf }}{{ $_ := set $conf $name (toString $value) }}{{ end -}}
 {{- toYaml $conf -}}
 {{- end }}
@@ -86,4 +92,24 @@ spark.hadoop.fs.s3a.endpoint.region: {{ $side.region | default "us-east-1" | quo
 # not in S3A's default chain
 spark.hadoop.fs.s3a.aws.credentials.provider: software.amazon.awssdk.auth.credentials.WebIdentityTokenFileCredentialsProvider
 {{- end }}
+{{- end }}
+
+{{/*
+The proxy for Spark's own access to S3, which knows no exceptions: only where an endpoint is far away. The job's own reading and writing takes
+the variables, and so does Java's Kubernetes client.
+*/}}
+{{- define "manyfit.s3aProxy" -}}
+{{- $proxy := .Values.proxy.https | default .Values.proxy.http -}}
+{{- $storage := dig "storage" dict (.Values.job | default dict) | default dict -}}
+{{- $far := false -}}
+{{- range $side := list "input" "output" -}}
+{{- $host := include "manyfit.host" (dig $side "endpoint" "" $storage | default $storage.endpoint | default "https://s3.amazonaws.com") -}}
+{{- $near := regexMatch "^[^.]+\\.[^.]+\\.svc(\\.|$)" $host -}}
+{{- range $.Values.proxy.noProxy }}{{ if or (eq $host .) (hasSuffix (printf ".%s" (trimPrefix "." .)) $host) }}{{ $near = true }}{{ end }}{{ end -}}
+{{- if not $near }}{{ $far = true }}{{ end -}}
+{{- end -}}
+{{- if and $proxy $far -}}
+spark.hadoop.fs.s3a.proxy.host: {{ include "manyfit.host" $proxy | quote }}
+spark.hadoop.fs.s3a.proxy.port: {{ include "manyfit.port" $proxy | quote }}
+{{- end -}}
 {{- end }}

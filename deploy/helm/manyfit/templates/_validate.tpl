@@ -58,9 +58,28 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- $problems = append $problems "the job document is longer than an argument may be (120 kB): put long lists (job.input.only) into a pattern (job.input.include)" -}}
 {{- end -}}
 
+{{- if and (hasKey $values "enabled") (not $values.enabled) -}}
+{{- $problems = append $problems "enabled is false: that is for the condition of a parent chart; a release of its own is taken away by helm uninstall, and kept waiting by suspend or schedule.suspend" -}}
+{{- end -}}
+{{- $fixed := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" -}}
+{{- range $where, $labels := dict "commonLabels" $values.commonLabels "pods.labels" $values.pods.labels "driver.labels" $values.driver.labels "executor.labels" $values.executor.labels -}}
+{{- range $label, $_ := $labels -}}
+{{- if has $label $fixed }}{{ $problems = append $problems (printf "%s has %s, which the chart sets and its policies select by: leave it out (app.kubernetes.io/part-of is free)" $where $label) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $values.pods.dnsPolicy "None") (not (dig "nameservers" list $values.pods.dnsConfig)) -}}
+{{- $problems = append $problems "pods.dnsPolicy is None: name the servers in pods.dnsConfig.nameservers" -}}
+{{- end -}}
+{{- $seccomp := $values.security.seccompProfile -}}
+{{- if not (has $seccomp.type (list "RuntimeDefault" "Localhost")) -}}
+{{- $problems = append $problems (printf "security.seccompProfile.type is %v: a restricted namespace takes RuntimeDefault or Localhost" $seccomp.type) -}}
+{{- else if ne (eq $seccomp.type "Localhost") (not (empty $seccomp.localhostProfile)) -}}
+{{- $problems = append $problems "security.seccompProfile: type Localhost and localhostProfile go together" -}}
+{{- end -}}
 {{- $denied := dict
       "spark.master" "the operator sets it"
       "spark.app.name" "use fullnameOverride"
+      "spark.kubernetes.executor.podNamePrefix" "executors of a second attempt, or of the next firing, would meet pods of the same name"
       "spark.kubernetes.namespace" "use helm install --namespace"
       "spark.kubernetes.driver.master" "the operator sets it"
       "spark.kubernetes.container.image" "use image"
