@@ -102,6 +102,34 @@ class Outcome:
     """seconds since the epoch, by the worker's clock"""
     adopted: bool = False
     """taken over from an unfinished run or an earlier attempt"""
+    estimator: str | None = None
+    """class of the fitted estimator"""
+    skill: float | None = None
+    """1 - error / error of the baseline"""
+    windows: str | None = None
+    """JSON of a backtest's windows (`job.fit.fitted.Evaluation`)"""
+    horizons: str | None = None
+    """JSON of a backtest's errors by step"""
+    residuals: str | None = None
+    """JSON of what intervals are made of (`job.judge.intervals.describe`)"""
+    until: str | None = None
+    """the last time stamp of the rows fitted, where a column orders them"""
+    against: str | None = None
+    """the live model that it was compared with (`champion_token`); null without a gate"""
+    gate: str | None = None
+    """with a gate: first, promoted, kept or undecidable; the barrier decides"""
+    gate_champion: float | None = None
+    """score of the live model on the rows that judge"""
+    gate_challenger: float | None = None
+    """score of the new one"""
+    gate_gain: float | None = None
+    """1 - error of the new one / error of the live one"""
+    gate_rows: int | None = None
+    """rows that judge"""
+    gate_p: float | None = None
+    """the chance of such an advantage between equal models"""
+    gate_note: str | None = None
+    """why the two could not be compared"""
 
 
 SCHEMA = pa.schema(
@@ -129,11 +157,28 @@ SCHEMA = pa.schema(
         ("peak", pa.int64()),
         ("finished_at", pa.float64()),
         ("adopted", pa.bool_()),
+        ("estimator", pa.string()),
+        ("skill", pa.float64()),
+        ("windows", pa.string()),
+        ("horizons", pa.string()),
+        ("residuals", pa.string()),
+        ("until", pa.string()),
+        ("against", pa.string()),
+        ("gate", pa.string()),
+        ("gate_champion", pa.float64()),
+        ("gate_challenger", pa.float64()),
+        ("gate_gain", pa.float64()),
+        ("gate_rows", pa.int64()),
+        ("gate_p", pa.float64()),
+        ("gate_note", pa.string()),
     ]
 )
 """Columns in the order of `Outcome`'s fields; a test compares."""
 
-REPEATED = ("status", "reason", "message", "traceback", "warnings", "recipe", "environment", "worker")
+REPEATED = (
+    *("status", "reason", "message", "traceback", "warnings", "recipe", "environment", "worker"),
+    *("estimator", "until", "gate", "gate_note"),
+)
 """Columns with few texts in many rows: as dictionaries, a million outcomes are half as large."""
 
 _NAMES = [field.name for field in dataclasses.fields(Outcome)]
@@ -144,6 +189,11 @@ def coded(schema: pa.Schema) -> pa.Schema:
     return pa.schema(
         [each.with_type(pa.dictionary(pa.int32(), each.type)) if each.name in REPEATED else each for each in schema]
     )
+
+
+def champion_token(digest: str | None, judged_until: str | None) -> str:
+    """What identifies a live model and what has judged it: empty where there is none."""
+    return "" if digest is None else f"{digest}@{judged_until or ''}"
 
 
 def to_table(outcomes: Iterable[Outcome]) -> pa.Table:

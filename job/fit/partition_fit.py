@@ -6,15 +6,17 @@ The one place where a partition's failure of any kind becomes a `Result` instead
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from job import reader
 from job.config.settings import ArtifactSettings
 from job.errors import PartitionError, SkipPartition
 from job.fit import artifact, train
+from job.fit.fitted import Fitted
 from job.fit.recipe import Recipe
 from job.outcome import FAILED, SKIPPED, TRAINED
 
@@ -51,6 +53,8 @@ class Result:
     metrics: str | None = None
     warnings: str | None = None
     seconds: float | None = None
+    judged: Mapping[str, Any] = field(default_factory=dict)
+    """columns of `job.outcome.Outcome`: what is known of the model from held-out rows"""
 
 
 def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
@@ -86,7 +90,28 @@ def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
         metrics=json.dumps(fitted.metrics),
         warnings=json.dumps(fitted.warnings) if fitted.warnings else None,
         seconds=fitted.seconds,
+        judged=_judged(fitted),
     )
+
+
+def _judged(fitted: Fitted) -> dict[str, Any]:
+    told = fitted.evaluation
+    return {
+        "estimator": class_name(type(fitted.estimator)),
+        "skill": told.skill,
+        "windows": told.windows,
+        "horizons": told.horizons,
+        "residuals": told.residuals,
+        "until": told.until,
+    }
+
+
+def class_name(kind: type) -> str:
+    """The name by which users import a class: ``sklearn.linear_model.Ridge``, not where its code lies."""
+    module = kind.__module__
+    public = ".".join(part for part in module.split(".") if not part.startswith("_"))
+    home = sys.modules.get(public) if public != module else None
+    return f"{public if getattr(home, kind.__qualname__, None) is kind else module}.{kind.__qualname__}"
 
 
 def of_error(fitting: Fitting, error: BaseException) -> Result:

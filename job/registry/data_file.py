@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -39,10 +39,15 @@ def slices(parquet: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.Table]:
     columns = [name for name in schema.names if name in parquet.schema_arrow.names]
     # On this thread: a pool that is still decoding when the interpreter ends would abort it.
     for batch in parquet.iter_batches(SLICE, columns=columns, use_threads=False):
-        for field in schema:
-            if field.name not in columns:
-                batch = batch.append_column(field.name, pa.nulls(batch.num_rows, field.type))
-        yield plain(batch, schema)
+        yield plain(completed(batch, schema), schema)
+
+
+def completed(rows: Any, schema: pa.Schema) -> Any:
+    """The rows, with nulls for the columns that they do not have: older files have fewer."""
+    for field in schema:
+        if field.name not in rows.schema.names:
+            rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+    return rows
 
 
 def plain(rows: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:
@@ -84,11 +89,21 @@ class Writer:
         Of the rows.
     repeated
         Columns with few texts in many rows.
+    finish
+        Gives rows the columns that a file has beyond them.
     """
 
-    def __init__(self, files: Store, schema: pa.Schema, repeated: Iterable[str]) -> None:
+    def __init__(
+        self,
+        files: Store,
+        schema: pa.Schema,
+        repeated: Iterable[str],
+        finish: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    ) -> None:
         self._files = files
         self._schema = schema
+        self._finish = finish
+        self._columns = finish(schema.empty_table()).schema
         self._repeated = list(repeated)
         self._waiting: list[pa.Table] = []
         self._sink: pa.BufferOutputStream | None = None
@@ -115,11 +130,11 @@ class Writer:
                 self._sink = pa.BufferOutputStream()
                 # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
                 self._parquet = pq.ParquetWriter(
-                    self._sink, self._schema, compression="zstd", use_dictionary=self._repeated, store_schema=False
+                    self._sink, self._columns, compression="zstd", use_dictionary=self._repeated, store_schema=False
                 )
             part = rows.slice(0, _MOST - self._rows)
             rows = rows.slice(part.num_rows)
-            self._parquet.write_table(part, row_group_size=SLICE)
+            self._parquet.write_table(self._finish(part), row_group_size=SLICE)
             self._rows += part.num_rows
             if self._rows == _MOST:
                 self._put()

@@ -24,11 +24,12 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     QueryBuilder,
+    Schema,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError
-from job.registry.data_file import addition, data_files, opened, removal, slices
+from job.registry.data_file import addition, completed, data_files, opened, removal, slices
 
 if TYPE_CHECKING:
     from job.store import Store
@@ -144,10 +145,15 @@ class Table:
     def _batches(
         self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str], at: int | None, where: str = ""
     ) -> Iterator[pa.RecordBatch]:
-        plain, given = fields(self.schema, columns), fields(self.schema, columns, encoded)
-        chosen = ", ".join(f'"{name}"' for name in columns)
+        # A version that an older manyfit made has fewer columns.
+        known = {field.name for field in table.schema().fields}
+        present = [name for name in columns if name in known] or ["key"]
+        plain, given = fields(self.schema, present), fields(self.schema, columns, encoded)
+        chosen = ", ".join(f'"{name}"' for name in present)
         for batch in self._run(f"SELECT {chosen} FROM t{where}", {"t": table}, at):
             rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
+            if len(present) < len(columns):
+                rows = completed(rows, fields(self.schema, columns)).select(list(columns))
             yield rows.cast(given) if encoded else rows
 
     def count_missing(self, now: DeltaTable, then: DeltaTable, columns: Sequence[str], *, at: int) -> int:
@@ -166,6 +172,28 @@ class Table:
             if at is not None and "not found" in str(error):
                 raise self._no_version(at) from error
             raise self._broken(error) from error
+
+    def evolution(self, table: DeltaTable) -> list[dict[str, Any]]:
+        """The action that gives an older table the columns which it does not have; none where it has them all."""
+        have = json.loads(table.schema().to_json())
+        names = {field["name"] for field in have["fields"]}
+        wanted = json.loads(Schema.from_arrow(self.schema).to_json())
+        new = [field for field in wanted["fields"] if field["name"] not in names]
+        if not new:
+            return []
+        about = table.metadata()
+        return [
+            {
+                "metaData": {
+                    "id": str(about.id),
+                    "format": {"provider": "parquet", "options": {}},
+                    "schemaString": json.dumps({**have, "fields": have["fields"] + new}),
+                    "partitionColumns": about.partition_columns,
+                    "configuration": about.configuration,
+                    "createdTime": about.created_time,
+                }
+            }
+        ]
 
     def commits(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
         """What the commits up to ``table``'s say about themselves, newest first; ``version`` is added.

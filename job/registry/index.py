@@ -29,12 +29,14 @@ import pyarrow.compute as pc
 from job.errors import ConfigurationError, HeldError
 from job.registry.data_file import data_files
 from job.registry.delta_log import FEW_KEYS, Table, fields
+from job.registry.derived import TABLE
 from job.registry.history import Release, Rollback, VersionInfo, version_info
 from job.registry.merge import merge
 from job.registry.row import (
     CHANGES,
     FAILED,
     GONE,
+    KEEP,
     LIVE,
     PUT,
     RETIRE,
@@ -46,6 +48,7 @@ from job.registry.row import (
     Fences,
     changes,
     checked,
+    contested_keys,
     decide,
     micros,
     touched_keys,
@@ -58,7 +61,7 @@ if TYPE_CHECKING:
 
 # What callers of the index need of its rows and its answers, under one name.
 # fmt: off
-__all__ = ["CHANGES", "FAILED", "GONE", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
+__all__ = ["CHANGES", "FAILED", "GONE", "KEEP", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
            "Index", "Release", "Rollback", "VersionInfo", "changes"]
 # fmt: on
 
@@ -76,7 +79,7 @@ class Index:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._table = Table(store, "index", ROW)
+        self._table = Table(store, "index", TABLE)
 
     # ---- reading
 
@@ -292,7 +295,9 @@ class Index:
         if touched:
             chosen = self._table.query(table, ["key", "digest", "content", "recipe", "environment"], touched)
             models = chosen.filter(pc.is_valid(chosen.column("digest")))
-        return decide(rows, current, fences, models)
+        contested = contested_keys(rows)
+        champions = self._table.query(table, ["key", "digest", "judged_until"], contested) if contested else None
+        return decide(rows, current, fences, models, champions)
 
 
 def _held(table: DeltaTable) -> bool:

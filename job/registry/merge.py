@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from job.arrow import whole
 from job.registry.data_file import SLICE, Writer, data_files, opened, plain, removal, slices
+from job.registry.derived import derived
 from job.registry.row import CHANGES, PUT, REPEATED, ROW, applied
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def merge(
     rows = rows.combine_chunks()
     keys = whole(rows.column("key"))
     matched = np.zeros(rows.num_rows, bool)
-    writer = Writer(storage.files, ROW, REPEATED)
+    writer = Writer(storage.files, ROW, REPEATED, derived)
+    # Once: a table of an older version gets its new columns, in all of its files.
+    evolved = storage.evolution(table)
     removed, before, after = [], 0, 0
     files = data_files(table)
     # Else every release of new keys would leave one file more, for ever.
@@ -61,7 +64,7 @@ def merge(
     for path, file in files.items():
         parquet = opened(storage.files, path)
         at = pc.index_in(whole(parquet.read(["key"]).column("key")), value_set=keys)
-        if at.null_count == len(at) and not (gather and len(at) < SLICE):
+        if at.null_count == len(at) and not evolved and not (gather and len(at) < SLICE):
             continue
         removed.append(removal(path, file["size_bytes"]))
         before += len(at)
@@ -82,4 +85,4 @@ def merge(
         "num_target_rows_updated": int(matched.sum()) - (before - after),
         "num_target_rows_deleted": before - after,
     }
-    storage.append(table, "MERGE", marks, about, [*removed, *writer.added], metrics)
+    storage.append(table, "MERGE", marks, about, [*evolved, *removed, *writer.added], metrics)

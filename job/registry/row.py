@@ -13,11 +13,13 @@ touch    with ``data``: the data is (again) what the row's model was made of, be
          where they are given (not null, not ""), and a row with a model is ``live`` again. Without ``data``: the
          key is there, no more (it was gone and is back). A failed row only loses its ``gone_since``. With
          ``content``, the touch is of the model made of it, and refused where that is not the published one any more.
+keep     the gate keeps the live model: what the next run compares with (``data, content, source, bytes, recipe,
+         environment``) becomes the challenger's, as do the columns of the gate; all else still describes the model.
 gone     the complete listing no longer has the key: ``gone_since`` is set unless it is set already; the model stays.
 retire   the key leaves the table.
 ======== =============================================================================================================
 
-A put or touch clears ``gone_since``. Keys that are unchanged and not marked gone are not handed over at all.
+A put, keep or touch clears ``gone_since``. Keys that are unchanged and not marked gone are not handed over at all.
 
 An older run never brings back older models: a row is applied only if its ``listed_at`` is not older than the published
 row's. `Fences` cover what rows alone cannot tell.
@@ -37,7 +39,7 @@ import pyarrow.compute as pc
 from job.errors import AccountingError
 
 LIVE, STALE, FAILED, SKIPPED = "live", "stale", "failed", "skipped"
-PUT, TOUCH, GONE, RETIRE = "put", "touch", "gone", "retire"
+PUT, KEEP, TOUCH, GONE, RETIRE = "put", "keep", "touch", "gone", "retire"
 
 _TIME = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,17 +67,47 @@ ROW = pa.schema(
         ("trained_at", _TIME),
         ("listed_at", _TIME),
         ("gone_since", _TIME),
+        ("estimator", pa.string()),
+        ("skill", pa.float64()),
+        ("windows", pa.string()),
+        ("horizons", pa.string()),
+        ("residuals", pa.string()),
+        ("until", pa.string()),
+        ("judged_until", pa.string()),
+        ("gate", pa.string()),
+        ("gate_champion", pa.float64()),
+        ("gate_challenger", pa.float64()),
+        ("gate_gain", pa.float64()),
+        ("gate_rows", pa.int64()),
+        ("gate_p", pa.float64()),
+        ("gate_note", pa.string()),
+        ("challenger", pa.string()),
+        ("challenger_row", pa.string()),
     ]
 )
-"""One published key. ``digest`` is null when there is no model; ``run`` and ``trained_at`` are those of the model."""
+"""One published key. ``digest`` is null when there is no model; ``run`` and ``trained_at`` are those of the model.
 
-CHANGES = ROW.append(pa.field("action", pa.string()))
-"""What `Index.release` takes."""
+``gate`` and what begins with it are of the last comparison; ``challenger`` is the digest of a model that was not
+better, ``challenger_row`` the JSON of what its row would say. The columns from ``estimator`` on came after version 0.1
+and are null in older rows.
+"""
+
+CHANGES = ROW.append(pa.field("action", pa.string())).append(pa.field("against", pa.string()))
+"""What `Index.release` takes. ``against``: the row holds only while this is the live model
+(`job.outcome.champion_token`)."""
 
 _NEVER_NULL = ("data", "recipe", "environment")
 # As dictionaries, a million rows of these take a few megabytes instead of a quarter of a gigabyte.
-REPEATED = ("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action")
+REPEATED = (
+    *("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action"),
+    *("estimator", "until", "judged_until", "gate", "gate_note"),
+)
 _TOUCHED = ("data", "content", "source", "recipe", "environment")
+_JUDGED = (
+    *("judged_until", "gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note"),
+    *("challenger", "challenger_row"),
+)
+"""Columns that a keep replaces beside those of a touch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +139,7 @@ def checked(rows: pa.Table) -> pa.Table:
     """The rows as `CHANGES`, refused if they cannot be published: that would be a mistake of ours."""
     if "action" not in rows.column_names:
         rows = rows.append_column("action", pa.repeat(pa.scalar(PUT), rows.num_rows))
-    rows = pa.table([_column(rows.column(field.name), field) for field in CHANGES], names=CHANGES.names)
+    rows = pa.table([_column(rows, field) for field in CHANGES], names=CHANGES.names)
     for name in ("key", "listed_at", "action"):
         if rows.column(name).null_count:
             raise AccountingError(f"{rows.column(name).null_count} rows to publish have no {name}")
@@ -125,7 +157,10 @@ def checked(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+def _column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    if field.name not in rows.column_names:
+        return pa.chunked_array([pa.nulls(rows.num_rows, field.type)], field.type)
+    column = rows.column(field.name)
     if field.name in REPEATED and column.num_chunks:
         column = column if pa.types.is_dictionary(column.type) else column.cast(field.type).dictionary_encode()
     else:
@@ -133,7 +168,13 @@ def _column(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     return pc.fill_null(column, "") if field.name in _NEVER_NULL and column.null_count else column
 
 
-def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table | None = None) -> Decision:
+def decide(
+    source: pa.Table,
+    current: pa.Table,
+    fences: Fences,
+    models: pa.Table | None = None,
+    champions: pa.Table | None = None,
+) -> Decision:
     """Hold a release against the rows published now.
 
     Parameters
@@ -148,6 +189,10 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table
         Columns ``key``, ``content``, ``recipe`` and ``environment`` of at least the rows touched with contents.
         Such a touch was made of the model that was published when its run was planned; where another one has been
         published since, it is refused, and the next run looks again.
+    champions
+        Columns ``key``, ``digest`` and ``judged_until`` of at least the rows whose change was decided against a live
+        model (`contested_keys`). Where another model is live by now, or the same one was judged again, the change is
+        refused: it would have to be decided anew.
     """
     position = pc.index_in(source.column("key"), value_set=current.column("key"))
     absent = pc.is_null(position)
@@ -161,8 +206,11 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table
         return pc.less(listed, pa.scalar(moment, pa.int64()).cast(_TIME))
 
     older = pc.or_(before(fences.everything), pc.fill_null(pc.less(listed, published), False))
-    misplaced = pc.and_(absent, pc.or_(is_(TOUCH), pc.and_(is_(PUT), before(fences.insertions))))
+    needs_row = pc.or_(is_(TOUCH), is_(KEEP))
+    misplaced = pc.and_(absent, pc.or_(needs_row, pc.and_(is_(PUT), before(fences.insertions))))
     refused = pc.or_(pc.or_(older, misplaced), _of_another_model(source, models))
+    if champions is not None:
+        refused = pc.or_(refused, _against_another_model(source, champions))
     marked = pc.and_(is_(GONE), pc.is_valid(current.column("gone_since").take(position)))
     idle = pc.or_(marked, pc.and_(absent, pc.or_(is_(GONE), is_(RETIRE))))
     apply = pc.invert(pc.or_(refused, idle))
@@ -170,6 +218,25 @@ def decide(source: pa.Table, current: pa.Table, fences: Fences, models: pa.Table
         effective=source if pc.all(apply).as_py() else source.filter(apply),
         superseded=tuple(sorted(source.column("key").filter(refused).to_pylist())),
     )
+
+
+def contested_keys(source: pa.Table) -> list[str]:
+    """Keys whose change was decided against a live model, or against there being none."""
+    keys: list[str] = source.column("key").filter(pc.is_valid(source.column("against"))).to_pylist()
+    return keys
+
+
+def tokens(champions: pa.Table) -> pa.ChunkedArray:
+    """`job.outcome.champion_token` of each row."""
+    judged = pc.fill_null(champions.column("judged_until").cast(pa.string()), "")
+    token = pc.binary_join_element_wise(champions.column("digest").cast(pa.string()), judged, "@")
+    return pc.fill_null(token, "")
+
+
+def _against_another_model(source: pa.Table, champions: pa.Table) -> Any:
+    position = pc.index_in(source.column("key"), value_set=champions.column("key"))
+    live = pc.fill_null(tokens(champions).take(position), "")
+    return pc.fill_null(pc.not_equal(source.column("against"), live), False)
 
 
 def touched_keys(source: pa.Table) -> list[str]:
@@ -227,7 +294,8 @@ def applied(published: pa.Table, source: pa.Table) -> pa.Table:
     modelled = pc.is_valid(has("digest"))
     stale = where(is_(PUT), modelled, pc.not_equal(given("state"), LIVE))
     put = where(is_(PUT), pc.invert(stale))
-    touch, gone = is_(TOUCH), is_(GONE)
+    keep = where(is_(KEEP), modelled)
+    touch, gone = pc.or_(is_(TOUCH), keep), is_(GONE)
     confirmed = where(touch, modelled, pc.not_equal(given("data"), ""))
     # A failed row keeps its empty fingerprints, or it would pass for unchanged.
     described = where(touch, pc.invert(where(pc.equal(has("state"), FAILED))))
@@ -246,6 +314,8 @@ def applied(published: pa.Table, source: pa.Table) -> pa.Table:
             old = pc.if_else(stale, new, pc.if_else(confirmed, nothing, old))
         elif field.name in _TOUCHED:
             old = pc.if_else(described, pc.coalesce(pc.if_else(pc.equal(new, ""), nothing, new), old), old)
+        elif field.name in _JUDGED:
+            old = pc.if_else(keep, new, old)
         elif field.name == "bytes":
             old = pc.if_else(touch, pc.coalesce(new, old), old)
         return pc.if_else(put, new, old)

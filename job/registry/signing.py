@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from job.errors import DamageError, NotFoundError
 from job.registry import bundle
+from job.registry.data_file import completed
 from job.registry.delta_log import fields
 from job.registry.history import signature_name
 from job.registry.index import ROW, Index
@@ -67,8 +68,9 @@ class SignedRelease:
         parts = [schema.empty_table()]
         for name, digest in self.files.items():
             data = _verified(self.store, name, digest)
-            part = pq.read_table(pa.BufferReader(pa.py_buffer(data)), columns=wanted, read_dictionary=list(encoded))
-            part = part.select(wanted).cast(schema)
+            parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), read_dictionary=list(encoded))
+            part = parquet.read([name for name in wanted if name in parquet.schema_arrow.names], use_threads=False)
+            part = completed(part, schema).select(wanted).cast(schema)
             if keys is not None:
                 part = part.filter(pc.is_in(part.column("key"), value_set=pa.array(keys, pa.string())))
             parts.append(part)

@@ -53,7 +53,7 @@ def of(
     tables = [
         _rows(
             trained,
-            (*described, "digest", "size", "metrics", "warnings", "seconds"),
+            (*described, *_OF_MODEL),
             listed_at,
             state=LIVE,
             action=PUT,
@@ -110,6 +110,11 @@ def _constant(value: Any, kind: pa.DataType, size: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([value], kind.value_type))
 
 
+_OF_MODEL = (
+    *("digest", "size", "metrics", "warnings", "seconds"),
+    *("estimator", "skill", "windows", "horizons", "residuals", "until"),
+)
+"""Columns of an outcome that describe its model."""
 _NEVER_NULL = {"data", "recipe", "environment"}
 _CODED = fields(CHANGES, CHANGES.names, REPEATED)
 """What is said of a million rows is said once."""

@@ -238,6 +238,7 @@ class Attempt:
                 worker=self._worker,
                 peak=_peak(),
                 finished_at=time.time(),
+                **result.judged,
             )
         )
 

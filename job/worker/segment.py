@@ -138,11 +138,14 @@ def read(store: Store, prefix: str, *, columns: list[str] | None = None, threads
 
     def one(name: str) -> pa.Table:
         table = decode(store.get(name))
-        found = [
-            table[field.name].dictionary_encode() if pa.types.is_dictionary(field.type) else table[field.name]
-            for field in schema
-        ]
-        return pa.table(found, schema=schema)
+        return pa.table([_column(table, field) for field in schema], schema=schema)
 
     with ThreadPoolExecutor(min(threads, len(names))) as pool:
         return pa.concat_tables(list(pool.map(one, sorted(names)))).unify_dictionaries()
+
+
+def _column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    if field.name not in table.column_names:  # a version of manyfit wrote it that did not have the column
+        return pa.chunked_array([pa.nulls(table.num_rows, field.type)], field.type)
+    column = table[field.name]
+    return column.dictionary_encode() if pa.types.is_dictionary(field.type) else column

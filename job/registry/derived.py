@@ -1,0 +1,74 @@
+"""Columns of the published table that other columns imply, for whoever reads it with another tool. Pure.
+
+manyfit itself never reads them: they are made whenever rows are written, so old rows get them as their file is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from job.keys import HIVE_NULL
+from job.registry.row import ROW
+
+SCORES = pa.field("scores", pa.map_(pa.string(), pa.float64()))
+"""``metrics`` as a map: ``scores['r2']``"""
+KEYS = pa.field("keys", pa.map_(pa.string(), pa.string()))
+"""the parts of a key that is made of ``name=value``: ``keys['store']``; null for other keys"""
+
+TABLE = ROW.append(SCORES).append(KEYS)
+"""What a file of the published table holds."""
+
+
+def derived(rows: pa.Table) -> pa.Table:
+    """`ROW` rows as `TABLE` rows."""
+    return rows.append_column(SCORES, scores(rows.column("metrics"))).append_column(KEYS, parts(rows.column("key")))
+
+
+def scores(metrics: pa.ChunkedArray) -> pa.Array:
+    """JSON objects of numbers as a map; null for null."""
+    given = pc.is_valid(metrics).to_numpy()
+    texts = [text.encode() if text else b"{}" for text in metrics.to_pylist()]
+    names, values = _columns(texts)
+    here = ~np.isnan(values)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(here.sum(axis=1))]), pa.int32(), mask=np.append(~given, False))
+    named = pa.array(np.broadcast_to(np.array(names, object), here.shape)[here], pa.string())
+    return pa.MapArray.from_arrays(offsets, named, pa.array(values[here], pa.float64()))
+
+
+def _columns(texts: list[bytes]) -> tuple[list[str], Any]:
+    body = b"\n".join(texts) + b"\n"
+    try:
+        options = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
+        table = pj.read_json(pa.BufferReader(body), read_options=options)
+        kinds = [field.type for field in table.schema]
+        if table.num_rows == len(texts) and all(
+            pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds
+        ):
+            values = [table.column(name).cast(pa.float64()).to_numpy() for name in table.column_names]
+            return table.column_names, np.array(values).reshape(len(values), len(texts)).T
+    except pa.ArrowInvalid:
+        pass
+    # Names that come twice, or what is no number: a user's function may have written it, and one row must not stop all.
+    found = [{name: each for name, each in json.loads(text).items() if isinstance(each, int | float)} for text in texts]
+    names = sorted({name for row in found for name in row})
+    return names, np.array([[row.get(name, np.nan) for name in names] for row in found], float).reshape(len(texts), -1)
+
+
+def parts(keys: pa.ChunkedArray) -> pa.Array:
+    """The parts of keys as a map; null where a key is not made of ``name=value`` alone."""
+    found: list[list[tuple[str, str | None]] | None] = []
+    plain = pc.match_substring(keys, "=").to_pylist()
+    for key, likely in zip(keys.to_pylist(), plain, strict=True):
+        pairs = [part.partition("=") for part in key.split("/")] if likely else []
+        if not pairs or not all(name and equals for name, equals, _ in pairs):
+            found.append(None)
+        else:
+            found.append([(unquote(name), None if value == HIVE_NULL else unquote(value)) for name, _, value in pairs])
+    return pa.array(found, KEYS.type)
