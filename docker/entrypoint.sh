@@ -20,6 +20,26 @@ if ! getent passwd "$(id -u)" >/dev/null; then
 fi
 
 case ${1:-} in
+  wait-for-hook)
+    # Between tini and an executor that may be decommissioned: hands signals on, and holds the container until decom.sh, which waits
+    # for the same end, has returned. Else Kubernetes notes FailedPreStopHook at each normal end of a run.
+    shift
+    "$@" &
+    process=$!
+    trap 'kill -s TERM "$process" 2>/dev/null' TERM
+    trap 'kill -s INT "$process" 2>/dev/null' INT
+    while :; do
+      code=0
+      wait "$process" || code=$?
+      kill -s 0 "$process" 2>/dev/null || break
+    done
+    for ((tenth = 0; tenth < 20; tenth++)); do
+      [ -e "${TMPDIR:-/tmp}/decommissioning" ] || break
+      sleep 0.1
+    done
+    [ "$tenth" = 0 ] || sleep 0.2
+    exit "$code"
+    ;;
   driver)
     shift
     set -- "$SPARK_HOME/bin/spark-submit" \
@@ -41,6 +61,7 @@ case ${1:-} in
       --driver-url "$SPARK_DRIVER_URL" --executor-id "$SPARK_EXECUTOR_ID" --cores "$SPARK_EXECUTOR_CORES" \
       --app-id "$SPARK_APPLICATION_ID" --hostname "$SPARK_EXECUTOR_POD_IP" \
       --resourceProfileId "$SPARK_RESOURCE_PROFILE_ID" --podName "$SPARK_EXECUTOR_POD_NAME"
+    [ -z "${MANYFIT_DECOMMISSION_SECONDS:-}" ] || set -- "${BASH_SOURCE[0]}" wait-for-hook "$@"
     ;;
 esac
 

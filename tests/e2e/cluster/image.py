@@ -36,9 +36,17 @@ UV, JRE = "localhost/manyfit-uv:e2e", "localhost/manyfit-jre:e2e"
 OPERATOR_SPARK = "4.0.4"
 """What the operator's release names as SPARK_IMAGE in its Dockerfile."""
 BINARIES = {"coredns": "coredns", "versitygw": "versitygw", "pause": "pause", "minio": "minio"}
-SCRIPTS = ("docker/entrypoint.sh", "docker/decom.sh", "docker/main.py", "docker/sbom.py", "docker/s3a.xml")
+SCRIPTS = (
+    "docker/entrypoint.sh",
+    "docker/decom.sh",
+    "docker/main.py",
+    "docker/sbom.py",
+    "docker/s3a.xml",
+    "docker/s3a.sha256",
+    "docker/build.txt",
+)
 PROJECT = (*SCRIPTS, "job", "README.md", "LICENSE")
-PINS = ("docker/Dockerfile", "docker/trim.py", "pyproject.toml", "uv.lock")
+PINS = ("docker/Dockerfile", "docker/uv.txt", "docker/trim.py", "pyproject.toml", "uv.lock")
 
 
 def buildah(*arguments: str | Path) -> str:
