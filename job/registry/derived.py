@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from job.arrow import whole
 from job.keys import HIVE_NULL
 from job.registry.row import ROW
 
@@ -34,16 +35,15 @@ def derived(rows: pa.Table) -> pa.Table:
 def scores(metrics: pa.ChunkedArray) -> pa.Array:
     """JSON objects of numbers as a map; null for null."""
     given = pc.is_valid(metrics).to_numpy()
-    texts = [text.encode() if text else b"{}" for text in metrics.to_pylist()]
-    names, values = _columns(texts)
+    names, values = _columns(pc.fill_null(metrics, "{}").to_pylist())
     here = ~np.isnan(values)
     offsets = pa.array(np.concatenate([[0], np.cumsum(here.sum(axis=1))]), pa.int32(), mask=np.append(~given, False))
     named = pa.array(np.broadcast_to(np.array(names, object), here.shape)[here], pa.string())
     return pa.MapArray.from_arrays(offsets, named, pa.array(values[here], pa.float64()))
 
 
-def _columns(texts: list[bytes]) -> tuple[list[str], Any]:
-    body = b"\n".join(texts) + b"\n"
+def _columns(texts: list[str]) -> tuple[list[str], Any]:
+    body = ("\n".join(texts) + "\n").encode()
     try:
         options = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
         table = pj.read_json(pa.BufferReader(body), read_options=options)
@@ -63,12 +63,18 @@ def _columns(texts: list[bytes]) -> tuple[list[str], Any]:
 
 def parts(keys: pa.ChunkedArray) -> pa.Array:
     """The parts of keys as a map; null where a key is not made of ``name=value`` alone."""
-    found: list[list[tuple[str, str | None]] | None] = []
-    plain = pc.match_substring(keys, "=").to_pylist()
-    for key, likely in zip(keys.to_pylist(), plain, strict=True):
-        pairs = [part.partition("=") for part in key.split("/")] if likely else []
-        if not pairs or not all(name and equals for name, equals, _ in pairs):
-            found.append(None)
-        else:
-            found.append([(unquote(name), None if value == HIVE_NULL else unquote(value)) for name, _, value in pairs])
-    return pa.array(found, KEYS.type)
+    named = pc.match_substring_regex(keys, r"\A[^=/]+=[^/]*(/[^=/]+=[^/]*)*\z")
+    places = whole(pc.if_else(named, pc.subtract(pc.cumulative_sum(named.cast(pa.int32())), 1), None))
+    levels = whole(pc.split_pattern(keys.filter(named), "/"))
+    # Each level is split at its first sign alone: a value may hold another.
+    halves = pc.split_pattern(levels.flatten(), "=", max_splits=1)
+    names, values = (_unquoted(pc.list_element(halves, number)) for number in (0, 1))
+    values = pc.if_else(pc.equal(values, HIVE_NULL), pa.scalar(None, pa.string()), values)
+    return pa.MapArray.from_arrays(levels.offsets, names, values).take(places)
+
+
+def _unquoted(texts: pa.Array) -> pa.Array:
+    quoted = pc.match_substring(texts, "%")
+    if not pc.any(quoted).as_py():
+        return texts
+    return pa.array([unquote(text) for text in texts.to_pylist()], pa.string())

@@ -16,7 +16,7 @@ from job.registry.data_file import addition
 from job.registry.derived import TABLE, parts, scores
 from job.registry.index import Index, changes
 from job.registry.row import ROW
-from job.store import Store
+from job.store import Store, open_store
 from tests.support.published import at
 
 OLD = pa.schema(list(ROW)[: ROW.names.index("estimator")])
@@ -68,7 +68,7 @@ def old(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A table as version 0.1 wrote it: two files, fewer columns."""
     from job.registry import delta_log
 
-    store = Store.open(str(tmp_path))
+    store = open_store(str(tmp_path))
     table = delta_log.Table(store, "index", OLD)
     for number, keys in enumerate((["store=1/item=1", "store=1/item=2"], ["store=2/item=1"])):
         made = table.create()
