@@ -36,6 +36,7 @@ REASONS: dict[str, str] = {
     "infinite_values": "infinite values in the features or the target",
     "null_target": "missing values in the target",
     "constant_target": "the target has one value only",
+    "bad_time": "a text that orders the rows, or that input.times names, is no such date or time",
     "bad_weight": "row weights are missing, negative or not numbers",
     # fit
     "fit_error": "the estimator or function raised",

@@ -120,6 +120,12 @@ class InputSettings(Section):
     schema_: dict[str, str] | None = Field(None, alias="schema")
     """column name to Arrow type (``int64``, ``float64``, ``string``, ``bool``, ``date32``, ``timestamp``); the
     header must match"""
+    times: dict[str, str] = {}
+    """columns of text that are dates or times: each with its strptime format (``{day: "%d/%m/%Y"}``), or ``iso``; they
+    become time stamps"""
+    order_by: Strings = []
+    """columns that order the rows of each partition, by value and ascending: numbers, dates, times, or texts that are
+    ISO dates or times; rows that are equal in them keep their order; default the order of the files"""
     include: Strings | None = None
     """globs on the key: only these"""
     exclude: Strings | None = None

@@ -19,6 +19,7 @@ from job.fit import artifact, train
 from job.fit.fitted import Fitted
 from job.fit.recipe import Recipe
 from job.outcome import FAILED, SKIPPED, TRAINED
+from job.reader import order, times
 
 _TRACEBACK_LIMIT = 20_000
 
@@ -79,7 +80,9 @@ def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
 
 def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
     # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
-    fitted = train.train(rows(), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key))
+    fitted = train.train(
+        _arranged(rows(), fitting.spec), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
+    )
     sample = fitted.sample if fitting.artifact.check == "predict" else None
     packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
     return Result(
@@ -112,6 +115,11 @@ def class_name(kind: type) -> str:
     public = ".".join(part for part in module.split(".") if not part.startswith("_"))
     home = sys.modules.get(public) if public != module else None
     return f"{public if getattr(home, kind.__qualname__, None) is kind else module}.{kind.__qualname__}"
+
+
+def _arranged(table: Any, spec: reader.ReadSpec) -> Any:
+    """The rows as ``input.times`` and ``input.order_by`` want them, whichever reader and layout they came from."""
+    return order.sort(times.declared(table, spec.times), spec.order_by)
 
 
 def of_error(fitting: Fitting, error: BaseException) -> Result:

@@ -30,6 +30,7 @@ from job.config.settings import ValidationSettings
 from job.errors import PartitionError
 from job.fit import backtest, checks, frame
 from job.fit.recipe import Recipe
+from job.reader.order import values
 
 Rows = np.ndarray[Any, Any]
 
@@ -193,15 +194,18 @@ def _can_stratify(y: Any, held: int, count: int) -> bool:
 
 
 def order_of(recipe: Recipe, table: pa.Table) -> Any:
-    """The column that orders the rows, with its time zone; None where none does.
+    """The values that order the rows, with their time zone; None where none do. Texts are the times that they are.
 
     Raises
     ------
     PartitionError
-        ``missing_values``: it has gaps.
+        ``missing_values``: there are gaps; ``bad_time``: texts that are no ISO dates or times.
     """
     name = recipe.validation.column
-    return None if name is None else pd.Index(_whole(table, name, "which orders the rows"))
+    if name is None:
+        return None
+    ordering = values(table.column(name), name, "recipe.validation.column")
+    return pd.Index(frame.to_pandas(pa.table({name: ordering}))[name])
 
 
 def groups_of(recipe: Recipe, table: pa.Table) -> Any:

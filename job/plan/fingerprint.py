@@ -64,6 +64,11 @@ def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
     if settings.recipe.baseline is None:
         del chosen["baseline"]  # as before there was one: the models that are published stay as they are
     reader = settings.input.model_dump(mode="json", include={"layout", "format", "schema_", "on_empty"})
+    # What came after the first version counts where it is set: models that are published stay as they are.
+    if settings.input.times:
+        reader["times"] = settings.input.times
+    if settings.input.order_by:
+        reader["order_by"] = settings.input.order_by
     return digest(
         {"layout": LAYOUT, "reader": reader, "recipe": chosen, "code": dict(recipe), "seed": settings.run.seed}
     )

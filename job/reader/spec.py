@@ -37,6 +37,10 @@ class ReadSpec:
     """decode only these columns where that saves work; all headers are checked as a whole nevertheless"""
     texts: tuple[str, ...] = ()
     """csv: columns that are texts even where all of them look like numbers"""
+    times: tuple[tuple[str, str], ...] = ()
+    """columns whose texts are times, and how they are written"""
+    order_by: tuple[str, ...] = ()
+    """columns that order the rows"""
 
     @classmethod
     def from_settings(
@@ -67,8 +71,10 @@ class ReadSpec:
             max_bytes=form.max_bytes,
             max_ratio=form.max_ratio,
             schema=tuple((settings.schema_ or {}).items()),
-            needed=needed,
-            texts=texts,
+            needed=None if needed is None else tuple(dict.fromkeys((*needed, *settings.times, *settings.order_by))),
+            texts=tuple(dict.fromkeys((*texts, *settings.times))),
+            times=tuple(settings.times.items()),
+            order_by=tuple(settings.order_by),
         )
         declared_types(spec.schema)
         return spec

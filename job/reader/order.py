@@ -1,0 +1,93 @@
+"""Rows in the order that the user named: by value, never by text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from job.errors import PartitionError
+from job.reader import times
+
+
+def sort(table: pa.Table, names: Sequence[str], *, mark: bytes = b"key") -> pa.Table:
+    """The rows sorted by the values of these columns, from left to right; rows that compare equal stay as they were.
+
+    Parameters
+    ----------
+    table
+        The rows of one partition.
+    names
+        Columns of numbers, truth values, dates, times, or texts that are ISO dates or times; without gaps.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns named are marked as no features, unless the recipe names them.
+
+    Raises
+    ------
+    PartitionError
+        ``missing_column``, ``missing_values``, ``bad_time``: see `values`.
+    """
+    if not names:
+        return table
+    at = [times.position(table, name, "input.order_by") for name in names]
+    ordering = [values(table.column(each), name, "input.order_by") for each, name in zip(at, names, strict=True)]
+    for each in at:
+        field = table.schema.field(each)
+        table = table.set_column(each, field.with_metadata({b"manyfit": mark}), table.column(each))
+    if table.num_rows < 2:
+        return table
+    columns = [str(number) for number in range(len(ordering))]
+    rows = pc.sort_indices(pa.table(ordering, names=columns), sort_keys=[(each, "ascending") for each in columns])
+    if np.array_equal(rows.to_numpy(), np.arange(table.num_rows)):
+        return table
+    return table.take(rows).combine_chunks()
+
+
+def values(column: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
+    """A column's values as something that can be compared: numbers and times as they are, texts as the times they are.
+
+    Parameters
+    ----------
+    column
+        Of any type.
+    name
+        The column's name, for messages.
+    setting
+        What names the column, for messages.
+
+    Raises
+    ------
+    PartitionError
+        ``missing_values``: it has gaps; ``bad_time``: a text is no ISO date or time, or values have no order.
+    """
+    if pt.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    gaps = pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0
+    if gaps:
+        message = f"column {name!r}, which orders the rows, is missing in {gaps:,} of {len(column):,} rows"
+        hint = f"Mend the data, or order the rows by another column: {setting}."
+        raise PartitionError("missing_values", message, hint=hint)
+    kind = column.type
+    if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind) or pt.is_boolean(kind):
+        return column
+    if pt.is_temporal(kind) and not pt.is_interval(kind):
+        return column
+    if not (pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)):
+        message = f"column {name!r}, which orders the rows, is {kind}, which has no order"
+        raise PartitionError("bad_time", message, hint=f"Name a column of numbers, dates or times: {setting}.")
+    parsed = times.parse(column)
+    if parsed is None:
+        row = times.first_bad(column)
+        where = f"row {row} is not an ISO date or time" if row else "some have an offset from UTC and some have none"
+        message = f"column {name!r}, which orders the rows, is text, and {where}; text is not ordered as text"
+        hint = (
+            f"Say how its times are written, such as input.times: {{{name}: '%d/%m/%Y'}}, or order by another column."
+        )
+        raise PartitionError("bad_time", message, hint=hint)
+    return parsed
