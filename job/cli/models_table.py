@@ -15,13 +15,19 @@ from rich.table import Table
 
 from job.errors import ConfigurationError
 from job.globs import pattern
+from job.registry.row import ROW
 
 if TYPE_CHECKING:
     from job.store import Store
 
 _WHERE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|!=|<|>|=)\s*(.+?)\s*")
+_JSON = ("windows", "horizons", "residuals", "challenger_row")
+"""Columns of JSON text, which are unpacked where JSON is written."""
 _TIMES = ("trained_at", "gone_since")
-_SHOWN = ("key", "state", "rows", "size", "trained_at", "reason")
+_TEXTS = ("key", "state", "gate", "reason", *_TIMES)
+_SHOWN = ("key", "state", "rows", "size", "skill", "gate", "trained_at", "reason")
+_SELDOM = ("skill", "gate", "reason")
+"""Shown where a key has it."""
 
 
 def read(output: Store, *, at: int | None) -> pd.DataFrame:
@@ -121,7 +127,8 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
     shown = rows if limit is None else rows.head(limit)
     if form == "json":
         for record in shown.to_dict("records"):
-            print(json.dumps({name: _json(value) for name, value in record.items()}, ensure_ascii=False))
+            plain = {name: _unpacked(str(name), _json(value)) for name, value in record.items()}
+            print(json.dumps(plain, ensure_ascii=False))
         return
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -129,14 +136,15 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
         for values in shown.itertuples(index=False):
             writer.writerow(["" if _json(value) is None else _json(value) for value in values])
         return
-    after = list(shown.columns).index("gone_since") + 1
-    columns = [name for name in _SHOWN if name != "reason" or shown["reason"].notna().any()]
-    columns[4:4] = [str(name) for name in shown.columns[after:]]
+    columns = [name for name in _SHOWN if name not in _SELDOM or shown[name].notna().any()]
+    columns[4:4] = [str(name) for name in shown.columns if name not in ROW.names]
     if shown["gone_since"].notna().any():
         columns.append("gone_since")
     table = Table(box=None, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="left" if name in ("key", "state", "reason", *_TIMES) else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("key", "state", "gate", "reason", *_TIMES) else "right", no_wrap=True
+        )
     for record in shown[columns].to_dict("records"):
         table.add_row(*(_text(str(name), value) for name, value in record.items()))
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
@@ -151,6 +159,10 @@ def _json(value: Any) -> Any:
     if isinstance(value, pd.Timestamp):
         return value.isoformat()
     return value.item() if hasattr(value, "item") else value
+
+
+def _unpacked(name: str, value: Any) -> Any:
+    return json.loads(value) if name in _JSON and isinstance(value, str) else value
 
 
 def _text(name: str, value: Any) -> str:

@@ -41,9 +41,11 @@ def document(models: ModelSet, key: str) -> dict[str, Any]:
         found["parameters"] = {name: _plain(value) for name, value in _parameters(estimator).items()}
         found["learnt"] = learnt(estimator)
         found["path"] = f"{models.uri}/{models.path(key)}"
-    for name in ("metrics", "warnings", "versions"):
+    for name in ("metrics", "warnings", "versions", "windows", "horizons", "residuals", "challenger_row"):
         if isinstance(info.get(name), str):
             info[name] = json.loads(info[name])
+    if (kind := info.pop("estimator", None)) is not None:
+        found["class"] = kind
     found.update({name: value for name, value in info.items() if value is not None})
     return found
 
@@ -102,7 +104,32 @@ def text(found: dict[str, Any]) -> None:
         if found.get(name):
             console.print(name)
             _nested(console, found[name], 1)
+    if found.get("windows"):
+        console.print("windows")
+        for each in found["windows"]:
+            scores = ", ".join(f"{name} {value:.6g}" for name, value in each["metrics"].items())
+            console.print(f"  {each['from']} to {each['to']}: {each['rows']} rows by {each['fitted']}; {scores}")
+    if found.get("horizons"):
+        console.print("errors by step")
+        names = [name for name in ("mae", "rmse", "error_rate") if name in found["horizons"]]
+        for step, values in enumerate(zip(*(found["horizons"][name] for name in names), strict=True), start=1):
+            if values[0] is not None:
+                told = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=True))
+                console.print(f"  {step:<4} {told}")
+    if found.get("residuals"):
+        widths = {f"{level} %": value for level, value in found["residuals"]["all"].items()}
+        told = ", ".join(f"{name} {'unknown' if value is None else f'± {value:.6g}'}" for name, value in widths.items())
+        console.print(f"{'intervals':<15} {told}")
     rest = (
+        "skill",
+        "until",
+        "gate",
+        "gate_champion",
+        "gate_challenger",
+        "gate_rows",
+        "gate_p",
+        "gate_note",
+        "challenger",
         "reason",
         "message",
         "warnings",
@@ -122,7 +149,7 @@ def text(found: dict[str, Any]) -> None:
         if found.get(name) is not None:
             value = found[name]
             shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            console.print(f"{name:<12} {shown}")
+            console.print(f"{name:<15} {shown}")
 
 
 def _nested(console: Console, value: dict[str, Any], depth: int) -> None:

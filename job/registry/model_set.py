@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from job.config.settings import StorageSide
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_JSON = ("metrics", "warnings", "versions")
+_JSON = ("metrics", "warnings", "versions", "windows", "horizons", "residuals", "challenger_row")
 
 
 class ModelSet(Mapping[str, Any]):

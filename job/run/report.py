@@ -120,6 +120,12 @@ class RunReport:
     """sum over the fits"""
     peak: int = 0
     """highest resident memory of a worker, bytes"""
+    skilled: int = 0
+    """models that were compared with a baseline"""
+    unskilled: int = 0
+    """of those: no better than it"""
+    coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """percent of an interval to the held-out rows within it, and all of them, of the newest windows"""
 
     def to_json(self) -> str:
         """As `from_json` takes it."""
@@ -138,6 +144,12 @@ class RunReport:
 def verdict(count: Totals, settings: RunSettings) -> int:
     """The exit code: 0, or 6 when more failed than ``run.max_failed`` allows."""
     return TooManyFailedError.exit_code if count.failed > settings.allowed_failures(count.planned) else 0
+
+
+def skills(settled: pa.Table) -> tuple[int, int]:
+    """How many trained models have a skill, and how many of them are no better than their baseline."""
+    skill = settled["skill"].filter(pc.equal(settled["status"], "trained")).drop_null()
+    return len(skill), int(pc.sum(pc.less_equal(skill, 0.0)).as_py() or 0)
 
 
 def reasons(settled: pa.Table, status: str) -> dict[str, int]:
@@ -173,6 +185,13 @@ def lines(report: RunReport) -> list[str]:
         out.append(f"  … all {count.failed:,} with their tracebacks below runs/{report.run}/failures/")
     if report.warnings:
         out.append(f"{counted(report.warnings, 'model')} with warnings: `manyfit models {report.output} --warnings`")
+    if report.skilled:
+        out.append(
+            f"{report.unskilled:,} of {counted(report.skilled, 'model')} do no better than the baseline: "
+            f"`manyfit models {report.output} --where 'skill<=0'`"
+        )
+    for level, (inside, rows) in report.coverage.items():
+        out.append(f"intervals of {level} % held {inside / rows:.1%} of {counted(rows, 'row')} in the newest windows")
     if count.gone:
         out.append(f"no longer in the input: {counted(count.gone, 'published key')} (input.on_gone decides)")
     if count.superseded:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job.engine import EngineReport
+from job.judge import intervals
 from job.keys import key_path
 from job.outcome import REPEATED
 from job.plan import fingerprint
@@ -83,6 +84,7 @@ def make_report(
 ) -> RunReport:
     """What the run comes to, from its settled outcomes; ``outcome`` gives the engine's hints."""
     failed = settled.filter(pc.equal(settled["status"], "failed")).slice(0, 20)
+    skilled, unskilled = report.skills(settled)
     return RunReport(
         run=started.id,
         job=assembly.settings.name,
@@ -104,6 +106,9 @@ def make_report(
         workers=len({row["worker"] for row in outcome.summaries}),
         fit_seconds=round(sum(row["fit_seconds"] for row in outcome.summaries), 3),
         peak=max((row["peak"] for row in outcome.summaries), default=0),
+        skilled=skilled,
+        unskilled=unskilled,
+        coverage=intervals.coverage(settled["residuals"].drop_null().to_pylist()),
     )
 
 

@@ -28,7 +28,7 @@ PACKAGES: dict[str, set[str]] = {
     "plan": {"config", "reader", "root", "store"},
     "worker": {"fit", "plan", "reader", "root", "store"},
     "engine": {"config", "plan", "reader", "root", "store", "worker"},
-    "run": {"config", "engine", "fit", "plan", "reader", "registry", "root", "store", "worker"},
+    "run": {"config", "engine", "fit", "judge", "plan", "reader", "registry", "root", "store", "worker"},
     "cli": {"config", "engine", "fit", "plan", "registry", "root", "run", "store"},
 }
 """The packages from the bottom up, and what each may import: only packages above it here. The modules right in ``job/`` are
