@@ -227,6 +227,11 @@ def status(found: dict[str, Any]) -> None:
         console.print(f"run {found['run']}: planning")
         return
     age = time.time() - state["updated_at"]
+    if state["phase"] == "training" and state["executors"] == 0:
+        console.print(
+            "no executor yet: its pods are Pending (no room), or refused (a quota, admission): "
+            "kubectl get pods -l spark-role=executor, and 'forbidden' in the driver's log"
+        )
     rate = "" if state["rate"] is None else f", {pace(state['rate'])}/s"
     console.print(
         f"run {found['run']}: {state['phase']}, {state['done']:,} of {state['to_train']:,} to train"

@@ -34,6 +34,9 @@ class Engine(Protocol):
     def local(self) -> bool:
         """All tasks run on this machine."""
 
+    def executors(self) -> int | None:
+        """How many other processes train, at the last look; None: not known, or there are none to wait for."""
+
     def count(self, read: TableRead) -> pa.Table:
         """The rows for each key of a table (`job.plan.table_keys.COUNTS`)."""
 

@@ -23,6 +23,9 @@ class InlineEngine:
         """True."""
         return True
 
+    def executors(self) -> None:
+        """This process is the only one."""
+
     def count(self, read: TableRead) -> pa.Table:
         """Never called: `job.engine.make` refuses tables."""
         raise NotImplementedError

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 LEASE = 600.0
 """Seconds for which a notice of a `Removal` is heeded without a sign of life."""
 FOLDER = "gc"
+HEARD = 120.0
+"""A run that has written within these seconds, and has no result, is taken for one that is at work."""
+_LOOK = 30.0
 _SLICE = 1000
 _PAUSE = 1.0
 
@@ -53,6 +56,58 @@ def begin(store: Store, run: str, plan: str) -> None:
                 store.create(f"{FOLDER}/{each}/stop.json", json.dumps({"run": run}).encode())
                 asked.add(each)
         time.sleep(_PAUSE)
+
+
+class Others:
+    """Warns of another run at work on the same output: both train what neither has finished. Nothing else goes wrong.
+
+    Each looks when it begins, and now and then while it trains, at the run that has begun last; so of two runs at least
+    one sees the other.
+
+    Parameters
+    ----------
+    store
+        The output.
+    run
+        Who looks.
+    """
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._store, self._run = store, run
+        self._told: set[str] = set()
+        self._looked = -_LOOK
+
+    def look(self) -> None:
+        """Look, if it is time to; a warning once for each other run.
+
+        Raises
+        ------
+        StoreError
+            The output cannot be read.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        try:
+            run = str(json.loads(bytes(self._store.get("runs/latest.json")))["run"])
+        except NotFoundError:
+            return
+        if run == self._run or run in self._told or self._store.head(f"runs/{run}/result.json") is not None:
+            return
+        word = self._store.head(f"runs/{run}/progress.json")
+        if word is None:
+            return
+        ago = self._store.now().timestamp() - word.modified
+        if ago < HEARD:
+            self._told.add(run)
+            log.warning(
+                "the run %s is at work on the same output %s, or died just now (its last word was %.0f s ago): while "
+                "both run, both train what neither has finished. Two jobs should have two outputs.",
+                run,
+                self._store.uri,
+                max(0.0, ago),
+            )
 
 
 def _working(store: Store) -> list[str]:

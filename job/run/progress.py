@@ -6,13 +6,15 @@ import json
 import logging
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from job.errors import StoreError
+from job.run import notice
 from job.words import clock, pace
 from job.worker import segment
 
@@ -44,6 +46,8 @@ class State:
     """partitions per second over the last minute"""
     eta: float | None = None
     """seconds until all are trained"""
+    executors: int | None = None
+    """processes that train, at the last look; None: not known, or all in the driver's own"""
 
     def to_json(self) -> bytes:
         """As `from_json` takes it."""
@@ -51,8 +55,9 @@ class State:
 
     @classmethod
     def from_json(cls, data: bytes) -> State:
-        """Read a written state."""
-        return cls(**json.loads(data))
+        """Read a written state; what a newer version writes besides is not known here."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(data).items() if name in known})
 
 
 def rate_and_eta(seen: list[tuple[float, int]], to_train: int) -> tuple[float | None, float | None]:
@@ -78,11 +83,24 @@ class Tracker:
         Whose segments are counted.
     planned, to_train
         Numbers of keys.
+    executors
+        How many processes train; see `State`.
     """
 
-    def __init__(self, output: Store, *, run: str, plan: str, planned: int, to_train: int) -> None:
+    def __init__(
+        self,
+        output: Store,
+        *,
+        run: str,
+        plan: str,
+        planned: int,
+        to_train: int,
+        executors: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._output, self._run, self._plan = output, run, plan
         self._planned, self._to_train = planned, to_train
+        self._executors = executors
+        self._others = notice.Others(output, run)
         self._started = time.time()
         self._seen: list[tuple[float, int]] = [(time.monotonic(), 0)]
         self._failed = 0
@@ -123,6 +141,7 @@ class Tracker:
             if now - self._written >= WRITE_EVERY:
                 self._written = now
                 self.write("training")
+            self._others.look()
         except StoreError as error:
             log.warning("progress could not be read or written: %s", error.message)
 
@@ -168,6 +187,7 @@ class Tracker:
             updated_at=time.time(),
             rate=rate,
             eta=eta,
+            executors=self._executors(),
         )
         self._output.put(f"runs/{self._run}/progress.json", state.to_json())
 

@@ -27,9 +27,18 @@ ADVICE = {
     "input_changed": "The input changes while it is read: run again.",
     "input_missing": "The input changes while it is read: run again.",
     "timeout": "Raise run.timeout, or give this key less data or a simpler model.",
-    "memory_limit": "Raise run.memory and the executor's memory, or give this key less data or a smaller model.",
-    "worker_died": "Give executors more memory, or look at the recipe: native code may have ended the process.",
-    "oom": "Give executors more memory, or give this key less data or a smaller model.",
+    "memory_limit": (
+        "Raise run.memory and the executor's memory (in the chart executor.workerMemory sets both), "
+        "or give this key less data or a smaller model."
+    ),
+    "worker_died": (
+        "Give executors more memory (in the chart executor.workerMemory), or look at the recipe: "
+        "native code may have ended the process."
+    ),
+    "oom": (
+        "Give executors more memory (in the chart executor.workerMemory), "
+        "or give this key less data or a smaller model."
+    ),
     "fit_error": "Read the traceback below runs/<run id>/failures/.",
 }
 """What to do about a reason, where one sentence helps."""

@@ -96,6 +96,7 @@ def run(
     with storage("output", "the run could not be announced"):
         # Before anything is looked at that it may take over: see job.run.notice.
         notice.begin(assembly.output, started.id, started.plan)
+        notice.Others(assembly.output, started.id).look()
     phases: dict[str, float] = {"prepare": time.monotonic() - begin}
     engine = Borrowed(lambda: make_engine(assembly))
     with _phase(phases, "plan"):
@@ -172,7 +173,15 @@ def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed)
     if not len(due):
         borrowed.stop()
         return EngineReport(), SCHEMA.empty_table()
-    tracker = Tracker(output, run=run, plan=started.plan, planned=plan.planned, to_train=len(due))
+    engine: Engine | None = None
+    tracker = Tracker(
+        output,
+        run=run,
+        plan=started.plan,
+        planned=plan.planned,
+        to_train=len(due),
+        executors=lambda: engine.executors() if engine else None,
+    )
     try:
         engine = borrowed.get()
         costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)

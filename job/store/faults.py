@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, StoreError, UnreachableError
+from job.store import proxy
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _REPEATED = re.compile(r", after [1-9]\d* retries")
@@ -119,9 +120,17 @@ class Place:
 
     def unreachable(self, cause: str) -> UnreachableError:
         """No usable answer, retries included."""
+        hint = _TLS_HINTS.get(cause, "Check storage.endpoint, the network and the store's own state, and run again.")
+        through = proxy.used_for(self.endpoint)
+        if through:
+            hint = (
+                f"Requests go through the proxy of {through}: is it up, and does it let this address through? "
+                "NO_PROXY (in the chart proxy.noProxy) excepts it."
+            )
         return UnreachableError(
-            f"no usable answer from {self.endpoint} for the {self.what} bucket {self.bucket!r}: {cause}",
-            hint=_TLS_HINTS.get(cause, "Check storage.endpoint, the network and the store's own state, and run again."),
+            f"no usable answer from {self.endpoint} for the {self.what} bucket {self.bucket!r}"
+            f"{f', through {through}' if through else ''}: {cause}",
+            hint=hint,
         )
 
     def region(self, region: str | None) -> StoreError:

@@ -54,6 +54,7 @@ ENVIRONMENT = (
     "engine/spark/session.py",
     "cli/demo.py",
     "store/trust.py",
+    "store/proxy.py",
 )
 """`config.load` is given the environment as an argument; Spark, the demo's client and OpenSSL are told things by it."""
 PRINTS = (

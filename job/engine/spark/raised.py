@@ -6,9 +6,11 @@ And what Java ended with when Spark did not start.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from job import errors
 from job.errors import ManyfitError, PartitionError
+from job.store import proxy
 
 _RAISED = re.compile(r"^job\.errors\.(\w+): (.*)(?:\n  (\S.*))?$", re.MULTILINE)
 
@@ -28,13 +30,30 @@ _CAUSE = re.compile(r"^(?:Caused by)?: (\S.*)$", re.MULTILINE)
 _JARS = re.compile(r"org\.apache\.hadoop\.fs\.s3a\.\S+ not found|No FileSystem for scheme \"?s3a")
 
 
-def not_started(error: BaseException) -> errors.SetupError:
-    """Why Spark did not start, in one line: the innermost cause of Java's, not the call that Python made."""
+_NETWORK = re.compile(r"(NoRouteToHost|Connect|UnknownHost|Socket)\w*Exception|[Pp]roxy|Failed to connect")
+_API_SERVER = "https://kubernetes.default.svc"
+
+
+def not_started(error: BaseException, environ: Mapping[str, str] | None = None) -> errors.SetupError:
+    """Why Spark did not start, in one line: the innermost cause of Java's, not the call that Python made.
+
+    Parameters
+    ----------
+    error
+        What pyspark raised.
+    environ
+        Where Java's Kubernetes client finds its proxy; default: that of this process.
+    """
     text = str(error).strip()
     causes = _CAUSE.findall(text)
     line = causes[-1] if causes else text.partition("\n")[0] or type(error).__name__
     if _JARS.search(line):
         hint = "Use the image whose tag ends with -s3a: the others have no Java modules for s3a:// (docs/readers.md)."
+    elif _NETWORK.search(line) and (through := proxy.used_for(_API_SERVER, environ)):
+        hint = (
+            f"Java's Kubernetes client goes through the proxy of {through}: except the API server and the cluster's "
+            "own names by NO_PROXY (in the chart the value proxy does so)."
+        )
     else:
         hint = "Look at spark.master and spark.conf, and at the lines above."
     return errors.SetupError(f"Spark did not start: {line.strip()}", hint=hint)

@@ -102,6 +102,7 @@ class SparkEngine:
         self.given = frozenset(settings.spark.conf)
         """names of ``spark.conf`` that the user has set"""
         self._tables: TableEngine | None = None
+        self._looking: Waiting | None = None
         self._worked = False
 
     def cores(self) -> int:
@@ -164,8 +165,13 @@ class SparkEngine:
         self._worked = True
         return value, self._metrics(group)
 
+    def executors(self) -> int | None:
+        """Executors at the last look; None where the local JVM is the only one."""
+        return None if self.local() or self._looking is None else self._looking.count
+
     def _waiting(self) -> Waiting:
-        return Waiting(lambda: aside(self._executors))
+        self._looking = Waiting(lambda: aside(self._executors))
+        return self._looking
 
     def _executors(self) -> int:
         """How many are there. A local JVM is one; elsewhere Spark counts the driver among them."""
@@ -246,7 +252,8 @@ def _session(settings: JobSettings) -> tuple[Any, jvm.LocalJvm | None]:
     home: Any = find_spark_home
     folder = Path(home._find_spark_home()) / "jars"
     conf |= jars.conf(settings, folder, {**inherited, **conf}, submitted=submitted)
-    conf.setdefault("spark.app.name", settings.name)
+    # On Kubernetes executors are called after it: by the release, so that `kubectl get pods` tells them apart.
+    conf.setdefault("spark.app.name", settings.run.application or settings.name)
     own: jvm.LocalJvm | None = None
     try:
         if not submitted and SparkContext._gateway is None:

@@ -29,6 +29,8 @@ class Waiting:
         self._executors = executors
         self._clock = clock
         self._looked = self._seen = clock()
+        self.count: int | None = None
+        """how many there were at the last look"""
         self._patience = PATIENCE
 
     def tick(self) -> None:
@@ -37,7 +39,8 @@ class Waiting:
         if now - self._looked < LOOK:
             return
         self._looked = now
-        if self._executors():
+        self.count = self._executors()
+        if self.count:
             self._seen, self._patience = now, PATIENCE
         elif now - self._seen >= self._patience:
             self._patience *= 2

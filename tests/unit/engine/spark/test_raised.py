@@ -38,3 +38,14 @@ def test_an_error_that_is_not_javas_is_told_by_its_first_line() -> None:
         "process exited"
     )
     assert not_started(TimeoutError()).message.endswith("TimeoutError")
+
+
+def test_a_proxy_in_the_way_of_the_api_server_is_named() -> None:
+    text = f"{CALL}: io.fabric8.KubernetesClientException: x\nCaused by: java.net.NoRouteToHostException: No route to host\n"
+    behind = {"HTTPS_PROXY": "http://proxy.example:3128"}
+
+    assert "HTTPS_PROXY (http://proxy.example:3128)" in not_started(RuntimeError(text), behind).hint
+    for environ in ({}, {**behind, "NO_PROXY": ".svc"}):
+        assert not_started(RuntimeError(text), environ).hint.startswith("Look at spark.master")
+    other = f"{CALL}: java.lang.IllegalArgumentException: requirement failed\n"
+    assert not_started(RuntimeError(other), behind).hint.startswith("Look at spark.master")

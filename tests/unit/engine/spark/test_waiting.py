@@ -23,6 +23,15 @@ def test_executors_that_all_went_are_missed_again(caplog: pytest.LogCaptureFixtu
     assert len(played(caplog, [0] * 70 + [2] * 30 + [0] * 80)) == 2
 
 
+def test_how_many_there_were_at_the_last_look_is_remembered() -> None:
+    now, there = 0.0, 0
+    waiting = Waiting(lambda: there, clock=lambda: now)
+    assert waiting.count is None
+    for now, there, expected in ((5.0, 0, None), (10.0, 0, 0), (15.0, 2, 0), (20.0, 2, 2)):  # noqa: B007 - the clock
+        waiting.tick()
+        assert waiting.count == expected
+
+
 def played(caplog: pytest.LogCaptureFixture, counts: list[int]) -> list[str]:
     """One tick a second; what was said."""
     now = 0
