@@ -11,6 +11,8 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any, TypeVar
 
+from job.engine.spark.raised import lasting
+
 _Result = TypeVar("_Result")
 
 LOOK_EVERY = 0.5
@@ -24,7 +26,7 @@ def aside(
     tick: Callable[[], None] = lambda: None,
     cancel: Callable[[], None] | None = None,
 ) -> _Result:
-    """What a call returns or raises.
+    """What a call returns or raises; an error of Java's with its text, whatever becomes of the JVM.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ def aside(
         try:
             outcome["value"] = call()
         except BaseException as error:
-            outcome["error"] = error
+            outcome["error"] = lasting(error)
         finally:
             ended.set()
 

@@ -26,6 +26,19 @@ def translated(error: BaseException) -> BaseException:
     return error
 
 
+def lasting(error: BaseException) -> BaseException:
+    """An error of Java's with its text: py4j and pyspark ask the JVM for it at each ``str``, which may have ended."""
+    if type(error).__module__.partition(".")[0] not in ("py4j", "pyspark"):
+        return error
+    from py4j.protocol import Py4JError
+
+    try:
+        text = str(error)
+    except (Py4JError, OSError, AssertionError):  # the JVM has ended before it could be asked
+        text = "its text is lost, because the JVM has ended"
+    return RuntimeError(f"{type(error).__name__}: {text}").with_traceback(error.__traceback__)
+
+
 _CAUSE = re.compile(r"^(?:Caused by)?: (\S.*)$", re.MULTILINE)
 _JARS = re.compile(r"org\.apache\.hadoop\.fs\.s3a\.\S+ not found|No FileSystem for scheme \"?s3a")
 

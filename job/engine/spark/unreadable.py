@@ -66,7 +66,9 @@ _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] =
         "Check the credentials: Spark finds them by itself, in the environment, the profile or the machine's role.",
     ),
     (
-        r"Class org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem not found|No FileSystem for scheme",
+        r"Class org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem not found|No FileSystem for scheme"
+        # hadoop-aws is there, and a module that it needs is not
+        r"|NoClassDefFoundError: software/amazon/",
         ConfigurationError,
         "Spark has no file system for {where}",
         "See 'Spark on S3' in docs/readers.md, or use input.reader: direct.",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
+
+from job.engine.spark.aside import aside
 from job.engine.spark.raised import not_started
 
 CALL = "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
@@ -49,3 +55,38 @@ def test_a_proxy_in_the_way_of_the_api_server_is_named() -> None:
         assert not_started(RuntimeError(text), environ).hint.startswith("Look at spark.master")
     other = f"{CALL}: java.lang.IllegalArgumentException: requirement failed\n"
     assert not_started(RuntimeError(other), behind).hint.startswith("Look at spark.master")
+
+
+class Jvm:
+    """The end of py4j's connection: it answers until it is stopped."""
+
+    stopped = False
+
+    def send_command(self, _: str) -> str:
+        if self.stopped:
+            raise Py4JNetworkError("connection refused")
+        return "ysjava.lang.NoClassDefFoundError: org/apache/Some"
+
+
+def test_an_error_of_javas_is_told_when_its_jvm_has_ended() -> None:
+    jvm = Jvm()
+    java = SimpleNamespace(_target_id="o1", _gateway_client=jvm)
+
+    def call() -> None:
+        raise Py4JJavaError("An error occurred", java)
+
+    with pytest.raises(RuntimeError, match=r"Py4JJavaError: An error occurred: .*NoClassDefFoundError") as caught:
+        aside(call)
+    jvm.stopped = True
+    assert "NoClassDefFoundError: org/apache/Some" in str(caught.value)
+
+
+def test_an_error_whose_jvm_ended_at_once_says_so() -> None:
+    jvm = Jvm()
+    jvm.stopped = True
+
+    def call() -> None:
+        raise Py4JJavaError("An error occurred", SimpleNamespace(_target_id="o1", _gateway_client=jvm))
+
+    with pytest.raises(RuntimeError, match="its text is lost"):
+        aside(call)
