@@ -101,10 +101,11 @@ def key_of_columns(values: Mapping[str, str | None]) -> str:
 
     Only what would change the key's structure is quoted: ``%``, ``/``, ``=`` and control characters.
     """
-    return "/".join(f"{_quote(name)}={HIVE_NULL if value is None else _quote(value)}" for name, value in values.items())
+    return "/".join(f"{quoted_value(name)}={HIVE_NULL if value is None else quoted_value(value)}" for name, value in values.items())
 
 
-def _quote(text: str) -> str:
+def quoted_value(text: str) -> str:
+    """A name or value as it stands in a key."""
     return _STRUCTURE.sub(lambda match: quote(match[0], safe=""), text)
 
 

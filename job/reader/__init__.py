@@ -72,15 +72,19 @@ def add_columns(table: pa.Table, columns: Mapping[str, str | None]) -> pa.Table:
     for name, text in columns.items():
         if name in table.column_names:
             continue
-        value: int | float | str | None = text
-        kind = pa.string()
-        if text is not None and _INTEGER.fullmatch(text):
-            value, kind = int(text), pa.int64()
-        elif text is not None and _NUMBER.fullmatch(text):
-            value, kind = float(text), pa.float64()
+        value, kind = level_value(text)
         column = pa.repeat(pa.scalar(value, kind), table.num_rows)
         table = table.append_column(pa.field(name, kind, metadata=KEY_FIELD), column)
     return table
+
+
+def level_value(text: str | None) -> tuple[int | float | str | None, pa.DataType]:
+    """What a directory's text stands for: a whole number, a number, or itself."""
+    if text is not None and _INTEGER.fullmatch(text):
+        return int(text), pa.int64()
+    if text is not None and _NUMBER.fullmatch(text):
+        return float(text), pa.float64()
+    return text, pa.string()
 
 
 def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) -> pa.Table | None:

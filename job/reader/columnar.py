@@ -13,7 +13,8 @@ from job.errors import PartitionError
 from job.reader.schema import check_duplicates, wanted
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+"""How pandas calls an index without a name that it stores as a column."""
 
 
 def read_parquet(
@@ -44,7 +45,7 @@ def read_parquet(
             raise pa.ArrowInvalid(f"{table.num_rows} rows read, {metadata.num_rows} declared")
         table.validate()
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError) as error:
-        raise _corrupt(name, "parquet", error) from error
+        raise corrupt(name, "parquet", error) from error
     return _without_pandas_index(table)
 
 
@@ -77,17 +78,18 @@ def read_arrow(
         check_duplicates(name, table.column_names)
         table.validate(full=True)  # offsets of a damaged file would be followed into nowhere
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError) as error:
-        raise _corrupt(name, "arrow", error) from error
+        raise corrupt(name, "arrow", error) from error
     columns = wanted(table.column_names, needed, elsewhere)
     return _without_pandas_index(table if columns is None else table.select(columns))
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:
     """Without pandas' unnamed index, which its ``to_parquet`` stores as a column: it is no feature."""
-    index = [each for each in table.column_names if _PANDAS_INDEX.fullmatch(each)]
+    index = [each for each in table.column_names if PANDAS_INDEX.fullmatch(each)]
     return table.drop_columns(index) if index else table
 
 
-def _corrupt(name: str, what: str, error: Exception) -> PartitionError:
+def corrupt(name: str, what: str, error: Exception) -> PartitionError:
+    """The error of a file that is damaged."""
     text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return PartitionError("corrupt_parquet", f"{name}: the {what} data is damaged or cut short ({text})")

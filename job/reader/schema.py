@@ -121,7 +121,7 @@ def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
         wanted = first.schema.field(number).type
         for (name, _), table in zip(tables[1:], aligned[1:], strict=True):
             found = table.schema.field(number).type
-            wider = _wider(wanted, found)
+            wider = wider(wanted, found)
             if wider is None:
                 raise PartitionError(
                     "schema_mismatch",
@@ -136,7 +136,7 @@ def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
     )
 
 
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The type that holds both, if two readings of one column may differ so: empty or number columns."""
     if one == other or pt.is_null(other):
         return one
@@ -151,7 +151,7 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if any(check(one) for check in texts) and any(check(other) for check in texts):
         return pa.large_string()
     if pt.is_dictionary(one) or pt.is_dictionary(other):
-        return _wider(
+        return wider(
             one.value_type if pt.is_dictionary(one) else one, other.value_type if pt.is_dictionary(other) else other
         )
     if pt.is_timestamp(one) and pt.is_timestamp(other) and one.tz == other.tz:

@@ -111,6 +111,13 @@ class Store(ABC):
             The listed ETag; other bytes than those raise `ChangedError`.
         """
 
+    def part(self, name: str, begin: int, end: int, *, if_match: str | None = None) -> Buffer:
+        """The bytes ``begin`` to ``end`` (exclusive) of an object; fewer where it ends before.
+
+        For tables, whose files may be larger than memory. Errors are those of `get`.
+        """
+        return memoryview(self.get(name, if_match=if_match))[begin:end]
+
     @abstractmethod
     def head(self, name: str) -> ObjectInfo | None:
         """Size, ETag and time of an object; None only if the store says that there is none."""

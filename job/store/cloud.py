@@ -102,9 +102,19 @@ class CloudStore(Store):
 
     def get(self, name: str, *, if_match: str | None = None) -> Buffer:
         """See `Store.get`."""
+        options = {"if_match": if_match} if if_match else None
+        return self._read(name, options)
+
+    def part(self, name: str, begin: int, end: int, *, if_match: str | None = None) -> Buffer:
+        """See `Store.part`."""
+        if end <= begin:
+            return b""
+        options: dict[str, Any] = {"range": (begin, end)}
+        return self._read(name, {**options, "if_match": if_match} if if_match else options)
+
+    def _read(self, name: str, options: dict[str, Any] | None) -> Buffer:
         self._check(name)
         link = self._link
-        options = {"if_match": if_match} if if_match else None
         try:
             data: Buffer = obstore.get(link.client(), self.address.key(name), options=options).bytes()
         except _RAISED as error:

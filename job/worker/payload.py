@@ -74,3 +74,32 @@ class Rows:
     def fit_in(self, child: Child, key: str) -> Result:
         """Train in a guarded child."""
         return child.fit_table(key, self._held[0])
+
+
+class TableRows:
+    """The rows of a key in the order of the table's files, with their digest.
+
+    Parameters
+    ----------
+    held
+        The rows, as the only element: `fit` lets go of them as soon as it can.
+    digest
+        See `job.worker.row_digest`.
+    """
+
+    __slots__ = ("_digest", "_held")
+
+    def __init__(self, held: list[pa.Table], digest: str) -> None:
+        self._held, self._digest = held, digest
+
+    def content(self) -> str:
+        """Digest of the rows, the same for every order of them."""
+        return self._digest
+
+    def fit(self, fitting: Fitting, key: str) -> Result:
+        """Train here."""
+        return fit_rows(fitting, key, self._held.pop)
+
+    def fit_in(self, child: Child, key: str) -> Result:
+        """Train in a guarded child."""
+        return child.fit_table(key, self._held[0])

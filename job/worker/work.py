@@ -12,6 +12,7 @@ import pyarrow as pa
 from job.errors import PartitionError
 from job.fit.partition_fit import Fitting, Result
 from job.plan.spark_read import TableRead
+from job.reader.table_scan import TableScan
 from job.store import Store
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Work:
     """at one task, before Spark ends the job"""
     table: TableRead | None = None
     """``spark.read`` hands over the data; None: the tasks read by themselves"""
+    scan: TableScan | None = None
+    """the table that the tasks read by themselves (layout ``columns``)"""
+    readers: int = 0
+    """of a table: tasks of the first stage (`job.worker.exchange`); 0: each task reads its own pieces of files"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,37 @@ def task_name(run: str, plan: str, task: int) -> str:
     return f"runs/{run}/plan/{plan}/{task:05d}.arrow"
 
 
+def pieces_name(run: str, plan: str) -> str:
+    """Where the pieces of a table's files lie below the output, each with who reads it."""
+    return f"runs/{run}/plan/{plan}/pieces.arrow"
+
+
+def keys_name(run: str, plan: str) -> str:
+    """Where the planned keys of a table lie below the output, each with its task and its place there."""
+    return f"runs/{run}/plan/{plan}/keys.arrow"
+
+
 def summary_row(summary: Summary) -> dict[str, Any]:
     """A summary as the row that a task returns."""
     return {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
+
+
+PIECES_SCHEMA = pa.schema(
+    [
+        ("reader", pa.int32()),
+        ("name", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+        ("given", pa.string()),
+        ("part", pa.int32()),
+        ("begin", pa.int64()),
+        ("end", pa.int64()),
+        ("line", pa.int64()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+    ]
+)
+"""Pieces of a table's files, in the order of their rows; ``given`` is JSON: columns that are the same for all rows."""
+
+KEYS_SCHEMA = pa.schema([("key", pa.string()), ("task", pa.int32())])
+"""The planned keys in the order of tasks, and within a task in that of its list."""

@@ -1,0 +1,118 @@
+"""A large text in blocks of whole rows: where rows begin is found, quoted line breaks included. No parsing here.
+
+A quote character occurs in a csv file only around fields, or twice inside of one: before the end of a row there is an
+even number of them. So a line break ends a row exactly if an even number of quotes lies before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from job.errors import PartitionError
+
+BLOCK = 16 << 20
+"""Bytes that are read at a time; a block ends with the last whole row in them."""
+LARGEST_ROW = 256 << 20
+"""A row beyond this is a quote that is never closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole rows of a text."""
+
+    begin: int
+    """where it begins in the text, in bytes"""
+    line: int
+    """number of its first line, from 1"""
+    data: bytes
+    """its bytes"""
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the text."""
+        return self.begin + len(self.data)
+
+
+def blocks(read: Callable[[int], bytes], quote: bytes | None, *, name: str, size: int = BLOCK) -> Iterator[Block]:
+    """The text in blocks, the first row (a header) in a block of its own.
+
+    Parameters
+    ----------
+    read
+        Gives the next bytes, at most as many as it is asked for; none at the end.
+    quote
+        The quoting character; None where line breaks cannot be quoted.
+    name
+        For messages.
+    size
+        Bytes of a block, about.
+
+    Raises
+    ------
+    PartitionError
+        ``corrupt_csv``: a quote is not closed within `LARGEST_ROW` bytes.
+    """
+    rest, begin, line = b"", 0, 1
+    first, mark = True, b"\n"
+    while True:
+        piece = read(size)
+        data = rest + piece
+        if not data:
+            return
+        if first and b"\n" not in data and b"\r" in data:
+            mark = b"\r"
+        if first:
+            end = _first(data, quote, mark)
+            if end:
+                yield Block(begin, line, data[:end])
+                line += data.count(mark, 0, end)
+                begin, data, first = begin + end, data[end:], False
+        end = _last(data, quote, mark) if not first else 0
+        if not piece:
+            if data:
+                yield Block(begin, line, data)
+            return
+        if not end:
+            if len(data) > LARGEST_ROW:
+                raise PartitionError(
+                    "corrupt_csv",
+                    f"{name}: in the block that starts in line {line} a quote is opened and not closed",
+                    hint="Quotes inside a quoted field are written twice.",
+                )
+            rest = data
+            continue
+        yield Block(begin, line, data[:end])
+        line += data.count(mark, 0, end)
+        begin, rest = begin + end, data[end:]
+
+
+def _last(data: bytes, quote: bytes | None, mark: bytes) -> int:
+    """Behind the last row that ends in the data; 0 where none does."""
+    if quote is None or quote not in data:
+        return data.rfind(mark) + 1
+    before, at = data.count(quote), len(data)
+    while True:
+        found = data.rfind(mark, 0, at)
+        if found < 0:
+            return 0
+        before -= data.count(quote, found, at)
+        if before % 2 == 0:
+            return found + 1
+        at = found
+
+
+def _first(data: bytes, quote: bytes | None, mark: bytes) -> int:
+    """Behind the first row that is not empty; 0 where none ends in the data."""
+    at = 0
+    while data[at : at + 1] in (b"\n", b"\r"):
+        at += 1
+    quotes, begin = 0, at
+    while True:
+        found = data.find(mark, at)
+        if found < 0:
+            return 0
+        quotes += 0 if quote is None else data.count(quote, begin, found)
+        if quotes % 2 == 0:
+            return found + 1
+        begin, at = found, found + 1

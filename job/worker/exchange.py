@@ -1,0 +1,233 @@
+"""Rows of a table on their way to the tasks that train their keys: blobs of Arrow data, made here and merged elsewhere.
+
+The exchange has two stages, the same for every engine; `Work.readers` says how many tasks the first has, and 0 means
+that there is none: then each task of the plan reads its own pieces of files, and `job.worker.direct.work_on` does that.
+
+- Stage 1, one call for each reader ``0 <= reader < work.readers``: ``blobs(work, reader)`` reads the reader's pieces
+  and yields `Blob` after `Blob`, each for one *bucket*, which is the number of a task of the plan. A blob is pure: the
+  plan and the pinned files (size, ETag) decide it, so a reader that is run again yields the same.
+- The engine carries blobs from readers to buckets: `Folder` through files of a scratch folder (``folder.write(reader,
+  blobs(work, reader))``, then ``folder.read(bucket)``), Spark through its own shuffle. Every reader has to be done
+  before a bucket is read. The order in which the blobs of a bucket arrive does not matter; each has its sequence.
+- Stage 2, one call for each task: ``train(work, task, attempt, blobs of that bucket, expendable=…)``, which fits as
+  `job.worker.direct.work_on` does and returns the same summary.
+
+Blobs of a bucket have rows sorted by their place in the task's list, and within a key in the order of the files.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.arrow import decode, whole
+from job.errors import ChangedError, InputError, NotFoundError, PartitionError
+from job.reader import table_scan
+from job.reader.key_text import row_keys
+from job.reader.table_file import Piece, TableFile
+from job.store.side import storage
+from job.store.stored_file import StoredFile
+from job.worker.work import Work, keys_name, pieces_name
+
+AT = "__manyfit_at"
+"""Column of a blob: the place of the row's key in the task's list."""
+
+FLUSH_BYTES = 48 << 20
+"""Rows that are sorted at a time."""
+BLOB_BYTES = 8 << 20
+"""A blob is not larger, except for one that is a single row."""
+FRAME = struct.Struct("<qq48x")
+"""Before each blob in a file: its sequence and its length. What follows begins on a multiple of 64."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blob:
+    """Rows for one task."""
+
+    bucket: int
+    """the task"""
+    sequence: int
+    """ascends with the order of the files' rows"""
+    data: Any
+    """an Arrow stream: any buffer"""
+    mapped: Any = field(default=None, compare=False)
+    """the mapped file that ``data`` lies in, where it is one"""
+
+
+def blobs(work: Work, reader: int) -> Iterator[Blob]:
+    """Stage 1: the rows of a reader's pieces, cut by task.
+
+    Raises
+    ------
+    InputError
+        A file was replaced or removed after the plan was made, is damaged, or cannot be reached.
+    """
+    for sequence, (bucket, table) in enumerate(sorted_rows(work, reader)):
+        for part, piece in enumerate(_parts(table)):
+            yield Blob(bucket=bucket, sequence=(reader << 40) + (sequence << 16) + part, data=encoded(piece))
+
+
+def _parts(table: pa.Table) -> Iterator[pa.Table]:
+    """Pieces of at most `BLOB_BYTES`; by rows, so those of a row of very different sizes are larger or smaller."""
+    pieces = max(1, -(-table.nbytes // BLOB_BYTES))
+    size = max(1, -(-table.num_rows // pieces))
+    for begin in range(0, table.num_rows, size):
+        part = table.slice(begin, size)
+        if part.nbytes > 2 * BLOB_BYTES and part.num_rows > 1:
+            yield from _parts(part)
+        else:
+            yield part
+
+
+def encoded(table: pa.Table) -> pa.Buffer:
+    """An Arrow stream, not compressed: read without a copy."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(use_threads=False)) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def sorted_rows(work: Work, reader: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of a reader's pieces that are to be trained: for each task those of some pieces, sorted, with `AT`."""
+    lookup = _Lookup(work)
+    held: list[pa.Table] = []
+    size = 0
+    for table in _rows(work, reader):
+        held.append(table)
+        size += table.nbytes
+        if size >= FLUSH_BYTES:
+            yield from lookup.split(pa.concat_tables(held))
+            held, size = [], 0
+    if held:
+        yield from lookup.split(pa.concat_tables(held))
+
+
+def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
+    scan = work.scan
+    assert scan is not None
+    pieces = decode(work.output.get(pieces_name(work.run, work.plan)))
+    mine = pieces.filter(pc.equal(pieces["reader"], reader))
+    opened: tuple[str, TableFile] | None = None
+    with storage("input", "the table could not be read"):
+        for row in mine.to_pylist():
+            name = str(row["name"])
+            try:
+                if opened is None or opened[0] != name:
+                    file = StoredFile(work.input, name, row["size"], row["etag"])
+                    opened = (name, table_scan.open_file(name, file, scan.kind, scan.spec))
+                given = table_scan.given_columns(name, scan.levels, scan.schema)
+                if row["given"] is not None:
+                    given = json.loads(row["given"])
+                piece = Piece(**{each: row[each] for each in ("part", "begin", "end", "line", "rows", "bytes")})
+                yield from table_scan.rows(scan, name, opened[1], piece, given)
+            except ChangedError as error:
+                raise replaced(name) from error
+            except NotFoundError as error:
+                raise InputError(
+                    f"{name} was removed while the table was read: nothing was published",
+                    hint="Run again when the table is at rest.",
+                ) from error
+            except PartitionError as error:
+                raise InputError(error.message, hint=error.hint) from error
+
+
+def replaced(name: str) -> InputError:
+    """A file of the table is not the one that was listed."""
+    return InputError(
+        f"{name} was replaced while the table was read: nothing was published",
+        hint="Run again when the table is at rest.",
+    )
+
+
+class _Lookup:
+    """Which task a row belongs to, and its place there.
+
+    Parameters
+    ----------
+    work
+        Names the planned keys, in the order of tasks and places.
+    """
+
+    def __init__(self, work: Work) -> None:
+        assert work.scan is not None
+        self._key = work.scan.key
+        keys = decode(work.output.get(keys_name(work.run, work.plan)))
+        self._keys = whole(keys["key"])
+        task = keys["task"].to_numpy()
+        self._tasks, self._begins = np.unique(task, return_index=True)
+        self._bounds = np.append(self._begins, len(task))
+
+    def split(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+        """The rows of each task, in the order of its list, those of a key in their order; others are left out."""
+        table = table.combine_chunks()
+        codes, keys = row_keys({name: whole(table.column(name)) for name in self._key}, table.num_rows)
+        number = pc.fill_null(pc.index_in(keys, value_set=self._keys), -1).to_numpy()[codes]
+        narrow = number.astype(np.uint16) if len(self._keys) < 1 << 16 else number  # two bytes are sorted by radix
+        if (number < 0).any():
+            due = np.flatnonzero(number >= 0)
+            order = due[np.argsort(narrow[due], kind="stable")]
+        else:
+            order = np.argsort(narrow, kind="stable")
+        number = number[order]
+        table = table.take(pa.array(order))
+        places = np.searchsorted(number, self._bounds)
+        for at, task in enumerate(self._tasks.tolist()):
+            low, high = int(places[at]), int(places[at + 1])
+            if low < high:
+                place = pa.array((number[low:high] - self._begins[at]).astype(np.int32))
+                yield task, table.slice(low, high - low).append_column(AT, place)
+
+
+class Folder:
+    """Blobs in files of a folder: for engines whose tasks run on one machine.
+
+    Parameters
+    ----------
+    path
+        A folder for one run; whoever made it removes it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def write(self, reader: int, found: Iterable[Blob]) -> None:
+        """What a reader yields; nobody sees any of it before all is there."""
+        parts: dict[int, Path] = {}
+        for blob in found:
+            part = parts.get(blob.bucket)
+            if part is None:
+                part = parts[blob.bucket] = self._path / f"part-{reader:05d}-{blob.bucket:05d}-{os.getpid()}"
+                part.unlink(missing_ok=True)
+            length = memoryview(blob.data).nbytes
+            with part.open("ab") as file:
+                file.write(FRAME.pack(blob.sequence, length))
+                file.write(blob.data)
+                file.write(bytes(-length % 64))
+        for bucket, part in parts.items():
+            part.replace(self._path / f"b{bucket:05d}-{reader:05d}")
+
+    def read(self, bucket: int) -> Iterator[Blob]:
+        """The blobs of a bucket, mapped into memory."""
+        for path in sorted(self._path.glob(f"b{bucket:05d}-*")):
+            with path.open("rb") as file:
+                yield from mapped_blobs(file.fileno(), bucket)
+
+
+def mapped_blobs(descriptor: int, bucket: int) -> Iterator[Blob]:
+    """The blobs of a file, mapped into memory."""
+    mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+    data, at = pa.py_buffer(mapped), 0
+    while at < len(mapped):
+        sequence, length = FRAME.unpack_from(mapped, at)
+        yield Blob(bucket=bucket, sequence=sequence, data=data.slice(at + FRAME.size, length), mapped=mapped)
+        at += FRAME.size + length + -length % 64

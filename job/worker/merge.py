@@ -1,0 +1,246 @@
+"""The keys of a task out of the blobs of its bucket: external, by key, each with its rows in the order of the files.
+
+Blobs that do not fit into a share of memory lie in a file. Some keys at a time are put together, as many as fit into a
+window; so memory holds a window or one key, and a few pages of each blob.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from job.arrow import decode
+from job.errors import AccountingError, PartitionError
+from job.plan.table_keys import rows_of
+from job.worker import row_digest
+from job.worker.attempt import Attempt
+from job.worker.exchange import AT, FRAME, Blob, encoded, mapped_blobs, sorted_rows
+from job.worker.payload import TableRows
+from job.worker.work import Item, Payload, Summary, Work, task_name
+
+WINDOW_BYTES = 24 << 20
+"""Rows of several small keys that are put together at a time."""
+HELD_BYTES = 64 << 20
+"""Blobs that stay in memory; more go to the scratch disk."""
+_FORGET_BYTES = 64 << 20
+"""Mapped bytes after whose use the process lets go of them: else they count as its memory."""
+
+
+def train(
+    work: Work, task: int, attempt: int, blobs: Iterable[Blob], *, expendable: bool = True, scratch: str | None = None
+) -> Summary:
+    """Stage 2 of an exchange: train the keys of one task.
+
+    Parameters
+    ----------
+    work
+        What all tasks share.
+    task
+        Number of the task in the plan; the bucket of the blobs.
+    attempt
+        0 for the first; later ones take over what earlier ones finished, and fit in a guarded child.
+    blobs
+        All blobs of the bucket, in any order.
+    expendable
+        The process may be ended when a fit takes too long.
+    scratch
+        Folder for what does not fit into memory; default the system's.
+
+    Raises
+    ------
+    StoreError, InputError
+        As `job.worker.direct.work_on`.
+    AccountingError
+        A key has not as many rows as were counted.
+    """
+    with Runs(scratch) as runs:
+        for blob in blobs:
+            runs.add(blob)
+        return Attempt(work, task, attempt, expendable=expendable).train(Merged(work, items_of(work, task), runs))
+
+
+def train_own(work: Work, task: int, attempt: int, *, expendable: bool = True, scratch: str | None = None) -> Summary:
+    """Train the keys of one task from pieces that the task itself reads: nothing is exchanged."""
+    with Runs(scratch) as runs:
+        for sequence, (_, table) in enumerate(sorted_rows(work, task)):
+            runs.add_table(sequence, table)
+        return Attempt(work, task, attempt, expendable=expendable).train(Merged(work, items_of(work, task), runs))
+
+
+def items_of(work: Work, task: int) -> list[Item]:
+    """A task's list."""
+    return [Item(**row) for row in decode(work.output.get(task_name(work.run, work.plan, task))).to_pylist()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    sequence: int
+    table: pa.Table
+    at: np.ndarray
+
+
+class Runs:
+    """Sorted stretches of rows, in memory or in a file.
+
+    Parameters
+    ----------
+    scratch
+        Folder for the file.
+    """
+
+    def __init__(self, scratch: str | None = None) -> None:
+        self._scratch = scratch
+        self._file: Any = None
+        self._held: list[tuple[int, Any]] = []
+        self._size = 0
+        self._runs: list[_Run] = []
+        self._maps: list[mmap.mmap] = []
+        self._used = 0
+
+    def __enter__(self) -> Runs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runs.clear()
+        self._held.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, blob: Blob) -> None:
+        """Take a blob; its data is kept, or written down."""
+        if blob.mapped is not None:
+            if blob.mapped not in self._maps:
+                self._maps.append(blob.mapped)
+            self._take(blob.sequence, blob.data)
+        elif self._fits(length := memoryview(blob.data).nbytes):
+            self._held.append((blob.sequence, blob.data))
+            self._take(blob.sequence, blob.data)
+            self._size += length
+        else:
+            self._write(blob.sequence, blob.data)
+
+    def add_table(self, sequence: int, table: pa.Table) -> None:
+        """Take rows that were never a blob."""
+        if self._fits(table.nbytes):
+            self._size += table.nbytes
+            self._runs.append(_Run(sequence, table, table.column(AT).to_numpy()))
+        else:
+            self._write(sequence, encoded(table))
+
+    def _fits(self, length: int) -> bool:
+        return self._size + length <= HELD_BYTES
+
+    def _take(self, sequence: int, data: Any) -> None:
+        with pa.ipc.open_stream(pa.py_buffer(data)) as stream:
+            table = stream.read_all()
+        self._runs.append(_Run(sequence, table, table.column(AT).to_numpy()))
+
+    def _write(self, sequence: int, data: Any) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="manyfit-", dir=self._scratch)  # noqa: SIM115 - closed on exit
+        length = memoryview(data).nbytes
+        self._file.write(FRAME.pack(sequence, length))
+        self._file.write(data)
+        self._file.write(bytes(-length % 64))
+
+    def ready(self) -> None:
+        """All rows have been added."""
+        if self._file is not None:
+            self._file.flush()
+            for blob in mapped_blobs(self._file.fileno(), 0):
+                if blob.mapped not in self._maps:
+                    self._maps.append(blob.mapped)
+                self._take(blob.sequence, blob.data)
+        self._runs.sort(key=lambda run: run.sequence)
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row, on average."""
+        rows = sum(run.table.num_rows for run in self._runs)
+        return sum(run.table.nbytes for run in self._runs) / rows if rows else 1.0
+
+    def window(self, low: int, high: int) -> tuple[pa.Table, np.ndarray]:
+        """The rows of the keys at the places ``low`` to ``high`` (exclusive), by key, and the place of each row."""
+        parts, places = [], []
+        for run in self._runs:
+            begin, end = np.searchsorted(run.at, [low, high])
+            if begin < end:
+                parts.append(run.table.slice(int(begin), int(end - begin)))
+                places.append(run.at[begin:end])
+        if not parts:
+            return pa.table({}), np.zeros(0, np.int32)
+        table, at = pa.concat_tables(parts), np.concatenate(places)
+        if high - low == 1 or len(parts) == 1:
+            found = table.combine_chunks()
+        else:
+            order = np.argsort((at - low).astype(np.uint16) if high - low < 1 << 16 else at, kind="stable")
+            at = at[order]
+            found = table.combine_chunks().take(pa.array(order))
+        self._forget(found.nbytes)
+        return found.drop_columns([AT]), at
+
+    def _forget(self, used: int) -> None:
+        self._used += used
+        if self._maps and self._used > _FORGET_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            for each in self._maps:
+                each.madvise(mmap.MADV_DONTNEED)
+            self._used = 0
+
+
+class Merged:
+    """A task's list and the rows of its keys, as the source of an attempt."""
+
+    def __init__(self, work: Work, items: list[Item], runs: Runs) -> None:
+        self._work, self._items, self._runs = work, items, runs
+
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        """The wanted keys with their rows, in the order of the list."""
+        self._runs.ready()
+        chosen = [at for at, item in enumerate(self._items) if wanted(item)]
+        late = [at for at in chosen if last(self._items[at])]
+        early = [at for at in chosen if at not in set(late)] if late else chosen
+        for low, high in (*self._windows(early), *self._windows(late)):
+            yield from self._keys(low, high)
+
+    def _windows(self, places: list[int]) -> Iterator[tuple[int, int]]:
+        """Neighbours whose rows fit into a window."""
+        most = max(1, int(WINDOW_BYTES / self._runs.row_bytes))
+        begin, rows, before = -1, 0, -2
+        for at in places:
+            here = rows_of(str(self._items[at].objects[0]["etag"]))
+            if at != before + 1 or rows + here > most:
+                if begin >= 0:
+                    yield begin, before + 1
+                begin, rows = at, 0
+            rows, before = rows + here, at
+        if begin >= 0:
+            yield begin, before + 1
+
+    def _keys(self, low: int, high: int) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        table, at = self._runs.window(low, high)
+        bounds = np.searchsorted(at, np.arange(low, high + 1))
+        for place in range(low, high):
+            item = self._items[place]
+            planned, found = rows_of(str(item.objects[0]["etag"])), int(bounds[place - low + 1] - bounds[place - low])
+            if planned != found:
+                raise AccountingError(
+                    f"a key has {found:,} rows, and {planned:,} were counted (task place {place})",
+                    hint="Nothing was published. Run again; if it stays, report it: it is a bug of manyfit.",
+                )
+        digests = row_digest.digests(table, bounds)
+        for place in range(low, high):
+            begin, end = int(bounds[place - low]), int(bounds[place - low + 1])
+            # In no variable: the fit lets go of the rows as soon as it can.
+            if high - low == 1:
+                rows, table = [table], None
+            else:
+                rows = [table.slice(begin, end - begin)]
+            yield self._items[place], TableRows(rows, digests[place - low])
