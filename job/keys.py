@@ -101,7 +101,9 @@ def key_of_columns(values: Mapping[str, str | None]) -> str:
 
     Only what would change the key's structure is quoted: ``%``, ``/``, ``=`` and control characters.
     """
-    return "/".join(f"{quoted_value(name)}={HIVE_NULL if value is None else quoted_value(value)}" for name, value in values.items())
+    return "/".join(
+        f"{quoted_value(name)}={HIVE_NULL if value is None else quoted_value(value)}" for name, value in values.items()
+    )
 
 
 def quoted_value(text: str) -> str:

@@ -178,4 +178,3 @@ def _stored(error: BaseException | None) -> Exception | None:
             return error
         error = error.__cause__ or error.__context__
     return None
-

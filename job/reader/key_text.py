@@ -148,7 +148,7 @@ def plain_decimal(value: Decimal) -> str:
 
 
 def _times(values: pa.Array) -> pa.StringArray:
-    """``2024-01-01 12:30:00.5``: in UTC where there is a zone, to the microsecond as Spark has it, no zeros at the end."""
+    """``2024-01-01 12:30:00.5``: in UTC where there is a zone, to the microsecond, without last zeros."""
     plain = values.cast(pa.timestamp(values.type.unit))
     plain = pc.floor_temporal(plain, unit="microsecond").cast(pa.timestamp("us"))
     texts = plain.cast(pa.string())

@@ -121,14 +121,14 @@ def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
         wanted = first.schema.field(number).type
         for (name, _), table in zip(tables[1:], aligned[1:], strict=True):
             found = table.schema.field(number).type
-            wider = wider(wanted, found)
-            if wider is None:
+            both = wider(wanted, found)
+            if both is None:
                 raise PartitionError(
                     "schema_mismatch",
                     f"the files of this key differ: {column!r} is {wanted} in {first_name} and {found} in {name}",
                     hint="Declare input.schema if they are meant to be the same.",
                 )
-            wanted = wider
+            wanted = both
         chunks = [table.column(number).cast(wanted) for table in aligned]
         columns.append(pa.chunked_array([piece for chunk in chunks for piece in chunk.chunks], type=wanted))
     return pa.table(

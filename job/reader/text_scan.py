@@ -8,7 +8,7 @@ strict readers of whole objects.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,9 +121,11 @@ class TextTable:
                 piece = bytes(text[at : at + size])
                 at += len(piece)
                 return piece
+
+            next_bytes: Callable[[int], bytes] = read
         else:
-            read = stream(self._name, self._file, self._codec, max_ratio=self._spec.max_ratio)
-        return blocks(read, quote, name=self._name, size=BLOCK)
+            next_bytes = stream(self._name, self._file, self._codec, max_ratio=self._spec.max_ratio)
+        return blocks(next_bytes, quote, name=self._name, size=BLOCK)
 
     def _data(self) -> Iterator[Block]:
         """The blocks without the header."""

@@ -34,6 +34,7 @@ def stream(name: str, file: Any, codec: str | None, *, max_ratio: float) -> Call
     if codec is None:
         return file.read  # type: ignore[no-any-return]
     opened = _open(name, file, codec)
+    damaged: tuple[type[Exception], ...] = (OSError, EOFError, lzma.LZMAError, ValueError, _isal_error())
     limit, total = max_ratio * max(file.size(), 1), 0
 
     def read(size: int) -> bytes:
@@ -42,7 +43,7 @@ def stream(name: str, file: Any, codec: str | None, *, max_ratio: float) -> Call
         while length < size:
             try:
                 piece = opened.read(size - length)
-            except (OSError, EOFError, lzma.LZMAError, ValueError, *_isal_errors()) as error:
+            except damaged as error:
                 what = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
                 raise PartitionError(
                     "corrupt_compression", f"{name}: the {codec} data is damaged or cut short ({what})"
@@ -63,17 +64,17 @@ def stream(name: str, file: Any, codec: str | None, *, max_ratio: float) -> Call
     return read
 
 
-def _isal_errors() -> tuple[type[Exception], ...]:
+def _isal_error() -> type[Exception]:
     from isal import isal_zlib
 
-    return (isal_zlib.error,)  # type: ignore[return-value]  # its stub says an instance
+    return isal_zlib.error  # type: ignore[return-value]  # its stub says an instance
 
 
 def _open(name: str, file: Any, codec: str) -> Any:
     if codec == "gzip":
         from isal import igzip
 
-        return igzip.IGzipFile(fileobj=file, mode="rb")
+        return igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call]
     if codec == "xz":
         return lzma.LZMAFile(file)
     if codec == "bz2":

@@ -16,6 +16,7 @@ from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundErro
 from job.keys import hive_columns
 from job.store import Store
 from job.store.side import storage
+from job.worker import merge
 from job.worker.attempt import Attempt
 from job.worker.payload import Blobs
 from job.worker.work import TASK_SCHEMA, Item, Payload, Summary, Work, summary_row, task_name
@@ -47,6 +48,8 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
     InputError
         The input stayed unreachable.
     """
+    if work.scan is not None:
+        return merge.train_own(work, task, attempt, expendable=expendable)
     table = decode(work.output.get(task_name(work.run, work.plan, task)))
     items = [Item(**row) for row in table.to_pylist()]
     return Attempt(work, task, attempt, expendable=expendable).train(Objects(work, items))

@@ -9,7 +9,7 @@ that there is none: then each task of the plan reads its own pieces of files, an
 - The engine carries blobs from readers to buckets: `Folder` through files of a scratch folder (``folder.write(reader,
   blobs(work, reader))``, then ``folder.read(bucket)``), Spark through its own shuffle. Every reader has to be done
   before a bucket is read. The order in which the blobs of a bucket arrive does not matter; each has its sequence.
-- Stage 2, one call for each task: ``train(work, task, attempt, blobs of that bucket, expendable=…)``, which fits as
+- Stage 2, one call for each task: `job.worker.merge.train` with the blobs of that bucket, which fits as
   `job.worker.direct.work_on` does and returns the same summary.
 
 Blobs of a bucket have rows sorted by their place in the task's list, and within a key in the order of the files.

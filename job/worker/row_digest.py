@@ -166,7 +166,9 @@ def _texts(halves: list[np.ndarray], array: pa.Array, missing: np.ndarray | None
         word = words[begin]
         short = left < 8
         if short.any():
-            keep = np.where(short, (np.uint64(1) << (np.clip(left, 0, 7).astype(np.uint64) * np.uint64(8))) - 1, ~np.uint64(0))
+            keep = np.where(
+                short, (np.uint64(1) << (np.clip(left, 0, 7).astype(np.uint64) * np.uint64(8))) - 1, ~np.uint64(0)
+            )
             word = word & keep
         _fold(halves, word, at)
         done += 8
