@@ -6,8 +6,6 @@ single-threaded; ``traits`` holds what can be known about it beforehand, so that
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +14,12 @@ from typing import Any
 from job.config.settings import RecipeSettings, ValidationSettings
 from job.errors import ConfigurationError
 from job.fit import recipe_mistakes, targets, user_function
-from job.fit.installed import version
 from job.fit.shipped_code import SHIPPED
 from job.fit.traits import Traits, as_tuple
 from job.fit.user_function import UserFunction
+from job.fit.watched_code import CORE, Watched, watched
 
 _STRIDE = 0x9E3779B1
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas", "joblib": "joblib"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +193,7 @@ class Recipe:
             "estimator": self.estimator,
             "function": code,
             "fallback": self.fallback,
-            "packages": {root: user_function.package_digest(root) for root in self._local_roots()},
+            "packages": self.watched.packages,
             "features": list(self.features) if isinstance(self.features, tuple) else self.features,
             "target": list(self.target) if isinstance(self.target, tuple) else self.target,
             "version": self.version,
@@ -212,9 +209,15 @@ class Recipe:
 
     def imports(self) -> dict[str, str]:
         """The distributions that the recipe imports, name to version."""
-        roots = self._roots() | {"sklearn", "numpy", "scipy", "joblib"}
-        owners = _owners(roots)
-        return {name: version(name) for root in sorted(roots) for name in owners.get(root, ())}
+        return self.watched.versions
+
+    @cached_property
+    def watched(self) -> Watched:
+        """The code that the recipe runs, and how a change of it is noticed."""
+        roots = self._roots() | (CORE.keys() - {"pandas"})
+        if self.function is None:
+            return watched(roots, ())
+        return watched(roots, self.function.code(), self.function.covered())
 
     def _roots(self) -> set[str]:
         nodes = (self.estimator, self.fallback, None if self.season else self.baseline)
@@ -224,12 +227,6 @@ class Recipe:
             if not self.function.module.startswith(SHIPPED):
                 roots.add(self.function.module.split(".")[0])
         return roots - {"job"}
-
-    def _local_roots(self) -> list[str]:
-        """Packages that the recipe imports and that no installed distribution has a version for."""
-        roots = self._roots()
-        owners = _owners(roots)
-        return sorted(root for root in roots if root not in owners)
 
 
 def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
@@ -252,11 +249,3 @@ def _seeded(estimator: Any, traits: Traits, seed: int) -> Any:
         for name in traits.splitters:
             found[name].random_state = seed
     return estimator
-
-
-def _owners(roots: set[str]) -> dict[str, list[str]]:
-    known = {root: [_DISTRIBUTIONS[root]] for root in roots if root in _DISTRIBUTIONS}
-    if roots - known.keys() - set(sys.stdlib_module_names):
-        found = importlib.metadata.packages_distributions()
-        known |= {root: sorted(set(found[root])) for root in roots if root not in known and root in found}
-    return known

@@ -1,13 +1,20 @@
-"""Python files that travel with a recipe as text and are imported from it: executors need no file."""
+"""Files that travel with a recipe and are imported or read from it: executors need no file.
+
+``__file__`` of such a module is where its file lies, and the data files of ``recipe.code`` lie beside it: the original
+ones where they are as they were when the recipe was made, else copies in a temporary folder of this process.
+"""
 
 from __future__ import annotations
 
 import importlib.abc
 import importlib.util
 import linecache
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +34,18 @@ class Source:
     """its content"""
     package: bool = False
     """whether it is an ``__init__.py``"""
+    home: str = ""
+    """where the file lay when the recipe was made; empty for a folder without ``__init__.py``"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A file that is not Python and travels with the recipe."""
+
+    home: str
+    """where it lay when the recipe was made"""
+    data: bytes
+    """its content"""
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -34,6 +53,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def __init__(self) -> None:
         self.sources: dict[str, Source] = {}
+        self.files: dict[str, str] = {}
+        """where a module's file lies here, by its home"""
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> Any:
         source = self.sources.get(fullname)
@@ -53,7 +74,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         source = self.sources[module.__name__]
-        module.__file__ = source.path
+        module.__file__ = self.files.get(source.home, source.path)
         linecache.cache[source.path] = (len(source.text), None, source.text.splitlines(keepends=True), source.path)
         exec(self.get_code(module.__name__), module.__dict__)  # the user's own code, as `import` would
 
@@ -61,14 +82,42 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 _FINDER = _Finder()
 
 
-def ship(sources: Sequence[Source]) -> None:
+_COPIES: list[tempfile.TemporaryDirectory[str]] = []
+"""Removed when the process ends."""
+
+
+def ship(sources: Sequence[Source], files: Sequence[DataFile] = ()) -> None:
     """Make the modules importable; those of an earlier recipe with other texts are forgotten."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
+    _FINDER.files |= _places(sources, files)
     for source in sources:
         if _FINDER.sources.get(source.module) != source:
             sys.modules.pop(source.module, None)
             _FINDER.sources[source.module] = source
+
+
+def _places(sources: Sequence[Source], files: Sequence[DataFile]) -> dict[str, str]:
+    """Where each file is found in this process, by where it lay: all in one place, as they may look for each other."""
+    homes = {each.home: each.text.encode() for each in sources if each.home} | {each.home: each.data for each in files}
+    if all(_is_there(home, data) for home, data in homes.items()):
+        return {home: home for home in homes}
+    copy = tempfile.TemporaryDirectory(prefix="manyfit-code-", ignore_cleanup_errors=True)
+    _COPIES.append(copy)
+    common = os.path.commonpath([os.path.dirname(home) for home in homes])
+    places = {home: os.path.join(copy.name, os.path.relpath(home, common)) for home in homes}
+    for home, place in places.items():
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        Path(place).write_bytes(homes[home])
+    return places
+
+
+def _is_there(home: str, data: bytes) -> bool:
+    try:
+        # Python files were read as text, which has one kind of line break.
+        return Path(home).read_bytes().replace(b"\r\n", b"\n") == data.replace(b"\r\n", b"\n")
+    except OSError:
+        return False
 
 
 def is_shipped(module: str) -> bool:

@@ -1,13 +1,12 @@
 """The user's own function: from ``module:name`` or ``path/file.py:name``, as data that executors can load.
 
-A file's text travels with the recipe, and that of the Python files in ``recipe.code``, so executors need no file; a
-module is imported by name and must be in the image. ``digest`` identifies the code: every ``.py`` of the function's
+A file's text travels with the recipe, and so do the files in ``recipe.code``, so executors need no file; a module is
+imported by name and must be in the image. ``digest`` identifies the code: every ``.py`` of the function's
 top-level package, or the file and everything in ``recipe.code``.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -20,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from job.errors import ConfigurationError
-from job.fit.shipped_code import SHIPPED, Source, ship
+from job.fit import watched_code
+from job.fit.shipped_code import SHIPPED, DataFile, Source, ship
+from job.fit.watched_code import Code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,16 @@ class UserFunction:
     """SHA-256 over the code, hex"""
     imports: tuple[str, ...]
     """top-level packages that the code imports"""
+    files: tuple[DataFile, ...] = ()
+    """those of recipe.code that are not Python"""
+
+    def code(self) -> tuple[Code, ...]:
+        """The Python files, where they lay when the recipe was made."""
+        return tuple(Code(text=each.text, path=Path(each.home)) for each in self.sources if each.home)
+
+    def covered(self) -> tuple[Path, ...]:
+        """The other files that ``digest`` covers."""
+        return tuple(Path(each.home) for each in self.files)
 
     def load(self) -> Callable[..., Any]:
         """The function itself, imported once per process."""
@@ -72,14 +83,14 @@ def from_settings(reference: str, code: Sequence[str] | None, base: Path) -> Use
         path = base / place
         text = _text(path, f"recipe.function: {place}")
         digest = _digest([(place, text.encode())] + [(shown, data) for shown, data, _ in extra])
-        main = Source(module=SHIPPED + digest[:16], path=place, text=text)
-        sources = (main, *(source for _, _, source in extra if source is not None))
+        main = Source(module=SHIPPED + digest[:16], path=place, text=text, home=str(path.absolute()))
+        sources = (main, *(each for _, _, each in extra if isinstance(each, Source)))
         texts = [each.text for each in sources]
     else:
         main = None
         files = _package_files(place, base)
         digest = _digest([*files, *((shown, data) for shown, data, _ in extra)])
-        sources = tuple(source for _, _, source in extra if source is not None)
+        sources = tuple(each for _, _, each in extra if isinstance(each, Source))
         texts = [data.decode("utf-8", "replace") for name_, data in files if name_.endswith(".py")]
     shipped = {each.module.split(".")[0] for each in sources}
     found = UserFunction(
@@ -88,7 +99,8 @@ def from_settings(reference: str, code: Sequence[str] | None, base: Path) -> Use
         name=name,
         sources=sources,
         digest=digest,
-        imports=tuple(sorted({root for text in texts for root in _roots(text)} - shipped)),
+        imports=tuple(sorted({root for text in texts for root in watched_code.imported(text)} - shipped)),
+        files=tuple(each for _, _, each in extra if isinstance(each, DataFile)),
     )
     _check(found)
     return found
@@ -114,7 +126,7 @@ def _check(function: UserFunction) -> None:
 @lru_cache(maxsize=16)
 def _load(function: UserFunction) -> Callable[..., Any]:
     if function.sources:
-        ship(function.sources)
+        ship(function.sources, function.files)
     module = importlib.import_module(function.module)
     try:
         found = getattr(module, function.name)
@@ -148,14 +160,17 @@ def _arguments(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str
     return tuple(arguments), tuple(options)
 
 
-def _code_files(code: Sequence[str], base: Path) -> Iterator[tuple[str, bytes, Source | None]]:
-    """Every file in ``recipe.code``: how it is called, its bytes, and for Python its module."""
+def _code_files(code: Sequence[str], base: Path) -> Iterator[tuple[str, bytes, Source | DataFile]]:
+    """Every file in ``recipe.code``: how it is called, its bytes, and what travels: for Python its module."""
     for entry in code:
         path = base / entry
         if path.is_file():
             data = path.read_bytes()
-            source = Source(module=path.stem, path=entry, text=data.decode()) if path.suffix == ".py" else None
-            yield entry, data, source
+            home = str(path.absolute())
+            if path.suffix == ".py":
+                yield entry, data, Source(module=path.stem, path=entry, text=data.decode(), home=home)
+            else:
+                yield entry, data, DataFile(home=home, data=data)
         elif path.is_dir():
             files = sorted(each for each in path.rglob("*") if each.is_file() and "__pycache__" not in each.parts)
             folders = {path, *(parent for each in files for parent in each.parents if path in parent.parents)}
@@ -175,13 +190,18 @@ def _code_files(code: Sequence[str], base: Path) -> Iterator[tuple[str, bytes, S
             raise ConfigurationError(f"recipe.code: there is no file or folder {entry!r} below {base}")
 
 
-def _module(root: Path, file: Path, data: bytes) -> Source | None:
+def _module(root: Path, file: Path, data: bytes) -> Source | DataFile:
+    home = str(file.absolute())
     if file.suffix != ".py":
-        return None
+        return DataFile(home=home, data=data)
     parts = [root.resolve().name, *file.relative_to(root).with_suffix("").parts]
     package = parts[-1] == "__init__"
     return Source(
-        module=".".join(parts[:-1] if package else parts), path=str(file), text=data.decode(), package=package
+        module=".".join(parts[:-1] if package else parts),
+        path=str(file),
+        text=data.decode(),
+        package=package,
+        home=home,
     )
 
 
@@ -200,26 +220,7 @@ def _package_files(module: str, base: Path) -> list[tuple[str, bytes]]:
         if (base / file).is_file():
             hint = f"There is a file of that name: write {file.as_posix()}:function."
         raise ConfigurationError(f"recipe.function: there is no module {module!r}", hint=hint)
-    return package_files(root)
-
-
-def package_files(root: str) -> list[tuple[str, bytes]]:
-    """The name and bytes of every ``.py`` in an importable top-level package, in a fixed order."""
-    spec = importlib.util.find_spec(root)
-    if spec is None:
-        return []
-    if spec.submodule_search_locations:
-        return [
-            (f"{root}/{each.relative_to(folder).as_posix()}", each.read_bytes())
-            for folder in sorted(map(Path, spec.submodule_search_locations))
-            for each in sorted(folder.rglob("*.py"))
-        ]
-    return [(f"{root}.py", Path(spec.origin).read_bytes())] if spec.origin and Path(spec.origin).is_file() else []
-
-
-def package_digest(root: str) -> str:
-    """SHA-256 over every ``.py`` of a top-level package."""
-    return _digest(package_files(root))
+    return [(name, path.read_bytes()) for name, path in watched_code.package_files(root) if name.endswith(".py")]
 
 
 def _digest(files: Sequence[tuple[str, bytes]]) -> str:
@@ -227,20 +228,6 @@ def _digest(files: Sequence[tuple[str, bytes]]) -> str:
     for name, data in files:
         total.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\n".encode())
     return total.hexdigest()
-
-
-def _roots(text: str) -> set[str]:
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return set()  # importing it says so better
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {each.name.split(".")[0] for each in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names)
 
 
 def _text(path: Path, where: str) -> str:

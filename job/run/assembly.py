@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ from job.registry.index import Index
 from job.store import Store, open_store
 from job.store.side import storage
 from job.worker import segment
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of what lies in the output."""
@@ -68,6 +71,8 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     """
     use_plain_pool()
     recipe = Recipe.from_settings(settings.recipe, base=base)
+    for each in recipe.watched.unwatched:
+        log.warning("a change is not noticed: %s", each)
     versions = artifact.versions()
     return Assembly(
         settings=settings,

@@ -374,6 +374,27 @@ def test_executors_need_no_file(tmp_path):
     assert found.stdout.split() == [b"3", b"2"]
 
 
+def test_a_function_reads_the_data_files_of_the_recipe_beside_itself(tmp_path, monkeypatch):
+    """Where they lie, and from copies where they are gone or others; whatever the working folder is."""
+    write(
+        tmp_path,
+        "recipes/fit.py",
+        "from pathlib import Path\ndef fit(frame, key):\n    return (Path(__file__).parent / 'rates/a.txt').read_text()\n",
+    )
+    write(tmp_path, "recipes/rates/a.txt", "one")
+    monkeypatch.chdir("/")
+    chosen = recipe(tmp_path, function="recipes/fit.py:fit", code=["recipes/rates"])
+    assert chosen.function.call(FRAME, "k", 1) == "one"
+    data = pickle.dumps((chosen, FRAME))
+    write(tmp_path, "recipes/rates/a.txt", "two")
+    script = (
+        "import pickle, sys; recipe, frame = pickle.loads(sys.stdin.buffer.read());"
+        "print(recipe.function.call(frame, 'k', 1))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], input=data, capture_output=True, check=True)
+    assert found.stdout.split() == [b"one"]
+
+
 @pytest.mark.parametrize(
     "signature", ["frame", "frame, key", "frame, key, seed", "frame, *, key", "df, name", "df, *, seed", "df, key=None"]
 )
