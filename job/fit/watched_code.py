@@ -13,7 +13,6 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -136,8 +135,7 @@ def _from_a_registry(name: str, root: str) -> bool:
         return False  # from a folder, a repository or a file: its content may change under one version
     home = Path(str(found.locate_file(""))).absolute()
     return all(
-        each.absolute().is_relative_to(home) or each.resolve().is_relative_to(home.resolve())
-        for each in _places(root)
+        each.absolute().is_relative_to(home) or each.resolve().is_relative_to(home.resolve()) for each in _places(root)
     )
 
 
