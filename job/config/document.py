@@ -56,6 +56,8 @@ class Mapping:
     """in order"""
     line: int | None = None
     """counted from 1"""
+    plain: frozenset[str] = frozenset()
+    """names that are not in quotes: may be numbers or truth values where the user's own mapping stands"""
 
 
 Node = Scalar | Listing | Mapping
@@ -106,7 +108,8 @@ def value(node: Node, schema: dict[str, Any]) -> Any:
             named |= branch.get("properties", {})
             rest = branch.get("additionalProperties") or rest
         rest = rest if isinstance(rest, dict) else {}
-        return {name: value(item, named.get(name, rest)) for name, item in node.items.items()}
+        values = {name: value(item, named.get(name, rest)) for name, item in node.items.items()}
+        return values if schema else _typed(values, node.plain)
     if not node.plain:
         return node.text
     guess = untyped(node.text)
@@ -114,6 +117,15 @@ def value(node: Node, schema: dict[str, Any]) -> Any:
         return guess
     # A text is what was written; a truth value must not pass for a number.
     return node.text if allows(schema, "") or isinstance(guess, bool) else guess
+
+
+def _typed(values: dict[str, Any], plain: frozenset[str]) -> dict[Any, Any]:
+    """A mapping of the user's own, with numbers and truth values as names: ``class_weight: {0: 1.0, 1: 5.0}``."""
+    names = {name: untyped(name) if name in plain else name for name in values}
+    typed = {name: each if isinstance(each, int | float) else name for name, each in names.items()}
+    if len(set(typed.values())) < len(typed):  # 1, 1.0 and true are one name to Python
+        return values
+    return {typed[name]: item for name, item in values.items()}
 
 
 def untyped(text: str) -> Any:
@@ -194,13 +206,15 @@ class _Converter:
         if isinstance(node, yaml.SequenceNode):
             made: Node = Listing(items=[self.convert(item) for item in node.value], line=line)
         else:
-            made = Mapping(items=self._pairs(node), line=line)
+            items, plain = self._pairs(node)
+            made = Mapping(items=items, line=line, plain=plain)
         self.above.pop()
         return made
 
-    def _pairs(self, node: yaml.Node) -> dict[str, Node]:
+    def _pairs(self, node: yaml.Node) -> tuple[dict[str, Node], frozenset[str]]:
         own: dict[str, Node] = {}
         merged: dict[str, Node] = {}
+        plain: set[str] = set()
         for key, item in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
@@ -210,13 +224,16 @@ class _Converter:
             elif key.value == "<<" and key.tag == _PLAIN:
                 tree = self.convert(item)
                 for each in tree.items if isinstance(tree, Listing) else [tree]:
-                    merged = {**(each.items if isinstance(each, Mapping) else {}), **merged}
+                    if isinstance(each, Mapping):
+                        merged = {**each.items, **merged}
+                        plain |= each.plain
             elif key.value in own:
                 first = own[key.value].line
                 self.mistakes.append(SyntaxMistake(f"says {key.value!r} twice; the first is in line {first}", line))
             else:
                 own[key.value] = self.convert(item)
-        return {**merged, **own}
+                (plain.add if key.tag == _PLAIN else plain.discard)(key.value)
+        return {**merged, **own}, frozenset(plain)
 
 
 def _from_json(text: str, mistakes: list[SyntaxMistake]) -> Node:
@@ -226,7 +243,8 @@ def _from_json(text: str, mistakes: list[SyntaxMistake]) -> Node:
             if name in items:
                 mistakes.append(SyntaxMistake(f"says {name!r} twice"))
             items[name] = _json_node(item)
-        return Mapping(items=items)
+        # JSON has no other names than texts, so that what looks like a number is one.
+        return Mapping(items=items, plain=frozenset(items))
 
     def token(text: str) -> Scalar:
         return Scalar(text=text)

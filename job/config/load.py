@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from job.config.mistakes import Mistake
-from job.config.redaction import is_secret_name, redact
+from job.config.redaction import is_secret_variable, redact
 from job.config.resolution import NO_ESTIMATOR, resolve, storage_alone
 from job.config.schema import section, settings
 from job.config.settings import JobSettings, RecipeSettings, StorageSettings
@@ -150,7 +150,7 @@ def _collect(
     read: Callable[[str], bytes] | None,
 ) -> tuple[list[Source], list[Mistake]]:
     """All sources, the one that wins first."""
-    secrets = [each for name, each in env.items() if is_secret_name(name) and len(each) >= _SHORTEST_SECRET]
+    secrets = [each for name, each in env.items() if is_secret_variable(name, each) and len(each) >= _SHORTEST_SECRET]
     made = {
         kind: Source(kind, home=env.get("HOME"), secrets=secrets) for kind in ("argument", "env", "document", "file")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from urllib.parse import unquote
@@ -48,6 +49,16 @@ def is_secret_name(name: str) -> bool:
     ``token_pattern`` or ``tokenizer`` of a text vectoriser are none.
     """
     return bool(_NAME.search(re.sub(r"[^a-z0-9]", "", name.lower())))
+
+
+def is_secret_variable(name: str, value: str) -> bool:
+    """Whether an environment variable holds a credential, by its name; a path says where something lies.
+
+    ``PWD`` is the working folder, ``TOKEN=/run/secrets/token`` a file: both are parts of ordinary settings.
+    """
+    if name in ("PWD", "OLDPWD") or (os.path.isabs(value) and os.path.exists(value)):
+        return False
+    return is_secret_name(name)
 
 
 def is_secret_spark_name(name: str) -> bool:

@@ -289,5 +289,5 @@ def _without(tree: dict[str, Any], hidden: set[str], above: str = "") -> dict[st
     return {
         name: _without(item, hidden, f"{above}{name}.") if isinstance(item, dict) else item
         for name, item in tree.items()
-        if above + name not in hidden
+        if f"{above}{name}" not in hidden
     }

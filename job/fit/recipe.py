@@ -190,9 +190,9 @@ class Recipe:
             if not self.function.module.startswith(SHIPPED):
                 code["module"] = self.function.module
         return {
-            "estimator": self.estimator,
+            "estimator": _plain(self.estimator),
             "function": code,
-            "fallback": self.fallback,
+            "fallback": _plain(self.fallback),
             "packages": self.watched.packages,
             "features": list(self.features) if isinstance(self.features, tuple) else self.features,
             "target": list(self.target) if isinstance(self.target, tuple) else self.target,
@@ -204,7 +204,7 @@ class Recipe:
             "missing": self.missing,
             "drop_null_target": self.drop_null_target,
             "constant_target": self.constant_target,
-            **({} if self.baseline is None else {"baseline": self.baseline}),
+            **({} if self.baseline is None else {"baseline": _plain(self.baseline)}),
         }
 
     def imports(self) -> dict[str, str]:
@@ -237,6 +237,17 @@ def _one_or_many(value: str | list[str] | None) -> str | tuple[str, ...] | None:
     if isinstance(value, list):
         return value[0] if len(value) == 1 else tuple(value) or None
     return value
+
+
+def _plain(node: Any) -> Any:
+    """A document as JSON can tell it: a mapping with names that are no texts becomes its pairs."""
+    if isinstance(node, list | tuple):
+        return [_plain(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if all(isinstance(name, str) for name in node):
+        return {name: _plain(each) for name, each in node.items()}
+    return {"_pairs_": [[name, _plain(each)] for name, each in node.items()]}
 
 
 def _seeded(estimator: Any, traits: Traits, seed: int) -> Any:

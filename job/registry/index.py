@@ -19,6 +19,7 @@ which the run made. Holds and fences are application transactions too, and so pa
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ from job.registry.row import (
     checked,
     contested_keys,
     decide,
+    latest_credible,
     micros,
     touched_keys,
 )
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
 __all__ = ["CHANGES", "FAILED", "GONE", "KEEP", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
            "Index", "Release", "Rollback", "VersionInfo", "changes"]
 # fmt: on
+
+log = logging.getLogger(__name__)
 
 _FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
 
@@ -212,7 +216,8 @@ class Index:
         ConfigurationError
             There is no such version, it is the current one, or ``gc`` has removed it.
         """
-        fence = micros(self.store.now())
+        now = self.store.now()
+        fence = micros(now)
 
         def attempt(table: DeltaTable) -> Rollback:
             current = table.version()
@@ -221,7 +226,7 @@ class Index:
                     f"cannot roll back to version {version}: {self._table.where} is at version {current}",
                     hint="`manyfit history` lists the versions.",
                 )
-            marks = {_FENCE: max(fence, table.transaction_version(_FENCE) or 0)}
+            marks = {_FENCE: max(fence, _fence(table, _FENCE, latest_credible(now)))}
             if hold:
                 marks[_HOLD] = current + 1
             self._table.restore(table, version, marks, {"operation": "rollback", "restored": version})
@@ -261,17 +266,25 @@ class Index:
                     f"a rollback holds {self._table.where}: nothing is published",
                     hint="`manyfit rollback OUTPUT --resume` ends it; what has been trained is taken over then.",
                 )
-            decision = self._decide(table, rows)
+            credible = latest_credible(self.store.now())
+            decision = self._decide(table, rows, credible)
             if not decision.effective.num_rows:
                 return Release(version=base or None, superseded=decision.superseded)
             listed = micros(pc.max(decision.effective.column("listed_at")).as_py())
             marks = {run: base + 1}
             if complete:
-                marks[_FENCE] = max(listed, table.transaction_version(_FENCE) or 0)
+                marks[_FENCE] = max(listed, _fence(table, _FENCE, credible))
             if pc.any(pc.equal(decision.effective.column("action"), RETIRE)).as_py():
-                marks[_RETIRED] = max(listed, table.transaction_version(_RETIRED) or 0)
+                marks[_RETIRED] = max(listed, _fence(table, _RETIRED, credible))
+            if decision.disbelieved:
+                log.warning(
+                    "%s rows in %s were listed in the future: the clock of the machine that published them was ahead. "
+                    "They are replaced all the same",
+                    f"{decision.disbelieved:,}",
+                    self._table.where,
+                )
             about = {**(metadata or {}), "operation": operation, "run": run}
-            merge(self._table, table, decision.effective, marks, about)
+            merge(self._table, table, decision.effective, marks, about, credible)
             return Release(version=base + 1, applied=decision.effective.num_rows, superseded=decision.superseded)
 
         return self._table.retried(attempt)
@@ -280,15 +293,17 @@ class Index:
         """What the release that made version ``done`` did, worked out again from the version before it."""
         before = self._table.open(done - 1)
         assert before is not None
-        decision = self._decide(before, rows)
+        decision = self._decide(before, rows, latest_credible(self.store.now()))
         return Release(version=done, applied=decision.effective.num_rows, superseded=decision.superseded, already=True)
 
-    def _decide(self, table: DeltaTable, rows: pa.Table) -> Decision:
+    def _decide(self, table: DeltaTable, rows: pa.Table, credible: int) -> Decision:
         """Exact, not merely likely: the commit is a compare-and-swap on this very version."""
         keys = rows.column("key").to_pylist() if rows.num_rows <= FEW_KEYS else None
         current = self._table.query(table, ["key", "listed_at", "gone_since"], keys)
         fences = Fences(
-            everything=table.transaction_version(_FENCE) or 0, insertions=table.transaction_version(_RETIRED) or 0
+            everything=_fence(table, _FENCE, credible),
+            insertions=_fence(table, _RETIRED, credible),
+            credible=credible,
         )
         touched = touched_keys(rows)
         models = None
@@ -303,3 +318,9 @@ class Index:
 def _held(table: DeltaTable) -> bool:
     # The second question only after a hold: each of them reads the log since its last checkpoint again.
     return (hold := table.transaction_version(_HOLD) or 0) > 0 and hold > (table.transaction_version(_RESUME) or 0)
+
+
+def _fence(table: DeltaTable, name: str, credible: int) -> int:
+    """A fence of this version; 0 if there is none, or one that a clock which was ahead has put into the future."""
+    moment = table.transaction_version(name) or 0
+    return moment if moment <= credible else 0

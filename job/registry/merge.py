@@ -28,7 +28,12 @@ _MOST_SMALL = 8
 
 
 def merge(
-    storage: Table, table: DeltaTable, rows: pa.Table, marks: Mapping[str, int], about: Mapping[str, str | int]
+    storage: Table,
+    table: DeltaTable,
+    rows: pa.Table,
+    marks: Mapping[str, int],
+    about: Mapping[str, str | int],
+    credible: int | None = None,
 ) -> None:
     """Commit effective rows on top of ``table``'s version.
 
@@ -42,6 +47,8 @@ def merge(
         `CHANGES` rows that `job.registry.row.decide` calls effective; a key occurs once.
     marks, about
         As `Table.append` takes them.
+    credible
+        As in the `job.registry.row.Fences` that they were decided with.
 
     Raises
     ------
@@ -73,7 +80,8 @@ def merge(
         for published in slices(parquet, ROW):
             place = at.slice(begin, published.num_rows)
             begin += published.num_rows
-            left = applied(published, plain(rows.take(place), CHANGES)) if place.null_count < len(place) else published
+            touched = place.null_count < len(place)
+            left = applied(published, plain(rows.take(place), CHANGES), credible) if touched else published
             after += left.num_rows
             writer.add(left)
     fresh = np.flatnonzero(~matched & pc.equal(rows.column("action"), PUT).to_numpy())

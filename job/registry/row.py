@@ -22,7 +22,8 @@ retire   the key leaves the table.
 A put, keep or touch clears ``gone_since``. Keys that are unchanged and not marked gone are not handed over at all.
 
 An older run never brings back older models: a row is applied only if its ``listed_at`` is not older than the published
-row's. `Fences` cover what rows alone cannot tell.
+row's. `Fences` cover what rows alone cannot tell. A clock that was once ahead must not stop publication for as long:
+moments later than `credible` are heeded by nobody.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ from job.errors import AccountingError
 
 LIVE, STALE, FAILED, SKIPPED = "live", "stale", "failed", "skipped"
 PUT, KEEP, TOUCH, GONE, RETIRE = "put", "keep", "touch", "gone", "retire"
+
+AHEAD = timedelta(minutes=15)
+"""How far the clocks of two machines that publish may be apart; what lies further ahead is a mistake of a clock."""
 
 _TIME = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,6 +122,8 @@ class Fences:
     """the last complete release, which confirms also the keys that it does not mention, or the last rollback"""
     insertions: int = 0
     """the last retirement: a run that listed before it would put the retired key back"""
+    credible: int | None = None
+    """the latest moment that rows are believed; None for any"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +134,8 @@ class Decision:
     """`CHANGES` rows that do"""
     superseded: tuple[str, ...]
     """keys that are refused, sorted; the remaining rows would change nothing"""
+    disbelieved: int = 0
+    """published rows that were listed by a clock which was ahead, and that the release replaces"""
 
 
 def changes(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -205,7 +213,9 @@ def decide(
     def before(moment: int) -> Any:
         return pc.less(listed, pa.scalar(moment, pa.int64()).cast(_TIME))
 
-    older = pc.or_(before(fences.everything), pc.fill_null(pc.less(listed, published), False))
+    mistaken = _mistaken(published, fences.credible)
+    later = pc.and_(pc.less(listed, published), pc.invert(mistaken))
+    older = pc.or_(before(fences.everything), pc.fill_null(later, False))
     needs_row = pc.or_(is_(TOUCH), is_(KEEP))
     misplaced = pc.and_(absent, pc.or_(needs_row, pc.and_(is_(PUT), before(fences.insertions))))
     refused = pc.or_(pc.or_(older, misplaced), _of_another_model(source, models))
@@ -217,7 +227,15 @@ def decide(
     return Decision(
         effective=source if pc.all(apply).as_py() else source.filter(apply),
         superseded=tuple(sorted(source.column("key").filter(refused).to_pylist())),
+        disbelieved=pc.sum(pc.and_(apply, mistaken)).as_py() or 0,
     )
+
+
+def _mistaken(moments: Any, credible: int | None) -> Any:
+    """Which moments lie further ahead than clocks may be apart."""
+    if credible is None:
+        return pc.and_(pc.is_valid(moments), False)
+    return pc.fill_null(pc.greater(moments, pa.scalar(credible, pa.int64()).cast(_TIME)), False)
 
 
 def contested_keys(source: pa.Table) -> list[str]:
@@ -258,6 +276,11 @@ def _of_another_model(source: pa.Table, models: pa.Table | None) -> Any:
     return pc.and_(other, pc.and_(pc.equal(source.column("action"), TOUCH), pc.is_valid(source.column("content"))))
 
 
+def latest_credible(now: datetime) -> int:
+    """The latest moment, in microseconds since the epoch, that another machine's clock may show."""
+    return micros(now + AHEAD)
+
+
 def micros(moment: datetime) -> int:
     """Microseconds since the epoch."""
     return (moment - _EPOCH) // timedelta(microseconds=1)  # pa.scalar would import pandas: a second for a rollback
@@ -267,7 +290,7 @@ def _not_older(source: pa.Table, published: pa.Table) -> Any:
     return pc.greater_equal(source.column("listed_at"), published.column("listed_at"))
 
 
-def applied(published: pa.Table, source: pa.Table) -> pa.Table:
+def applied(published: pa.Table, source: pa.Table, credible: int | None = None) -> pa.Table:
     """Published rows as a release leaves them; `decide` has decided, and what is newer is looked at once more.
 
     Parameters
@@ -276,8 +299,10 @@ def applied(published: pa.Table, source: pa.Table) -> pa.Table:
         Some rows of the table, `ROW`.
     source
         For each of them the effective row with its key; nulls where there is none.
+    credible
+        As in the `Fences` that it was decided with.
     """
-    newer = _not_older(source, published)
+    newer = pc.or_(_not_older(source, published), _mistaken(published.column("listed_at"), credible))
 
     def where(*conditions: Any) -> Any:
         return functools.reduce(pc.and_, [pc.fill_null(each, False) for each in conditions])

@@ -125,8 +125,9 @@ def _working(store: Store) -> list[str]:
     left = newest.keys() - ended
     if not left:
         return []
-    since = store.now() - timedelta(seconds=LEASE)
-    return sorted(which for which in left if newest[which] > since)
+    now, lease = store.now(), timedelta(seconds=LEASE)
+    # Nor one whose time lies in the future: a clock was ahead, and nobody shall wait for as long.
+    return sorted(which for which in left if now - lease < newest[which] <= now + lease)
 
 
 class Removal:

@@ -1,7 +1,11 @@
 """A folder as an object store: whole objects, create-only writes, and ETags of our own.
 
-An ETag is made of modification time and size, not of the inode as obstore's is, so that ``cp -a`` changes nothing. A
-write goes to a hidden file beside its target, which is then linked (create) or renamed (put): nobody sees half an
+An ETag is made of size, modification time and change time. The last is the kernel's: replacing a file's bytes sets it,
+whatever tool then sets the modification time back (``tar``, ``cp -p``, ``touch -d``). A file that was only copied or
+renamed is read once more and found to hold the same. The inode's number is not in it: a network file system may give
+another one with each mount, and whoever replaces a file changes the time, too.
+
+A write goes to a hidden file beside its target, which is then linked (create) or renamed (put): nobody sees half an
 object, and two creators of one name have one winner.
 """
 
@@ -30,7 +34,12 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _etag(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+    return f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}"
+
+
+def _moved(before: os.stat_result, after: os.stat_result) -> bool:
+    """Not by the change time: a name given to a file, or taken from it, changes that and none of its bytes."""
+    return (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
 
 
 class FolderStore(Store):
@@ -125,7 +134,7 @@ class FolderStore(Store):
     def get(self, name: str, *, if_match: str | None = None) -> bytes:
         """See `Store.get`."""
         data, before, after = self._read(name, None)
-        if _etag(before) != _etag(after) or len(data) != after.st_size or if_match not in (None, _etag(after)):
+        if _moved(before, after) or len(data) != after.st_size or if_match not in (None, _etag(after)):
             raise ChangedError(f"{name!r} in {self.uri} is not the file that was listed")
         return data
 
@@ -133,7 +142,7 @@ class FolderStore(Store):
         """See `Store.part`."""
         data, before, after = self._read(name, (begin, end))
         whole = len(data) == max(0, min(end, after.st_size) - begin)
-        if _etag(before) != _etag(after) or not whole or if_match not in (None, _etag(after)):
+        if _moved(before, after) or not whole or if_match not in (None, _etag(after)):
             raise ChangedError(f"{name!r} in {self.uri} is not the file that was listed")
         return data
 

@@ -460,6 +460,40 @@ def test_a_credential_is_refused_and_never_shown(text: str) -> None:
         assert secret not in said
 
 
+def test_a_path_is_no_credential_whatever_the_variable_is_called(tmp_path: Path) -> None:
+    """Each shell sets PWD and OLDPWD; a token may be a file."""
+    file = tmp_path / "the-token-of-this-service"
+    file.write_text("x")
+    gone = "/a/folder/that/was/removed"
+    env = {"PWD": gone, "OLDPWD": str(tmp_path), "TOKEN": str(file)}
+    for folder in (gone, str(tmp_path), str(file)):
+        assert loaded("", f"--input.uri={folder}/in", env=env).settings.input.uri == f"{folder}/in"
+
+
+@pytest.mark.parametrize("name", ["PASSWORD", "MY_PWD", "TOKEN", "AWS_SECRET_ACCESS_KEY"])
+def test_a_credential_that_looks_like_a_path_is_one(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="credential"):
+        loaded("name: x/wJalrXUtnFEMI/K7MDENG", env={name: "/wJalrXUtnFEMI/K7MDENG"})
+
+
+def with_estimator(text: str) -> str:
+    return f"input: {{uri: in}}\nrecipe: {{target: y, estimator: {text}}}\noutput: {{uri: out}}\n"
+
+
+def test_a_mapping_of_classes_reaches_the_recipe_with_their_types_from_each_source() -> None:
+    weights = {0: 1.0, 1: 5.0}
+    estimator = "{_target_: sklearn.linear_model.LogisticRegression, class_weight: {0: 1.0, 1: 5.0}}"
+    asjson = json.dumps({"_target_": "sklearn.linear_model.LogisticRegression", "class_weight": weights})
+    for found in (
+        load(document=with_estimator(estimator), env={}),
+        loaded("", f"--recipe.estimator={estimator}"),
+        loaded("", f"--recipe.estimator={asjson}"),
+        load(document=json.dumps(load(document=with_estimator(estimator), env={}).to_document()), env={}),
+    ):
+        assert found.settings.recipe.estimator is not None
+        assert found.settings.recipe.estimator["class_weight"] == weights
+
+
 @pytest.mark.parametrize(
     "uri", ["s3://key:hunter2@b/x", "s3://hunter2@b/x", "https://h/b?sig=hunter2", "s3://a%3Ahunter2@b/"]
 )

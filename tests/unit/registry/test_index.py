@@ -355,6 +355,49 @@ def test_a_run_that_listed_at_the_same_moment_is_not_older(table: Index) -> None
     assert rows(table)["a"]["data"] == "later"
 
 
+def minutes_from_now(minutes: float) -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+DAYS = 400 * 24 * 60
+
+
+def test_a_clock_that_was_ahead_once_does_not_stop_publication(table: Index, caplog: pytest.LogCaptureFixture) -> None:
+    release(table, "ahead", {**model("a", 1), "listed_at": minutes_from_now(DAYS)}, complete=True)
+
+    later = release(table, "run-2", {**model("a", 2), "listed_at": minutes_from_now(0)}, complete=True)
+
+    assert (later.applied, later.superseded) == (1, ())
+    assert rows(table)["a"]["digest"] == f"{2:064x}"
+    assert rows(table)["a"]["listed_at"] < minutes_from_now(1)
+    assert "1 rows in" in caplog.text
+    assert "the clock of the machine that published them was ahead" in caplog.text
+    # And what was published since counts again.
+    assert release(table, "run-1", {**model("a", 1), "listed_at": minutes_from_now(-9)}).superseded == ("a",)
+
+
+def test_a_rollback_or_retirement_by_a_clock_that_was_ahead_does_not_stop_publication(table: Index) -> None:
+    """Their moments hold for keys that no row tells of."""
+    release(table, "run-1", {**model("a", 1), "listed_at": minutes_from_now(-5)}, {**model("b", 1)})
+    release(table, "run-2", {**model("a", 2), "listed_at": minutes_from_now(-4)})
+    right, table.store.now = table.store.now, lambda: minutes_from_now(DAYS)  # type: ignore[method-assign]
+    table.retire(["b"])
+    table.rollback(1)
+    table.store.now = right  # type: ignore[method-assign]
+
+    later = release(table, "run-3", *({**model(key, 3), "listed_at": minutes_from_now(0)} for key in "abc"))
+
+    assert (later.applied, later.superseded) == (3, ())
+    table.rollback(1)
+    assert release(table, "run-4", {**model("a", 4), "listed_at": minutes_from_now(-1)}).superseded == ("a",)
+
+
+def test_clocks_may_be_a_few_minutes_apart(table: Index) -> None:
+    release(table, "run-1", {**model("a", 1), "listed_at": minutes_from_now(5)})
+
+    assert release(table, "run-2", {**model("a", 2), "listed_at": minutes_from_now(0)}).superseded == ("a",)
+
+
 def test_a_complete_release_confirms_also_the_keys_it_does_not_mention(table: Index) -> None:
     release(table, "run-1", model("quiet", 1), model("a", 1))
     release(table, "run-5", model("a", 5), complete=True)

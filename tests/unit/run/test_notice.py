@@ -1,4 +1,4 @@
-"""A run that is at work on the same output is seen, and said once."""
+"""Notices: a run at work on the same output is seen, and said once; runs and ``gc`` wait for each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +73,77 @@ def test_looks_are_rare(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="job.run.notice"):
         others.look()
     assert caplog.records == [], "the next look is due in half a minute"
+
+
+# ---- removals
+
+
+def begin(store: Store, patch: pytest.MonkeyPatch) -> int:
+    """How often a run waits; it stops waiting after the third time."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise TimeoutError
+
+    patch.setattr(notice.time, "sleep", sleep)
+    try:
+        notice.begin(store, f"run-{len(waits)}", "plan")
+    except TimeoutError:
+        return 3
+    return len(waits)
+
+
+def later(store: Store, patch: pytest.MonkeyPatch, **by: Any) -> None:
+    now = store.now
+    patch.setattr(store, "now", lambda: now() + timedelta(**by))
+
+
+def removal(store: Store) -> notice.Removal:
+    return notice.Removal(store).__enter__()
+
+
+def test_a_run_waits_for_a_gc_at_work_and_asks_it_to_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work = removal(store)
+
+    assert begin(store, monkeypatch) == 3
+    assert at_work.asked_by() == "run-0"
+    assert at_work.remove(["a"]) == 0
+
+
+def test_a_run_does_not_wait_for_a_gc_that_has_ended_or_died(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with notice.Removal(store):
+        pass
+    removal(store)
+    later(store, monkeypatch, seconds=notice.LEASE + 1)
+
+    assert begin(store, monkeypatch) == 0
+
+
+def test_a_run_does_not_wait_for_a_gc_whose_clock_was_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its notice lies in the future, for 400 days."""
+    removal(store)
+    later(store, monkeypatch, days=-400)
+
+    assert begin(store, monkeypatch) == 0
+
+
+def test_a_gc_that_was_stopped_for_long_removes_nothing_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work = removal(store)
+    store.create("a", b"1")
+    assert at_work.remove(["a"]) == 1
+    later(store, monkeypatch, seconds=notice.LEASE / 2 + 1)
+
+    assert at_work.remove(["b"]) == 0
+
+
+def test_a_gc_that_lives_says_so_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work = removal(store)
+    said: list[datetime] = []
+    put = store.put
+    monkeypatch.setattr(store, "put", lambda name, data: (said.append(store.now()), put(name, data)))
+    later(store, monkeypatch, seconds=notice.LEASE / 4 + 1)
+
+    assert at_work.remove(["a"]) == 1
+    assert len(said) == 1

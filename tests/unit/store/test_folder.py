@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,18 +47,57 @@ def test_the_first_write_makes_the_folder(tmp_path: Path) -> None:
     assert names(store) == ["a/b"]
 
 
-def test_a_copy_with_its_times_is_unchanged_and_a_touched_file_is_changed(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "a.csv").write_text("x,y\n")
-    subprocess.run(["cp", "-a", str(tmp_path / "one"), str(tmp_path / "two")], check=True)
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_changed(tmp_path: Path) -> None:
+    """``tar --mtime``, reproducible archives and ``touch -d`` give each file one fixed time."""
+    (tmp_path / "in").mkdir()
+    file, other = tmp_path / "in" / "a.csv", tmp_path / "other"
+    for way in ("written", "renamed"):
+        file.write_text("x,2\n")
+        os.utime(file, (315532800, 315532800))
+        before = folder(tmp_path / "in").list()["etag"].to_pylist()
+        assert folder(tmp_path / "in").list()["etag"].to_pylist() == before
+        _next_tick(file)
+        if way == "written":
+            file.write_text("x,9\n")
+        else:
+            other.write_text("x,9\n")
+        os.utime(file if way == "written" else other, (315532800, 315532800))
+        if way == "renamed":
+            other.rename(file)
+        after = folder(tmp_path / "in").list()["etag"].to_pylist()
+        assert after != before, way
+        with pytest.raises(ChangedError):
+            folder(tmp_path / "in").get("a.csv", if_match=before[0])
 
-    before = folder(tmp_path / "one").list()["etag"].to_pylist()
-    assert folder(tmp_path / "two").list()["etag"].to_pylist() == before
 
-    # Another moment for certain: clocks of file systems may stand still for 10 ms.
-    written = (tmp_path / "two" / "a.csv").stat().st_mtime_ns
-    os.utime(tmp_path / "two" / "a.csv", ns=(written, written + 1_000_000))
-    assert folder(tmp_path / "two").list()["etag"].to_pylist() != before
+def _next_tick(file: Path) -> None:
+    """Until the clock of the file system has gone on: it may stand still for 10 ms."""
+    then = file.stat().st_ctime_ns
+    probe = file.with_name("tick")
+    while True:
+        probe.write_text("")
+        if probe.stat().st_ctime_ns > then:
+            break
+    probe.unlink()
+
+
+def test_a_file_that_gets_another_name_while_it_is_read_is_read(tmp_path: Path) -> None:
+    """Whoever creates a file links it first and then takes the first name away, which is a change of the file's time."""
+    store = folder(tmp_path)
+    store.create("a", b"1")
+    reading = os.fstat
+    seen = []
+
+    def fstat(descriptor: int) -> os.stat_result:
+        if not seen:
+            os.link(tmp_path / "a", tmp_path / "b")
+        seen.append(descriptor)
+        return reading(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fstat", fstat)
+        assert store.get("a") == b"1"
+    assert len(seen) == 2
 
 
 def test_a_file_that_changed_since_it_was_listed_is_changed(tmp_path: Path) -> None:
