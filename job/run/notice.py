@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -70,12 +71,14 @@ class Others:
         The output.
     run
         Who looks.
+    clock
+        Seconds.
     """
 
-    def __init__(self, store: Store, run: str) -> None:
-        self._store, self._run = store, run
+    def __init__(self, store: Store, run: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._run, self._clock = store, run, clock
         self._told: set[str] = set()
-        self._looked = -_LOOK
+        self._looked = -math.inf
 
     def look(self) -> None:
         """Look, if it is time to; a warning once for each other run.
@@ -85,7 +88,7 @@ class Others:
         StoreError
             The output cannot be read.
         """
-        now = time.monotonic()
+        now = self._clock()
         if now - self._looked < _LOOK:
             return
         self._looked = now
@@ -99,7 +102,7 @@ class Others:
         if word is None:
             return
         ago = self._store.now().timestamp() - word.modified
-        if ago < HEARD:
+        if -HEARD < ago < HEARD:  # a clock may have been ahead
             self._told.add(run)
             log.warning(
                 "the run %s is at work on the same output %s, or died just now (its last word was %.0f s ago): while "

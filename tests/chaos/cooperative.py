@@ -21,6 +21,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from job import arrow
 from job.fit import artifact, linear, train
 from job.fit import partition_fit as fits
 from job.fit.partition_fit import Fitting, Result
@@ -161,7 +162,7 @@ def cooperative() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(attempt, "threadpool_limits", lambda *_: contextlib.nullcontext())
         patch.setattr(segment.SegmentWriter, "_tick", lambda self: None)
         patch.setattr(segment, "EVERY_OUTCOMES", 2)
-        patch.setattr(segment, "COMPRESSION", None)
+        patch.setattr(arrow, "COMPRESSION", None)
         patch.setattr(probe, "admit", lambda *_, **__: None)
         # What takes longer is trained first: in another order each time, if it were measured.
         for module in (linear, train):

@@ -30,11 +30,12 @@ def begun(store: Store, run: str) -> None:
 
 def told(store: Store, run: str, caplog: pytest.LogCaptureFixture, looks: int = 1) -> list[str]:
     caplog.clear()
-    others = notice.Others(store, run)
+    now = 0.0
+    others = notice.Others(store, run, clock=lambda: now)
     with caplog.at_level(logging.WARNING, logger="job.run.notice"):
         for _ in range(looks):
-            others._looked = -1e9
             others.look()
+            now += 100.0
     return [record.getMessage() for record in caplog.records]
 
 
@@ -66,13 +67,24 @@ def test_a_run_that_has_been_silent_for_long_died(
     assert told(store, "b", caplog) == []
 
 
+def test_a_word_from_the_future_is_that_of_a_clock_that_was_ahead(
+    store: Store, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    begun(store, "a")
+    ahead = time.time() + 400 * 86400
+    os.utime(tmp_path / "out/runs/a/progress.json", (ahead, ahead))
+    assert told(store, "b", caplog) == []
+
+
 def test_looks_are_rare(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    others = notice.Others(store, "b")
+    now = 0.0
+    others = notice.Others(store, "b", clock=lambda: now)
     others.look()
     begun(store, "a")
     with caplog.at_level(logging.WARNING, logger="job.run.notice"):
-        others.look()
-    assert caplog.records == [], "the next look is due in half a minute"
+        for now, told in ((29.0, 0), (31.0, 1)):  # noqa: B007 - the clock
+            others.look()
+            assert len(caplog.records) == told
 
 
 # ---- removals
