@@ -30,7 +30,7 @@ def bare() -> Iterator[Cluster]:
         subprocess.run([PYTHON, str(SCRIPTS / "down.py"), "--reset"], check=False)
     before = place.CLUSTER.exists()
     try:
-        if subprocess.run([PYTHON, str(SCRIPTS / "up.py"), "--webhook", "on"], check=False).returncode:
+        if subprocess.run([PYTHON, str(SCRIPTS / "up.py"), "--webhook", "on", "--s3a"], check=False).returncode:
             shutil.copytree(place.LOGS, ARTIFACTS / "cluster", dirs_exist_ok=True)
             pytest.exit(
                 f"the bare cluster did not come up; the lines above say why, logs are in {ARTIFACTS}/cluster", 1
@@ -38,13 +38,15 @@ def bare() -> Iterator[Cluster]:
         if not before:
             (place.STATE / "tests").write_text(str(os.getpid()))
         # One that was up has the code of then. Only the layers that differ are built and imported.
-        print(call(PYTHON, SCRIPTS / "image.py", "load", seconds=1500).strip().splitlines()[-1])
+        images = (place.IMAGE, place.IMAGE_S3A)
+        print(call(PYTHON, SCRIPTS / "image.py", "load", *images, seconds=1500).strip().splitlines()[-1])
         known = json.loads(place.CLUSTER.read_text())
         yield Cluster(
             kubeconfig=known["kubeconfig"],
             kubectl_path=known["kubectl"],
             helm_path=known["helm"],
-            image=known["image"],
+            image=place.IMAGE,
+            image_s3a=place.IMAGE_S3A,
             s3=known["s3"],
             audit=Path(known["audit"]),
             groups=Path("/sys/fs/cgroup/memory") / place.CGROUP,
@@ -73,7 +75,8 @@ def webhook(on: bool) -> None:
 def given(kubeconfig: str) -> Iterator[Cluster]:
     """The cluster behind a KUBECONFIG: the spark-operator must be there, watching all namespaces or E2E_NAMESPACE.
 
-    E2E_IMAGE names the image (default ``manyfit:e2e``, as after ``kind load docker-image``), E2E_S3_IMAGE versitygw's.
+    E2E_IMAGE names the image (default ``manyfit:e2e``, as after ``kind load docker-image``), E2E_IMAGE_S3A the one with
+    hadoop-aws (without it nothing is read by Spark from S3), E2E_S3_IMAGE versitygw's.
     An S3 server is started in the cluster and reached by a port-forward.
     """
     kubectl, helm = shutil.which("kubectl"), shutil.which("helm")
@@ -88,7 +91,14 @@ def given(kubeconfig: str) -> Iterator[Cluster]:
         "AWS_SECRET_ACCESS_KEY": "e2e-not-a-secret",
     }
     image = os.environ.get("E2E_IMAGE", "manyfit:e2e")
-    cluster = Cluster(kubeconfig=kubeconfig, kubectl_path=kubectl, helm_path=helm, image=image, s3=s3)
+    cluster = Cluster(
+        kubeconfig=kubeconfig,
+        kubectl_path=kubectl,
+        helm_path=helm,
+        image=image,
+        image_s3a=os.environ.get("E2E_IMAGE_S3A"),
+        s3=s3,
+    )
     if OPERATOR not in cluster.kubectl("get", "crd", "-o", "name"):
         raise Failed(
             f"the cluster of KUBECONFIG={kubeconfig} has no spark-operator: tests/e2e/README.md says how to install it"

@@ -16,7 +16,7 @@ from tests.e2e import harness, scenarios
 from tests.e2e.clusters import bare, given
 from tests.e2e.harness import ARTIFACTS, Cluster, Space
 
-ORDER = ("test_install", "test_faults", "test_rights", "test_webhook")
+ORDER = ("test_install", "test_faults", "test_options", "test_rights", "test_webhook")
 """The first run is measured on a cluster that does nothing else; rights are counted when all has happened."""
 
 
@@ -59,6 +59,8 @@ def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
 def begun(space: Space, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
     """The scenarios that the chosen tests look at, some at a time; a fixture of its name waits for its end."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    if not space.cluster.image_s3a:
+        wanted.discard("tables")
     if "measured" in wanted:
         request.getfixturevalue("measured")  # on a cluster that does nothing else
     busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)

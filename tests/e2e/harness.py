@@ -81,6 +81,8 @@ class Cluster:
     """repository:tag, on the nodes already or in a registry they reach"""
     s3: dict[str, str]
     """endpoint (from here), in_cluster (from pods), region and the two AWS keys"""
+    image_s3a: str | None = None
+    """the same image with hadoop-aws, where there is one"""
     audit: Path | None = None
     """the API server's audit log, where we can read it"""
     groups: Path | None = None

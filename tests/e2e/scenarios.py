@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +33,21 @@ def fit(frame, key):
                 os.kill(int(each.name), 9)
         time.sleep(60)  # the end comes from outside
     return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
+UNEVEN = """
+import time
+from sklearn.linear_model import LinearRegression
+
+def fit(frame, key):
+    time.sleep(50 if key == "shop-00" else 0.5)
+    return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
+SCRAPE = """
+import sys
+import urllib.request
+
+for path in sys.argv[1:]:
+    print(urllib.request.urlopen(f"http://127.0.0.1:4040{path}", timeout=20).read().decode())
 """
 SLOPES = {f"shop-{number:02d}": number + 1.0 for number in range(40)}
 OURS = {"function": "recipe:fit", "allow": ["recipe"]}
@@ -105,7 +122,9 @@ def mistaken(space: Space) -> None:
         if name == "no-rights":
             values["credentials"] = {"secretName": "wrong"}
         space.install(name, values)
-    for name in MISTAKES:
+    again = space.values("mistakes", "tried-again-out", **MISTAKES["bad-recipe"][0])
+    space.install("tried-again", {**again, "retries": {**again["retries"], "onFailure": 1, "onFailureInterval": 3}})
+    for name in (*MISTAKES, "tried-again"):
         space.finished(name)
 
 
@@ -157,6 +176,131 @@ def scheduled(space: Space) -> tuple[str, dict[str, Any], list[list[str]]]:
     return name, report, seen
 
 
+def elastic(space: Space) -> dict[str, Any]:
+    """As many executors as there is work for, on nodes that may be taken away, behind a proxy that is dead; what was seen."""
+    space.put("elastic", SLOPES)
+    values = space.values("elastic", "elastic-out", recipe=OURS)
+    values |= {
+        "code": {"files": {"recipe.py": UNEVEN}},
+        "dynamicAllocation": {"enabled": True, "minExecutors": 1, "maxExecutors": 2, "idleTimeout": "5s"},
+        "metrics": {"enabled": True},
+        # the API server and the store are excepted by the chart itself
+        "proxy": dict.fromkeys(("http", "https"), "http://proxy.invalid:3128"),
+    }
+    values["driver"]["podDisruptionBudget"] = True
+    values["executor"] |= {"spot": True, "terminationGracePeriodSeconds": 60}
+    space.install("elastic", values)
+    label = {"sparkoperator.k8s.io/app-name": "elastic"}
+
+    def executors() -> list[dict[str, Any]]:
+        return space.pods.labelled(spark_role="executor", **label)
+
+    def running() -> list[dict[str, Any]]:
+        found = [pod for pod in executors() if pod["status"]["phase"] == "Running"]
+        return [pod for pod in found if pod["metadata"]["uid"] not in space.pods.deleted]
+
+    seen: dict[str, Any] = {}
+    wait("the first models", lambda: space.segments("elastic-out") >= 1, 300)
+    space.pods.until("a second executor", lambda: len(running()) > 1, 120)
+    paths = ("/metrics/prometheus/", "/metrics/executors/prometheus/")
+    seen["metrics"] = space.kubectl("exec", "elastic-driver", "--", "python", "-c", SCRAPE, *paths)
+    budget = space.cluster.get("-n", space.name, "poddisruptionbudget", "elastic-driver")
+    seen["budget"] = budget["status"]
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "elastic-driver", "namespace": space.name},
+    }
+    where = f"/api/v1/namespaces/{space.name}/pods/elastic-driver/eviction"
+    try:
+        space.kubectl("create", "--raw", where, "-f", "-", text=json.dumps(eviction))
+    except Failed as refused:
+        seen["eviction"] = str(refused)
+    # while the slow partition is being fitted, the other executor has nothing to do
+    space.pods.until(
+        "an executor to be given back",
+        lambda: any(pod["metadata"]["uid"] in space.pods.deleted for pod in executors()),
+        180,
+    )
+    seen["state when one was given back"] = space.state("elastic")
+    space.completed("elastic")
+    seen["report"] = space.result("elastic-out")
+    seen["events"] = space.kubectl("get", "events", "-o", "json")
+    return seen
+
+
+def drained(space: Space) -> str:
+    """A node is drained: one executor's pod is told to go in the middle; the log of it."""
+    values = _slow(space, "drained")
+    values["executor"] |= {"spot": True, "terminationGracePeriodSeconds": 60}
+    space.install("drained", values)
+    wait("the first models", lambda: space.segments("drained-out") >= 2, 300)
+    label = {"sparkoperator.k8s.io/app-name": "drained"}
+
+    def running() -> list[str]:
+        pods = space.pods.labelled(spark_role="executor", **label)
+        return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"]
+
+    name = space.pods.until("a running executor", running, 60)[0]
+    space.kubectl("delete", "pod", name, "--wait=false")
+    said = ""
+    with contextlib.suppress(Failed):  # it goes while it is followed
+        said = space.kubectl("logs", "-f", name)
+    space.completed("drained")
+    return said
+
+
+def tables(space: Space) -> list[str]:
+    """A table that Spark reads from s3a, and its event log there; the names of the logs."""
+    rows = "".join(f"shop-{key},{x},{x * (key + 1)}\n" for x in range(20) for key in range(5))
+    for part in range(2):
+        space.s3.put_object(Bucket=space.bucket, Key=f"table/part-{part}.csv", Body=f"store,x,y\n{rows}".encode())
+    space.s3.put_object(Bucket=space.bucket, Key="logs/", Body=b"")
+    source = {"uri": f"s3://{space.bucket}/table/", "layout": "columns", "key": ["store"]}
+    values = space.values("table", "table-out", input=source)
+    assert space.cluster.image_s3a
+    repository, _, tag = space.cluster.image_s3a.rpartition(":")
+    values["image"] = {"repository": repository, "tag": tag}
+    values["eventLog"] = {"enabled": True, "dir": f"s3a://{space.bucket}/logs/"}
+    values["executor"]["memory"] = values["driver"]["memory"] = "1g"
+    space.install("tables", values)
+    space.completed("tables")
+    return space.objects("logs/")
+
+
+def rescheduled(space: Space) -> dict[str, str]:
+    """The times of a schedule that never fires here are changed; the next time by the operator, and what Helm said."""
+    space.put("later", {"a": 1.0})
+    values = {**space.values("later", "later-out"), "schedule": {"cron": "0 3 1 1 *", "timeZone": "UTC"}}
+    space.install("later", values)
+
+    def upcoming() -> str:
+        status = space.cluster.get("-n", space.name, "scheduledsparkapplication", "later").get("status", {})
+        return str(status.get("nextRun") or "")
+
+    seen = {"first": str(wait("the operator's next time", upcoming, 120))}
+    seen["notes"] = space.install("later", {**values, "schedule": {"cron": "0 4 2 2 *", "timeZone": "UTC"}})
+    [command] = [line.strip() for line in seen["notes"].splitlines() if " patch scheduledsparkapplication " in line]
+    space.cluster.kubectl(*shlex.split(command)[1:])
+    try:
+        seen["second"] = str(wait("the new next time", lambda: (at := upcoming()) != seen["first"] and at, 60))
+    finally:
+        space.cluster.helm("uninstall", "later", "-n", space.name)
+    return seen
+
+
 ALL: dict[str, Callable[[Space], Any]] = {
-    act.__name__: act for act in (scheduled, lost_driver, lost_executors, mistaken, poisoned, applied)
+    act.__name__: act
+    for act in (
+        scheduled,
+        elastic,
+        lost_driver,
+        lost_executors,
+        drained,
+        mistaken,
+        tables,
+        poisoned,
+        applied,
+        rescheduled,
+    )
 }

@@ -25,6 +25,11 @@ def lost_driver(begun: Begun) -> Any:
 
 
 @pytest.fixture(scope="module")
+def drained(begun: Begun) -> Any:
+    return begun["drained"].result()
+
+
+@pytest.fixture(scope="module")
 def poisoned(begun: Begun) -> Any:
     return begun["poisoned"].result()
 
@@ -37,6 +42,11 @@ def mistaken(begun: Begun) -> Any:
 @pytest.fixture(scope="module")
 def applied(begun: Begun) -> Any:
     return begun["applied"].result()
+
+
+@pytest.fixture(scope="module")
+def rescheduled(begun: Begun) -> Any:
+    return begun["rescheduled"].result()
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +87,19 @@ def test_a_driver_deleted_in_the_middle_is_started_again_by_the_operator_and_res
     assert report["totals"]["adopted"] > 0, "what the first driver had finished is taken over"
 
 
+def test_an_executor_that_is_told_to_go_hands_over_and_nothing_is_lost(space: Space, drained: str) -> None:
+    checked(space, "drained-out")
+
+    assert "Decommission" in drained, drained[-2000:]
+
+
+def test_the_operator_tries_a_mistake_again_as_often_as_it_is_told(space: Space, mistaken: None) -> None:
+    status = space.applications.named("tried-again")["status"]
+
+    assert status["applicationState"]["state"] == "FAILED"
+    assert status["executionAttempts"] == 2
+
+
 def test_one_poisoned_partition_is_named_and_the_others_arrive(space: Space, poisoned: dict[str, Any]) -> None:
     assert (poisoned["totals"]["trained"], poisoned["totals"]["failed"]) == (7, 1)
     assert poisoned["examples"][0]["key"] == "shop-3"
@@ -113,6 +136,15 @@ def test_a_schedule_fires_and_the_firing_is_a_run_of_its_own(scheduled: tuple[st
 
     assert report["run"].startswith(f"{name}-")
     assert report["totals"]["trained"] == 20
+
+
+def test_a_changed_schedule_is_applied_at_once_by_what_helm_says(rescheduled: dict[str, str]) -> None:
+    assert rescheduled["first"].endswith("-01-01T03:00:00Z")
+    assert (
+        f'WARNING: it was "0 3 1 1 *" (UTC), and the operator keeps the next time that it has computed from that ({rescheduled["first"]})'
+        in rescheduled["notes"]
+    )
+    assert rescheduled["second"].endswith("-02-02T04:00:00Z")
 
 
 def test_new_code_for_a_schedule_leaves_the_firing_in_flight_the_code_that_it_began_with(
