@@ -90,7 +90,7 @@ test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm,
 	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" \
 		-n $(JOBS) --dist worksteal $(ARGS)
 
-# Beside the newest Spark, which all other targets use: same lock, same wheel, the other group (docs/decisions/0008-two-sparks.md).
+# Beside the newest Spark, which all other targets use: same lock, same wheel, the other group (docs/decisions/0009-two-sparks.md).
 .venv-spark-oldest/.ready: .venv-wheel/.ready
 	UV_PROJECT_ENVIRONMENT=.venv-spark-oldest $(UV) sync --frozen --quiet --no-install-project --group spark-oldest --python "$(PYTHON)"
 	$(UV) pip install --quiet --python .venv-spark-oldest --no-deps --reinstall dist/manyfit-*.whl
