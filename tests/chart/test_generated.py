@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -165,9 +166,12 @@ def test_the_job_has_the_arguments_that_the_chart_passes() -> None:
 def test_every_example_in_the_documents_is_accepted() -> None:
     # what people copy: the yaml blocks that are values of the chart
     tried = 0
-    for path in (CHART / "README.md", ROOT / "docs/kubernetes.md"):
+    for path in (CHART / "README.md", ROOT / "docs/kubernetes.md", *sorted((ROOT / "docs/kubernetes").glob("*.md"))):
         for block in re.findall(r"```yaml\n# values[^\n]*\n(.*?)```", path.read_text(), re.DOTALL):
             values = yaml.safe_load(block)
-            render(values if "recipe" in values.get("job", {}) else minimal(values))
+            rendered = render(values if "recipe" in values.get("job", {}) else minimal(values))
+            for rule in rendered.kind("PrometheusRule"):
+                schema = {**schemas("monitoring")["PrometheusRule"], "definitions": schemas("kubernetes")}
+                assert [each.message for each in jsonschema.Draft7Validator(schema).iter_errors(rule)] == []
             tried += 1
-    assert tried >= 5
+    assert tried >= 9

@@ -7,9 +7,10 @@ import json
 import re
 
 import pytest
+import yaml
 
 from tests.chart import sparkpods
-from tests.chart.rendering import case, cases, render
+from tests.chart.rendering import ROOT, case, cases, render
 
 EVERY_CASE = pytest.mark.parametrize("name", cases())
 
@@ -177,3 +178,25 @@ def test_helm_test_pods_are_hooks_that_clean_up_and_use_the_drivers_account() ->
     arguments = check["spec"]["containers"][0]["args"]
     assert arguments[:3] == ["manyfit", "check", "--document"]
     assert json.loads(arguments[3]) == rendered.document
+
+
+def test_a_deployers_role_has_every_kind_that_a_release_has_and_what_its_role_grants() -> None:
+    role = yaml.safe_load((ROOT / "docs/policies/deployer.yaml").read_text())
+    granted = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    manage = ("create", "get", "patch", "delete")
+    plurals = {"NetworkPolicy": "networkpolicies"}
+    needed = {("", "pods", verb) for verb in DRIVER[0]["verbs"]}
+    for name in cases():
+        for each in case(name).objects:
+            group, slash, _ = each["apiVersion"].rpartition("/")
+            resource = plurals.get(each["kind"], f"{each['kind'].lower()}s")
+            needed |= {(group if slash else "", resource, verb) for verb in manage}
+    assert needed - granted == set()
+    assert not any("*" in right for right in granted)
+    assert not [right for right in granted if right[1] in ("pods/exec", "serviceaccounts/token")]

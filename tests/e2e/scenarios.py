@@ -289,6 +289,43 @@ def rescheduled(space: Space) -> dict[str, str]:
     return seen
 
 
+def deployed(space: Space) -> str:
+    """Somebody with the Role of docs/policies/deployer.yaml and nothing else handles a release; what she was refused."""
+    account = {"kind": "ServiceAccount", "name": "deployer", "namespace": space.name}
+    role = yaml.safe_load((CHART.parents[2] / "docs/policies/deployer.yaml").read_text())
+    bound = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]}
+    where = {"namespace": space.name}
+    space.cluster.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer", **where}},
+        {**role, "metadata": {**role["metadata"], **where}},
+        {
+            "apiVersion": role["apiVersion"],
+            "kind": "RoleBinding",
+            "metadata": {"name": "deployer", **where},
+            "roleRef": bound,
+            "subjects": [account],
+        },
+    )
+    she = ("--kube-as-user", f"system:serviceaccount:{space.name}:deployer", "-n", space.name)
+    values = {**space.values("deployed", "deployed-out"), "suspend": True}
+    values["driver"]["podDisruptionBudget"] = True
+
+    def upgrade(**more: Any) -> str:
+        text = json.dumps({**values, **more})
+        return space.cluster.helm("upgrade", "--install", "deployed", CHART, "-f", "-", *she, text=text)
+
+    upgrade()
+    upgrade(commonLabels={"team": "a"}, code={"files": {"recipe.py": SLOW}})
+    wider = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["deletecollection"]}]
+    try:
+        upgrade(rbac={"extraRules": wider})
+        refused = ""
+    except Failed as failure:
+        refused = str(failure)
+    space.cluster.helm("uninstall", "deployed", "--wait", *she)
+    return refused
+
+
 ALL: dict[str, Callable[[Space], Any]] = {
     act.__name__: act
     for act in (

@@ -57,6 +57,15 @@ def test_the_executors_account_can_do_nothing(space: Space, account: str) -> Non
     assert rights(space, f"{account}-executor") == []
 
 
+@pytest.fixture(scope="module")
+def deployed(begun: dict[str, Future[Any]]) -> Any:
+    return begun["deployed"].result()
+
+
+def test_a_deployer_handles_a_release_and_cannot_grant_more_than_she_has(deployed: str) -> None:
+    assert "attempting to grant RBAC permissions not currently held" in deployed
+
+
 def test_every_granted_verb_is_used_and_nothing_was_refused(space: Space, begun: dict[str, Future[Any]]) -> None:
     if not space.cluster.audit:
         pytest.skip(f"{DOES_NOT_APPLY}the audit log of a cluster that was given is not ours to read")
