@@ -1,0 +1,81 @@
+"""Bins of many numbers: histograms, and squares of a plane. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from job.page.section import keys, written
+
+Numbers = np.ndarray
+BINNED_ABOVE = 10_000
+"""More dots than this are squares that hold many."""
+_SPAN = 1e-9
+
+
+def is_wide(values: Numbers) -> bool:
+    """Positive numbers over more than two decades: a logarithmic axis shows them better."""
+    return bool(len(values) and values.min() > 0 and values.max() / values.min() > 200)
+
+
+def edges(values: Numbers, *, log: bool, most: int) -> Numbers:
+    """Edges of equal bins, as many as the numbers bear; outliers beyond the 0.5 % quantiles are in the outer bins."""
+    low, high = float(values.min()), float(values.max())
+    if high - low <= _SPAN * max(abs(high), abs(low), 1e-300):
+        reach = max(abs(high) * 0.01, 1e-12)
+        low, high = low - reach, high + reach
+    count = int(min(most, max(5, math.sqrt(len(values)) * 1.5)))
+    found: Numbers = np.geomspace(low, high, count + 1) if log else np.linspace(low, high, count + 1)
+    return found
+
+
+def cut(values: Numbers, *, lower: bool) -> float | None:
+    """Where the tail begins that would flatten a picture; None where there is none.
+
+    Parameters
+    ----------
+    lower
+        The tail of low numbers; else that of high ones.
+    """
+    if len(values) < 20:
+        return None
+    first, middle, last = np.quantile(values, [0.02, 0.5, 0.98])
+    spread = max(float(last - first), 1e-300)
+    if lower and float(first - values.min()) > 3 * spread:
+        return float(first - spread)
+    if not lower and float(values.max() - last) > 3 * spread:
+        return float(last + spread)
+    return None
+
+
+def histogram(values: Numbers, *, log: bool, unit: str = "") -> list[dict[str, Any]]:
+    """Rows ``begin``, ``end``, ``keys``, ``said``."""
+    limits = edges(values, log=log, most=30)
+    counts, limits = np.histogram(values, bins=limits)
+    return [
+        {
+            "begin": begin,
+            "end": end,
+            "keys": number,
+            "said": f"{written(begin, 'number')} to {written(end, 'number')}{unit}: {keys(number)}",
+        }
+        for begin, end, number in zip(limits[:-1].tolist(), limits[1:].tolist(), counts.tolist(), strict=True)
+    ]
+
+
+def squares(x: Numbers, y: Numbers, *, log_x: bool, names: tuple[str, str]) -> list[dict[str, Any]]:
+    """Rows ``x``, ``x2``, ``y``, ``y2``, ``keys``, ``said`` of squares that are not empty."""
+    across, up = edges(x, log=log_x, most=40), edges(y, log=False, most=30)
+    counts, across, up = np.histogram2d(x, y, bins=[across, up])
+    found = []
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        number = int(counts[i, j])
+        box = {"x": float(across[i]), "x2": float(across[i + 1]), "y": float(up[j]), "y2": float(up[j + 1])}
+        said = (
+            f"{names[0]} {written(box['x'], 'number')} to {written(box['x2'], 'number')}, "
+            f"{names[1]} {written(box['y'], 'number')} to {written(box['y2'], 'number')}: {keys(number)}"
+        )
+        found.append({**box, "keys": number, "said": said})
+    return found

@@ -1,0 +1,158 @@
+"""What got worse? The first metric then and now, the models that changed most, and what the gate decided. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.page import bins, charts, metrics
+from job.page.facts import Facts
+from job.page.section import SHOWN, Column, Grid, Picture, Section, keys
+
+Numbers = np.ndarray
+
+
+def of(facts: Facts) -> Section | None:
+    """The section; None where there is nothing to compare with, or no model is another."""
+    if facts.published is None or facts.before is None:
+        return None
+    now = facts.published.filter(pc.is_valid(facts.published["digest"]))
+    then = facts.before.filter(pc.is_valid(facts.before["digest"]))
+    place = pc.index_in(now["key"], value_set=pa.chunked_array(then["key"].chunks, pa.string()))
+    both = pc.is_valid(place)
+    fresh = now.num_rows - int(pc.sum(both).as_py() or 0)
+    now, then = now.filter(both), then.take(pc.drop_null(place))
+    other = pc.not_equal(now["digest"], then["digest"])
+    now, then = now.filter(other), then.filter(other)
+    question = f"What changed since version {facts.against}?"
+    if not now.num_rows:
+        answer = f"{keys(fresh)} new; no model of a key that was there is another." if fresh else "No model is another."
+        return Section(name="changes", question=question, answer=answer)
+    before, after = metrics.columns(then), metrics.columns(now)
+    common = [name for name in after if name in before and np.isfinite(after[name] - before[name]).any()]
+    if not common:
+        answer = f"{keys(now.num_rows)} have another model, and {keys(fresh)} are new; their models have no metrics."
+        return Section(name="changes", question=question, answer=answer)
+    name = common[0]
+    there = np.flatnonzero(np.isfinite(after[name] - before[name]))
+    names = now["key"].take(pa.array(there))
+    old, new = before[name][there], after[name][there]
+    gain = new - old if metrics.higher_is_better(name) else old - new
+    worse, better = int((gain < 0).sum()), int((gain > 0).sum())
+    answer = (
+        f"{keys(now.num_rows)} have another model than in version {facts.against}: by {name}, {worse:,} are worse and "
+        f"{better:,} better{f'; {fresh:,} are new' if fresh else ''}."
+    )
+    gates = _gates(facts)
+    return Section(
+        name="changes",
+        question=question,
+        answer=answer,
+        pictures=(_then_and_now(facts, name, names, old, new, gain), _gains(facts, name, gain), *gates),
+        grids=(_most(facts, name, names, old, new, gain, now),),
+    )
+
+
+def _then_and_now(facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Numbers, gain: Numbers) -> Picture:
+    every = np.concatenate([old, new])
+    low, high = bins.cut(every, lower=True), bins.cut(every, lower=False)
+    bottom, top = -np.inf if low is None else low, np.inf if high is None else high
+    x, y = np.clip(old, bottom, top), np.clip(new, bottom, top)
+    many = len(x) > bins.BINNED_ABOVE
+    order = np.argsort(gain, kind="stable")
+    marked = {int(at) for at in order[: min(SHOWN, max(3, len(order) // 20))] if gain[at] < 0}
+    chosen = sorted(marked) if many else range(len(x))
+    points = [
+        {
+            "x": float(x[at]),
+            "y": float(y[at]),
+            "said": f"{names[at].as_py()}: {name} {old[at]:.4g} then, {new[at]:.4g} now",
+            "bad": at in marked,
+        }
+        for at in chosen
+    ]
+    cells = bins.squares(x, y, log_x=False, names=("then", "now")) if many else []
+    line = (float(min(x.min(), y.min())), float(max(x.max(), y.max())))
+    spec = charts.scatter(points, cells, x=f"{name} in version {facts.against}", y=f"{name} now", diagonal=line)
+    if many:
+        numbers = tuple(Column(name=title, kind="number") for title in ("then_from", "then_to", "now_from", "now_to"))
+        grid = Grid(
+            name="then_and_now",
+            title=f"{name} then and now",
+            columns=(*numbers, Column(name="keys", kind="count")),
+            rows=[(each["x"], each["x2"], each["y"], each["y2"], each["keys"]) for each in cells],
+        )
+    else:
+        grid = Grid(
+            name="then_and_now",
+            title=f"{name} then and now",
+            columns=(Column(name="key"), Column(name="then", kind="number"), Column(name="now", kind="number")),
+            rows=[(names[at].as_py(), float(old[at]), float(new[at])) for at in range(len(old))],
+        )
+    side = "below" if metrics.higher_is_better(name) else "above"
+    return Picture(
+        title=f"{name} then and now",
+        spec=spec,
+        grid=grid,
+        note=f"On the dashed line nothing changed; {side} it the new model is worse. The largest losses are red.",
+    )
+
+
+def _gains(facts: Facts, name: str, gain: Numbers) -> Picture:
+    low, high = bins.cut(gain, lower=True), bins.cut(gain, lower=False)
+    inside = gain[(gain >= (-np.inf if low is None else low)) & (gain <= (np.inf if high is None else high))]
+    shown = bins.histogram(inside, log=False)
+    left = len(gain) - len(inside)
+    grid = Grid(
+        name="gains",
+        title=f"Gain of {name}",
+        columns=(Column(name="from", kind="number"), Column(name="to", kind="number"), Column(name="keys", kind="count")),
+        rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
+    )
+    note = "Left of 0 the new model is worse."
+    note += f" {keys(left)} beyond the edges, from {gain.min():.4g} to {gain.max():.4g}." if left else ""
+    marks = [(0.0, "no change")] if inside.min() <= 0 <= inside.max() else []
+    spec = charts.histogram(shown, title=f"gain of {name}", marks=marks)
+    return Picture(title=f"Gain of {name} by key", spec=spec, grid=grid, note=note)
+
+
+def _gates(facts: Facts) -> tuple[Picture, ...]:
+    """What the gate decided, where there is one."""
+    table = facts.published
+    if table is None or "gate" not in table.column_names or table["gate"].null_count == table.num_rows:
+        return ()
+    counts = pc.value_counts(pc.drop_null(table["gate"].cast(pa.string()))).to_pylist()
+    rows = sorted(((each["values"], each["counts"]) for each in counts), key=lambda each: -each[1])
+    grid = Grid(
+        name="gate",
+        title="What the gate decided",
+        columns=(Column(name="gate"), Column(name="keys", kind="count")),
+        rows=rows,
+        command=facts.of_set("models", f"--at {facts.version} --csv"),
+    )
+    values = [{"label": name, "number": number, "said": f"{name}: {keys(number)}"} for name, number in rows]
+    spec = charts.bars(values, label="label", number="number", title="keys")
+    return (Picture(title="What the gate decided", spec=spec, grid=grid),)
+
+
+def _most(
+    facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Numbers, gain: Numbers, now: pa.Table
+) -> Grid:
+    order = np.argsort(gain, kind="stable")[:SHOWN]
+    found: list[tuple[Any, ...]] = [
+        (names[at].as_py(), float(old[at]), float(new[at]), float(gain[at])) for at in order.tolist() if gain[at] < 0
+    ]
+    return Grid(
+        name="worse",
+        title=f"The largest losses of {name}" if found else "No model got worse",
+        columns=(
+            Column(name="key"),
+            Column(name=f"{name} in version {facts.against}", kind="number"),
+            Column(name=f"{name} now", kind="number"),
+            Column(name="gain", kind="number"),
+        ),
+        rows=found,
+    )

@@ -1,0 +1,133 @@
+"""What a page is made of: sections that answer a question, grids of numbers, pictures of grids, commands. Pure data."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TextIO
+
+Kind = Literal["text", "count", "number", "seconds", "bytes", "share", "time"]
+SHOWN = 50
+"""Rows of a grid that the page shows; the command beside it prints all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a grid."""
+
+    name: str
+    """heading, and name in CSV"""
+    kind: Kind = "text"
+    """how a value is written for a person"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table of numbers, on the page and as CSV."""
+
+    name: str
+    """for ``manyfit report --table``"""
+    title: str
+    columns: tuple[Column, ...]
+    rows: Sequence[tuple[Any, ...]]
+    command: str = ""
+    """prints the same numbers; empty: ``manyfit report --table``"""
+
+    def write_csv(self, out: TextIO) -> None:
+        """All rows with a header; times as ISO 8601, nothing for what is not known."""
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([each.name for each in self.columns])
+        for row in self.rows:
+            writer.writerow([plain(value) for value in row])
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as plain data."""
+        names = [each.name for each in self.columns]
+        return [dict(zip(names, map(plain, row), strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A grid, drawn."""
+
+    title: str
+    spec: Mapping[str, Any]
+    """Vega-Lite"""
+    grid: Grid
+    note: str = ""
+    """what a reader must know to read it"""
+    wide: bool = False
+    """needs the whole width"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """The answer to one question."""
+
+    name: str
+    question: str
+    answer: str
+    """one or two sentences"""
+    tone: Literal["good", "bad", "plain"] = "plain"
+    pictures: tuple[Picture, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    """shown open, as tables"""
+    figures: tuple[tuple[str, str], ...] = field(default=())
+    """(value, label): the few numbers that are set large"""
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON and CSV have it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return value
+
+
+def written(value: Any, kind: Kind) -> str:
+    """A value for a person."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if kind == "text":
+        return str(value)
+    if kind == "time":
+        return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)[:16].replace("T", " ")
+    if kind == "count":
+        return f"{int(value):,}"
+    if kind == "share":
+        return f"{100 * value:.1f} %"
+    if kind == "seconds":
+        return duration(value)
+    if kind == "bytes":
+        return size(value)
+    return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """``0.8 ms``, ``12.3 s``, ``3 min 5 s``, ``2 h 10 min``, ``4.5 d``."""
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 99.5:
+        return f"{seconds:.3g} s"
+    if seconds < 3570:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 2880 else f"{seconds / 86400:.1f} d"
+
+
+def size(number: float) -> str:
+    """Bytes for a person."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def keys(number: int) -> str:
+    """``1 key``, ``1,204 keys``."""
+    return f"{number:,} key{'' if number == 1 else 's'}"

@@ -1,0 +1,257 @@
+"""Where did the time go? The event time line (which worker did what, when), slow keys, skew and idle workers. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.page import bins, charts
+from job.page.facts import Facts
+from job.page.section import SHOWN, Column, Grid, Picture, Section, duration, keys, written
+
+Numbers = np.ndarray
+LANES = 64
+"""Workers that the time line shows; of more, those that ended first and last and some between."""
+PIECES = 3_000
+"""Marks of a time line; beyond them, tasks that follow each other are drawn as one."""
+FITS = 600
+"""Up to so many fits are drawn one by one within their tasks."""
+_LONGEST_NAME = 26
+
+
+def of(facts: Facts) -> Section | None:
+    """The section; None where the run trained nothing, or its outcomes have expired."""
+    if facts.outcomes is None:
+        return None
+    own = facts.outcomes.filter(
+        pc.and_(pc.and_(pc.is_valid(facts.outcomes["worker"]), pc.is_valid(facts.outcomes["finished_at"])),
+                pc.invert(pc.fill_null(facts.outcomes["adopted"], False)))
+    )  # fmt: skip
+    if not own.num_rows:
+        return None
+    workers = own["worker"].cast(pa.string()).dictionary_encode().combine_chunks()
+    work = Work(
+        worker=workers.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        names=workers.dictionary.to_pylist(),
+        task=own["task"].to_numpy().astype(np.int64),
+        end=own["finished_at"].to_numpy().astype(float),
+        seconds=pc.fill_null(own["seconds"], 0.0).to_numpy().astype(float),
+        failed=pc.equal(own["status"].cast(pa.string()), "failed").to_numpy(zero_copy_only=False).astype(bool),
+    )
+    tasks = work.tasks()
+    busy = float(work.seconds.sum())
+    span = float(tasks["end"].max() - tasks["begin"].min())
+    share = busy / (len(work.names) * span) if span > 0 else 1.0
+    pictures = [_time_line(own, work, tasks), _seconds(work.seconds)]
+    if len(work.names) > 1:
+        pictures.append(_by_worker(work, tasks))
+    slowest = float(work.seconds.max())
+    middle = max(float(np.median(work.seconds)), 1e-9)
+    answer = (
+        f"{len(work.names):,} worker{'s' if len(work.names) != 1 else ''} trained {keys(own.num_rows)} in "
+        f"{len(tasks['task']):,} tasks over {duration(span)}: {written(min(share, 1.0), 'share')} of their time went into "
+        f"fits, the rest into reading, writing and waiting. The slowest fit took {duration(slowest)}, "
+        f"{slowest / middle:,.0f} times the median."
+    )
+    return Section(
+        name="time",
+        question="Where did the time go?",
+        answer=answer,
+        pictures=tuple(pictures),
+        grids=(_slowest(own),),
+    )
+
+
+class Work:
+    """Outcomes of a run as columns: who made which, in which task, until when."""
+
+    def __init__(
+        self, *, worker: Numbers, names: list[str], task: Numbers, end: Numbers, seconds: Numbers, failed: Numbers
+    ) -> None:
+        self.worker, self.names, self.task, self.end, self.seconds, self.failed = worker, names, task, end, seconds, failed
+
+    def tasks(self) -> dict[str, Numbers]:
+        """One row for each task of each worker: worker, task, begin, end, keys, failed, busy; by worker and begin."""
+        group = self.worker * (int(self.task.max()) + 1) + self.task
+        order = np.argsort(group, kind="stable")
+        first = np.flatnonzero(np.append(True, np.diff(group[order]) != 0))
+        begin = np.minimum.reduceat((self.end - self.seconds)[order], first)
+        found = {
+            "worker": self.worker[order][first],
+            "task": self.task[order][first],
+            "begin": begin,
+            "end": np.maximum.reduceat(self.end[order], first),
+            "keys": np.add.reduceat(np.ones(len(order), np.int64), first),
+            "failed": np.add.reduceat(self.failed[order].astype(np.int64), first),
+            "busy": np.add.reduceat(self.seconds[order], first),
+        }
+        by_time = np.lexsort((found["begin"], found["worker"]))
+        return {name: column[by_time] for name, column in found.items()}
+
+
+def _short(name: str) -> str:
+    host, _, process = name.rpartition(":")
+    return f"{host if len(host) <= _LONGEST_NAME else '…' + host[-_LONGEST_NAME:]}:{process}" if host else name
+
+
+def _time_line(own: pa.Table, work: Work, tasks: dict[str, Numbers]) -> Picture:
+    start = float(tasks["begin"].min())
+    ends = np.full(len(work.names), -np.inf)
+    np.maximum.at(ends, tasks["worker"], tasks["end"])
+    ranked = np.argsort(ends, kind="stable")
+    shown = ranked if len(ranked) <= LANES else ranked[np.unique(np.linspace(0, len(ranked) - 1, LANES).astype(int))]
+    lane = {int(worker): _short(work.names[worker]) for worker in shown}
+    rows = [
+        (work.names[int(tasks["worker"][at])], int(tasks["task"][at]), float(tasks["begin"][at] - start),
+         float(tasks["end"][at] - start), int(tasks["keys"][at]), int(tasks["failed"][at]), float(tasks["busy"][at]))
+        for at in range(len(tasks["task"]))
+    ]  # fmt: skip
+    grid = Grid(
+        name="tasks",
+        title="Tasks by worker",
+        columns=(
+            Column(name="worker"),
+            Column(name="task", kind="count"),
+            Column(name="begin", kind="seconds"),
+            Column(name="end", kind="seconds"),
+            Column(name="keys", kind="count"),
+            Column(name="failed", kind="count"),
+            Column(name="fitting", kind="seconds"),
+        ),
+        rows=rows,
+    )
+    fine = own.num_rows <= FITS
+    values = _fits(own, work, lane, start) if fine else _pieces(tasks, lane, start)
+    span = float(tasks["end"].max() - start)
+    spec = charts.lanes(values, order=[lane[int(each)] for each in shown], labelled=len(shown) <= 40, span=span)
+    note = "Each row is a worker process; each bar is " + ("one fit" if fine else "a task, which fits many keys")
+    note += "; red where a key failed. Gaps are reading, writing and waiting."
+    if len(shown) < len(ranked):
+        note += f" {len(shown):,} of {len(ranked):,} workers are drawn, from the first to end to the last."
+    return Picture(title="Event time line: which worker did what, when", spec=spec, grid=grid, note=note, wide=True)
+
+
+def _colour(failed: int, number: int) -> str:
+    return "var(--failed)" if failed else charts.SERIES[0] if number % 2 == 0 else charts.SERIES[1]
+
+
+def _fits(own: pa.Table, work: Work, lane: dict[int, str], start: float) -> list[dict[str, Any]]:
+    names, statuses = own["key"].to_pylist(), own["status"].cast(pa.string()).to_pylist()
+    found = []
+    for at in np.argsort(work.end, kind="stable").tolist():
+        if (worker := int(work.worker[at])) in lane:
+            seconds, end = float(work.seconds[at]), float(work.end[at] - start)
+            found.append(
+                {
+                    "lane": lane[worker],
+                    "begin": max(0.0, end - seconds),
+                    "end": end,
+                    "colour": _colour(int(work.failed[at]), int(work.task[at])),
+                    "said": f"{names[at]}: {statuses[at]} in {duration(seconds)}, task {int(work.task[at])}",
+                }
+            )
+    return found
+
+
+def _pieces(tasks: dict[str, Numbers], lane: dict[int, str], start: float) -> list[dict[str, Any]]:
+    chosen = [at for at in range(len(tasks["task"])) if int(tasks["worker"][at]) in lane]
+    every = -(-len(chosen) // PIECES)
+    found: list[dict[str, Any]] = []
+    numbers: dict[int, int] = {}
+    for at in chosen:
+        worker = int(tasks["worker"][at])
+        number = numbers[worker] = numbers.get(worker, -1) + 1
+        begin, end = float(tasks["begin"][at] - start), float(tasks["end"][at] - start)
+        keyed, failed = int(tasks["keys"][at]), int(tasks["failed"][at])
+        if number % every and found:
+            last = found[-1]
+            last["end"], last["keys"], last["failed"] = max(last["end"], end), last["keys"] + keyed, last["failed"] + failed
+            last["last"] = int(tasks["task"][at])
+            continue
+        task = int(tasks["task"][at])
+        found.append({"lane": lane[worker], "begin": begin, "end": end, "keys": keyed, "failed": failed,
+                      "first": task, "last": task, "number": number // every})  # fmt: skip
+    for each in found:
+        named = f"task {each['first']}" if every == 1 else f"{every} tasks from {each['first']}"
+        bad = f", {each['failed']:,} failed" if each["failed"] else ""
+        each["said"] = f"{named}: {keys(each['keys'])}{bad}, {duration(each['end'] - each['begin'])}"
+        each["colour"] = _colour(each.pop("failed"), each.pop("number"))
+        del each["first"], each["last"]
+    return found
+
+
+def _seconds(seconds: Numbers) -> Picture:
+    positive = seconds[seconds > 0]
+    wide = bins.is_wide(positive)
+    shown = bins.histogram(positive if len(positive) else seconds, log=wide, unit=" s")
+    grid = Grid(
+        name="fit_seconds",
+        title="Seconds per fit",
+        columns=(Column(name="from", kind="seconds"), Column(name="to", kind="seconds"), Column(name="keys", kind="count")),
+        rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
+    )
+    middle = float(np.median(positive)) if len(positive) else 0.0
+    marks = [(middle, f"median {duration(middle)}")] if len(positive) else []
+    spec = charts.histogram(shown, title="seconds per fit", log=wide, marks=marks)
+    return Picture(title="How long fits took", spec=spec, grid=grid)
+
+
+def _by_worker(work: Work, tasks: dict[str, Numbers]) -> Picture:
+    start, finish = float(tasks["begin"].min()), float(tasks["end"].max())
+    span = max(finish - start, 1e-9)
+    count = len(work.names)
+    busy = np.bincount(work.worker, weights=work.seconds, minlength=count)
+    fitted = np.bincount(work.worker, minlength=count)
+    ends = np.full(count, -np.inf)
+    np.maximum.at(ends, tasks["worker"], tasks["end"])
+    rows = [
+        (work.names[at], int(fitted[at]), float(busy[at]), float(min(1.0, busy[at] / span)), float(ends[at] - start))
+        for at in np.argsort(-busy, kind="stable").tolist()
+    ]
+    grid = Grid(
+        name="workers",
+        title="Workers",
+        columns=(
+            Column(name="worker"),
+            Column(name="keys", kind="count"),
+            Column(name="fitting", kind="seconds"),
+            Column(name="share of the time", kind="share"),
+            Column(name="last word", kind="seconds"),
+        ),
+        rows=rows,
+    )
+    if count <= 16:
+        values = [
+            {"label": _short(name), "number": 100 * share, "said": f"{name}: {written(share, 'share')} fitting, {keys(number)}"}
+            for name, number, _, share, _ in rows
+        ]
+        spec = charts.bars(values, label="label", number="number", title="% of the time spent in fits")
+    else:
+        shares = np.array([row[3] for row in rows]) * 100
+        spec = charts.histogram(
+            [{**each, "said": each["said"].replace("key", "worker")} for each in bins.histogram(shares, log=False, unit=" %")],
+            title="% of the time spent in fits (keys axis: workers)",
+        )
+    return Picture(title="How busy the workers were", spec=spec, grid=grid)
+
+
+def _slowest(own: pa.Table) -> Grid:
+    timed = own.select(["key", "seconds", "rows", "bytes", "worker", "task"]).filter(pc.is_valid(own["seconds"]))
+    order = pc.sort_indices(timed, sort_keys=[("seconds", "descending")])[:SHOWN]
+    rows = timed.take(order).to_pylist()
+    return Grid(
+        name="slowest",
+        title=f"The slowest {len(rows):,} fits",
+        columns=(
+            Column(name="key"),
+            Column(name="seconds", kind="seconds"),
+            Column(name="rows", kind="count"),
+            Column(name="bytes", kind="bytes"),
+            Column(name="task", kind="count"),
+            Column(name="worker"),
+        ),
+        rows=[tuple(row[name] for name in ("key", "seconds", "rows", "bytes", "task", "worker")) for row in rows],
+    )
