@@ -95,6 +95,13 @@ def status(arguments: Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def report(arguments: Namespace, overrides: list[str]) -> int:
+    """The page about the fleet."""
+    from job.cli import fleet_page
+
+    return fleet_page.main(arguments, given.output(arguments, overrides))
+
+
 def models(arguments: Namespace, overrides: list[str]) -> int:
     """The published table."""
     from job.cli import models_table

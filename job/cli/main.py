@@ -127,6 +127,21 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--run", metavar="ID", help="default: the run that began last")
     command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output(
+        "report",
+        "a page about the fleet: how the run went, which models are bad, what changed and failed, where the time went",
+        "Writes one self-contained HTML page about the newest run that has ended, compared with the version before its "
+        "own and with the runs before it. Needs the extra `report`; --table and --json need nothing.",
+    )
+    command.add_argument("--run", metavar="ID", help="default: the newest run that has ended")
+    command.add_argument("--against", type=int, metavar="VERSION", help="default: the version before the run's")
+    command.add_argument("--last", type=int, default=30, metavar="N", help="how many runs back the pictures go (30)")
+    command.add_argument("--metric", metavar="NAME", help="compares models by this one; default: the first")
+    command.add_argument("--out", default="report.html", metavar="FILE", help="where the page goes (report.html)")
+    command.add_argument("--table", metavar="NAME", help="print one table of the page as CSV instead")
+    command.add_argument(
+        "--json", action="store_true", help="print all tables as one JSON document instead"
+    )
     command = add_output("models", "the published table", "Lists the published keys. Filters go together with AND.")
     command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
     command.add_argument("--state", choices=["live", "stale", "failed", "skipped", "gone"], help="only these")

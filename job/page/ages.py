@@ -26,7 +26,9 @@ def of(facts: Facts) -> Section | None:
     answer = ""
     if facts.published is not None and facts.published.num_rows:
         table = facts.published
-        states = {each["values"]: each["counts"] for each in pc.value_counts(table["state"].cast(pa.string())).to_pylist()}
+        states = {
+            each["values"]: each["counts"] for each in pc.value_counts(table["state"].cast(pa.string())).to_pylist()
+        }
         gone = table.num_rows - table["gone_since"].null_count
         models = table.filter(pc.is_valid(table["digest"]))
         ages = _ages(facts, models)
@@ -34,7 +36,8 @@ def of(facts: Facts) -> Section | None:
             answer = f"{keys(models.num_rows)} have a model; the median age is {duration(float(np.median(ages)))}, "
             answer += f"the oldest {duration(float(ages.max()))}. "
             pictures.append(_age(facts, ages))
-        answer += f"{states.get('stale', 0):,} stale, {states.get('failed', 0):,} without a model, {gone:,} gone from the input."
+        stale, without = states.get("stale", 0), states.get("failed", 0)
+        answer += f"{stale:,} stale, {without:,} without a model, {gone:,} gone from the input."
         pictures.append(_states(facts, states, gone))
         old = _old(facts, table)
         grids += [old] if old.rows else []
@@ -87,7 +90,9 @@ def _states(facts: Facts, states: dict[str, int], gone: int) -> Picture:
         rows=rows,
         command=facts.of_set("models", f"--at {facts.version} --state live --csv"),
     )
-    values = [{"label": name, "number": number, "said": f"{name}: {keys(number)}; {text}"} for name, number, text in rows]
+    values = [
+        {"label": name, "number": number, "said": f"{name}: {keys(number)}; {text}"} for name, number, text in rows
+    ]
     return Picture(
         title="States of the published keys",
         spec=charts.bars(values, label="label", number="number", title="keys"),
@@ -137,7 +142,12 @@ def _versions(facts: Facts) -> Picture:
     )
     names = [str(each.version) for each in shown]
     values = [
-        {"run": str(row[0]), "part": part, "number": number, "said": f"version {row[0]} ({row[2]}): {keys(number)} {part}"}
+        {
+            "run": str(row[0]),
+            "part": part,
+            "number": number,
+            "said": f"version {row[0]} ({row[2]}): {keys(number)} {part}",
+        }
         for row in rows
         for part, number in zip(("new", "changed", "removed"), row[3:6], strict=True)
     ]

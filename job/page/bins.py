@@ -41,7 +41,7 @@ def cut(values: Numbers, *, lower: bool) -> float | None:
     """
     if len(values) < 20:
         return None
-    first, middle, last = np.quantile(values, [0.02, 0.5, 0.98])
+    first, last = np.quantile(values, [0.02, 0.98])
     spread = max(float(last - first), 1e-300)
     if lower and float(first - values.min()) > 3 * spread:
         return float(first - spread)

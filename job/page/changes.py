@@ -36,7 +36,7 @@ def of(facts: Facts) -> Section | None:
     if not common:
         answer = f"{keys(now.num_rows)} have another model, and {keys(fresh)} are new; their models have no metrics."
         return Section(name="changes", question=question, answer=answer)
-    name = common[0]
+    name = metrics.first({each: after[each] for each in common}, facts.metric)
     there = np.flatnonzero(np.isfinite(after[name] - before[name]))
     names = now["key"].take(pa.array(there))
     old, new = before[name][there], after[name][there]
@@ -56,7 +56,9 @@ def of(facts: Facts) -> Section | None:
     )
 
 
-def _then_and_now(facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Numbers, gain: Numbers) -> Picture:
+def _then_and_now(
+    facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Numbers, gain: Numbers
+) -> Picture:
     every = np.concatenate([old, new])
     low, high = bins.cut(every, lower=True), bins.cut(every, lower=False)
     bottom, top = -np.inf if low is None else low, np.inf if high is None else high
@@ -109,7 +111,11 @@ def _gains(facts: Facts, name: str, gain: Numbers) -> Picture:
     grid = Grid(
         name="gains",
         title=f"Gain of {name}",
-        columns=(Column(name="from", kind="number"), Column(name="to", kind="number"), Column(name="keys", kind="count")),
+        columns=(
+            Column(name="from", kind="number"),
+            Column(name="to", kind="number"),
+            Column(name="keys", kind="count"),
+        ),
         rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
     )
     note = "Left of 0 the new model is worse."

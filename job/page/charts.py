@@ -79,7 +79,13 @@ def one_bar(parts: Sequence[tuple[str, float, str]], colours: Mapping[str, str],
         values=values,
         mark={"type": "bar", "height": 26, "stroke": "var(--card)", "strokeWidth": 1},
         encoding={
-            "x": _axis("number", unit, stack="zero", scale={"nice": False}, axis={"grid": False, "format": ",.0f", "tickCount": 6, "tickMinStep": 1}),
+            "x": _axis(
+                "number",
+                unit,
+                stack="zero",
+                scale={"nice": False},
+                axis={"grid": False, "format": ",.0f", "tickCount": 6, "tickMinStep": 1},
+            ),
             "order": {"field": "rank", "type": "ordinal"},
             "color": {
                 "field": "part",
@@ -123,7 +129,9 @@ def bars(
     )
 
 
-def histogram(values: Values, *, title: str, log: bool = False, marks: Sequence[tuple[float, str]] = ()) -> dict[str, Any]:
+def histogram(
+    values: Values, *, title: str, log: bool = False, marks: Sequence[tuple[float, str]] = ()
+) -> dict[str, Any]:
     """Bins ``begin`` to ``end`` with ``keys`` in each; ``marks`` are vertical lines with a name."""
     rows = list(values)
     scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": False, "nice": False}
@@ -152,8 +160,18 @@ def histogram(values: Values, *, title: str, log: bool = False, marks: Sequence[
         layers.append(
             {
                 "data": {"values": [line]},
-                "mark": {"type": "text", "align": "center", "y": -4, "baseline": "bottom", "color": "var(--ink)", "aria": False},
-                "encoding": {"x": {"field": "at", "type": "quantitative"}, "text": {"field": "said", "type": "nominal"}},
+                "mark": {
+                    "type": "text",
+                    "align": "center",
+                    "y": -4,
+                    "baseline": "bottom",
+                    "color": "var(--ink)",
+                    "aria": False,
+                },
+                "encoding": {
+                    "x": {"field": "at", "type": "quantitative"},
+                    "text": {"field": "said", "type": "nominal"},
+                },
             }
         )
     return _spec(HALF, 190, values=rows, layer=layers)

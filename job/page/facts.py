@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,10 @@ OUTCOMES = (
 )  # fmt: skip
 """Columns of a run's outcomes that a page needs."""
 _ROWS = ("key", "state", "digest", "rows", "metrics", "seconds", "reason", "message", "trained_at", "gone_since")
-_LATER = ("skill", "gate", "warnings")
+_LATER = ("skill", "gate", "gate_gain", "gate_p", "gate_rows", "gate_note")
 """Columns that not every output has."""
 _BEFORE = ("key", "digest", "metrics", "skill")
-_REPEATED = ("state", "reason", "message", "warnings", "gate")
+_REPEATED = ("state", "reason", "message", "gate", "gate_note")
 _LOOKED_AT = 4
 """So many times more runs are looked at than wanted: names of runs need not tell which is newer."""
 
@@ -62,6 +62,8 @@ class Facts:
     failed_before: Mapping[str, int]
     """key that failed now to the number of the earlier ``runs`` in which it failed"""
     now: datetime
+    metric: str | None = None
+    """by which models are compared; None: the first"""
 
     @property
     def run(self) -> str:
@@ -77,7 +79,8 @@ class Facts:
     def of_run(self, rest: str) -> str:
         """A ``manyfit report`` command about this run."""
         against = f" --against {self.against}" if self.against is not None else ""
-        return f"manyfit report {quoted(self.output)} --run {quoted(self.run)}{against} {rest}"
+        metric = f" --metric {quoted(self.metric)}" if self.metric is not None else ""
+        return f"manyfit report {quoted(self.output)} --run {quoted(self.run)}{against}{metric} {rest}"
 
     def of_set(self, command: str, rest: str = "") -> str:
         """A command about the version that the run left."""
@@ -97,6 +100,7 @@ def read(
     run: str | None = None,
     against: int | None = None,
     last: int = 30,
+    metric: str | None = None,
 ) -> Facts:
     """Read what a page about a run needs.
 
@@ -110,6 +114,8 @@ def read(
         The version to compare with; default: the one before the run's.
     last
         How many runs and versions the pictures over time go back.
+    metric
+        By which models are compared; default: the first of the models' own.
 
     Raises
     ------
@@ -121,7 +127,9 @@ def read(
         result = results[-1]
     else:
         result = next(each for each in results if each["run"] == run)
-    return gather(store, result, outcomes=_outcomes(store, str(result["run"])), results=results, against=against, last=last)
+    outcomes = _outcomes(store, str(result["run"]))
+    found = gather(store, result, outcomes=outcomes, results=results, against=against, last=last)
+    return replace(found, metric=metric)
 
 
 def gather(
@@ -150,7 +158,12 @@ def gather(
     index = Index(store)
     versions = index.history(last)
     version: int | None = result["version"]
-    if against is None and version is not None and version > 1 and any(each.version == version - 1 for each in versions):
+    if (
+        against is None
+        and version is not None
+        and version > 1
+        and any(each.version == version - 1 for each in versions)
+    ):
         against = version - 1
     published = before = None
     if version is not None and (most_rows is None or result["totals"]["planned"] <= most_rows):

@@ -12,7 +12,7 @@ from job.outcome import REASONS
 from job.page import charts
 from job.page.facts import Facts
 from job.page.night import labels
-from job.page.section import Column, Grid, Picture, Section, keys
+from job.page.section import Column, Grid, Picture, Section, earlier, keys
 
 _REASONS = 6
 """Reasons that have a colour of their own; the rest is "other"."""
@@ -26,12 +26,12 @@ def of(facts: Facts) -> Section | None:
         return None
     failed = now.filter(pc.equal(now["status"], "failed"))
     again = sum(1 for key in failed["key"].to_pylist() if facts.failed_before.get(key))
-    earlier = len(facts.runs) - 1
+    before = len(facts.runs) - 1
     if not failed.num_rows:
         answer = "Nothing failed this time."
     else:
         answer = f"{keys(failed.num_rows)} failed"
-        answer += f"; {again:,} of them had failed before, in the {earlier:,} runs before this one." if earlier else "."
+        answer += f"; {again:,} of them failed in {earlier(before)}, too." if before else "."
     pictures = tuple(each for each in (over, _reasons(facts, now)) if each is not None)
     grids = (_messages(now), _again(facts, failed)) if now.num_rows else ()
     return Section(
@@ -74,7 +74,9 @@ def _over_runs(facts: Facts) -> Picture | None:
             rows.append((str(each["run"]), reason, number))
         for reason in order:
             number = counts[reason]
-            values.append({"run": name, "part": reason, "number": number, "said": f"{each['run']}: {number:,} × {reason}"})
+            values.append(
+                {"run": name, "part": reason, "number": number, "said": f"{each['run']}: {number:,} × {reason}"}
+            )
     grid = Grid(
         name="reasons_over_runs",
         title="Failures of each run",
@@ -94,7 +96,12 @@ def _reasons(facts: Facts, now: pa.Table) -> Picture | None:
     grid = Grid(
         name="reasons",
         title="Reasons",
-        columns=(Column(name="reason"), Column(name="status"), Column(name="keys", kind="count"), Column(name="meaning")),
+        columns=(
+            Column(name="reason"),
+            Column(name="status"),
+            Column(name="keys", kind="count"),
+            Column(name="meaning"),
+        ),
         rows=rows,
         command=facts.of_set("status", f"--run {facts.run} --json"),
     )
@@ -114,7 +121,12 @@ def _messages(now: pa.Table) -> Grid:
     return Grid(
         name="messages",
         title="Grouped by message",
-        columns=(Column(name="keys", kind="count"), Column(name="reason"), Column(name="message"), Column(name="for example")),
+        columns=(
+            Column(name="keys", kind="count"),
+            Column(name="reason"),
+            Column(name="message"),
+            Column(name="for example"),
+        ),
         rows=[(len(named), reason, message, ", ".join(named[:3])) for (reason, message), named in ordered],
     )
 
@@ -124,7 +136,6 @@ def _again(facts: Facts, failed: pa.Table) -> Grid:
     if facts.published is not None:
         chosen = facts.published.filter(pc.is_in(facts.published["key"], value_set=failed["key"].combine_chunks()))
         older = dict(zip(chosen["key"].to_pylist(), chosen["state"].to_pylist(), strict=True))
-    earlier = len(facts.runs) - 1
     rows = []
     for key, reason, message in zip(*(failed[name].to_pylist() for name in ("key", "reason", "message")), strict=True):
         kept = {"stale": "an older one", "failed": "none", "live": "a newer one"}.get(older.get(key, ""), "–")
@@ -135,7 +146,7 @@ def _again(facts: Facts, failed: pa.Table) -> Grid:
         title="Failing keys, those that fail most often first",
         columns=(
             Column(name="key"),
-            Column(name=f"failed in the {earlier:,} runs before", kind="count"),
+            Column(name=f"failed in {earlier(len(facts.runs) - 1)}", kind="count"),
             Column(name="reason"),
             Column(name="message"),
             Column(name="published model"),

@@ -10,6 +10,7 @@ from typing import Any
 from job.page import charts
 from job.page.facts import Facts
 from job.page.section import Column, Grid, Picture, Section, duration, keys, written
+from job.words import pace
 
 _PARTS = ("trained", "taken over", "unchanged", "skipped", "failed")
 
@@ -24,7 +25,7 @@ def of(facts: Facts) -> Section:
         (f"{count['trained']:,}", "trained"),
         (f"{count['failed']:,}", "failed"),
         (duration(seconds), "duration"),
-        ("–" if rate is None else f"{rate:,.3g}/s", "models"),
+        ("–" if rate is None else f"{pace(rate)}/s", "models"),
         ("–" if cores is None else duration(cores), "core time"),
         ("–" if facts.version is None else f"{facts.version}", "version"),
     ]
@@ -75,7 +76,9 @@ def _beside(facts: Facts) -> str:
         return ""
     usual = median(float(each["seconds"]) for each in earlier)
     now = float(facts.result["seconds"])
-    said = f"It took {duration(now)}; the median of the {len(earlier):,} earlier runs that trained is {duration(usual)}."
+    said = (
+        f"It took {duration(now)}; the median of the {len(earlier):,} earlier runs that trained is {duration(usual)}."
+    )
     if len(earlier) == 1:
         said = f"It took {duration(now)}, the run before {duration(usual)}."
     return said

@@ -24,15 +24,16 @@ def of(facts: Facts) -> Section | None:
     columns = {name: values for name, values in metrics.columns(table).items() if np.isfinite(values).any()}
     if not columns:
         return None
-    first = next(iter(columns))
+    first = metrics.first(columns, facts.metric)
+    columns = {name: columns[name] for name in sorted(columns, key=lambda each: (each != "skill", each != first))}
     pictures = [_distribution(facts, name, values) for name, values in columns.items()]
     over = _over_rows(facts, table, first, columns[first])
     if over is not None:
-        pictures.insert(1, over)
+        pictures.insert(list(columns).index(first) + 1, over)
     return Section(
         name="models",
         question="Which models are bad?",
-        answer=_answer(first, columns[first]),
+        answer=" ".join(_answer(name, columns[name]) for name in _ranked(columns)),
         pictures=tuple(pictures),
         grids=tuple(_worst(facts, table, name, columns) for name in _ranked(columns)),
     )
@@ -48,7 +49,8 @@ def _answer(name: str, values: Numbers) -> str:
     there = values[np.isfinite(values)]
     if name == "skill":
         poor = int((there <= 0).sum())
-        return f"{poor:,} of {len(there):,} models do no better than their baseline; the median skill is {np.median(there):.3g}."
+        said = f"{poor:,} of {len(there):,} models do no better than their baseline"
+        return f"{said}; the median skill is {np.median(there):.3g}."
     low, middle, high = np.quantile(there, [0.05, 0.5, 0.95])
     better = "higher" if metrics.higher_is_better(name) else "lower"
     return (
@@ -60,7 +62,9 @@ def _answer(name: str, values: Numbers) -> str:
 def _distribution(facts: Facts, name: str, values: Numbers) -> Picture:
     there = values[np.isfinite(values)]
     tail = bins.cut(there, lower=True), bins.cut(there, lower=False)
-    inside = there[(there >= (-np.inf if tail[0] is None else tail[0])) & (there <= (np.inf if tail[1] is None else tail[1]))]
+    inside = there[
+        (there >= (-np.inf if tail[0] is None else tail[0])) & (there <= (np.inf if tail[1] is None else tail[1]))
+    ]
     wide = bins.is_wide(inside)
     shown = bins.histogram(inside, log=wide)
     left = len(there) - len(inside)
@@ -72,7 +76,11 @@ def _distribution(facts: Facts, name: str, values: Numbers) -> Picture:
     grid = Grid(
         name=f"distribution.{name}",
         title=f"Distribution of {name}",
-        columns=(Column(name="from", kind="number"), Column(name="to", kind="number"), Column(name="keys", kind="count")),
+        columns=(
+            Column(name="from", kind="number"),
+            Column(name="to", kind="number"),
+            Column(name="keys", kind="count"),
+        ),
         rows=rows,
     )
     middle = float(np.median(there))
@@ -145,7 +153,9 @@ def _worst(facts: Facts, table: pa.Table, name: str, columns: dict[str, Numbers]
     sort = f"--sort {name}" if metrics.higher_is_better(name) else f"--sort -{name}"
     return Grid(
         name=f"worst.{name}",
-        title=f"The worst {len(found):,} by {name}" if len(found) < len(columns[name]) else f"All by {name}, the worst first",
+        title=f"The worst {len(found):,} by {name}"
+        if len(found) < len(columns[name])
+        else f"All by {name}, the worst first",
         columns=(
             Column(name="key"),
             *(Column(name=each, kind="number") for each in (name, *others)),

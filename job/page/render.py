@@ -1,4 +1,4 @@
-"""Sections as one self-contained HTML page: no script, no request. Jinja2 escapes whatever comes from the users' data."""
+"""Sections as one self-contained HTML page: no script, no request. Jinja2 escapes what comes from the users' data."""
 
 from __future__ import annotations
 

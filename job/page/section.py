@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TextIO
 
+from job.words import counted, size
+
 Kind = Literal["text", "count", "number", "seconds", "bytes", "share", "time"]
 SHOWN = 50
 """Rows of a grid that the page shows; the command beside it prints all."""
@@ -119,15 +121,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 2880 else f"{seconds / 86400:.1f} d"
 
 
-def size(number: float) -> str:
-    """Bytes for a person."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(number) < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.1f} TB"
+def earlier(number: int) -> str:
+    """``the run before``, ``the 5 runs before``."""
+    return "the run before" if number == 1 else f"the {number:,} runs before"
 
 
 def keys(number: int) -> str:
     """``1 key``, ``1,204 keys``."""
-    return f"{number:,} key{'' if number == 1 else 's'}"
+    return counted(number, "key")

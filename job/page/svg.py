@@ -1,7 +1,7 @@
 """Vega-Lite to SVG, offline, by vl-convert; then made small, with the text that a browser shows on hover.
 
-The only module that imports vl_convert. What vl-convert writes has the description of a mark as ``aria-label``: browsers
-show ``<title>``. A dot is a path of two hundred bytes there, and a circle here: ten thousand of them fit on a page.
+The only module that imports vl_convert. It writes the description of a mark as ``aria-label``; browsers show
+``<title>``. A dot is a path of two hundred bytes there, and a circle here: ten thousand of them fit on a page.
 """
 
 from __future__ import annotations

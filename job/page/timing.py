@@ -20,6 +20,8 @@ PIECES = 3_000
 FITS = 600
 """Up to so many fits are drawn one by one within their tasks."""
 _LONGEST_NAME = 26
+_BAD = 0.2
+"""A task in which a larger share of the keys failed is drawn red."""
 
 
 def of(facts: Facts) -> Section | None:
@@ -52,8 +54,8 @@ def of(facts: Facts) -> Section | None:
     middle = max(float(np.median(work.seconds)), 1e-9)
     answer = (
         f"{len(work.names):,} worker{'s' if len(work.names) != 1 else ''} trained {keys(own.num_rows)} in "
-        f"{len(tasks['task']):,} tasks over {duration(span)}: {written(min(share, 1.0), 'share')} of their time went into "
-        f"fits, the rest into reading, writing and waiting. The slowest fit took {duration(slowest)}, "
+        f"{len(tasks['task']):,} tasks over {duration(span)}: {written(min(share, 1.0), 'share')} of their time "
+        f"went into fits, the rest into reading, writing and waiting. The slowest fit took {duration(slowest)}, "
         f"{slowest / middle:,.0f} times the median."
     )
     return Section(
@@ -71,7 +73,14 @@ class Work:
     def __init__(
         self, *, worker: Numbers, names: list[str], task: Numbers, end: Numbers, seconds: Numbers, failed: Numbers
     ) -> None:
-        self.worker, self.names, self.task, self.end, self.seconds, self.failed = worker, names, task, end, seconds, failed
+        self.worker, self.names, self.task, self.end, self.seconds, self.failed = (
+            worker,
+            names,
+            task,
+            end,
+            seconds,
+            failed,
+        )
 
     def tasks(self) -> dict[str, Numbers]:
         """One row for each task of each worker: worker, task, begin, end, keys, failed, busy; by worker and begin."""
@@ -127,14 +136,15 @@ def _time_line(own: pa.Table, work: Work, tasks: dict[str, Numbers]) -> Picture:
     values = _fits(own, work, lane, start) if fine else _pieces(tasks, lane, start)
     span = float(tasks["end"].max() - start)
     spec = charts.lanes(values, order=[lane[int(each)] for each in shown], labelled=len(shown) <= 40, span=span)
-    note = "Each row is a worker process; each bar is " + ("one fit" if fine else "a task, which fits many keys")
-    note += "; red where a key failed. Gaps are reading, writing and waiting."
+    note = "Each row is a worker process; each bar is "
+    note += "one fit, red if it failed" if fine else f"a task of many keys, red if more than {_BAD:.0%} of them failed"
+    note += ". Neighbouring tasks have two shades. Gaps are reading, writing and waiting."
     if len(shown) < len(ranked):
         note += f" {len(shown):,} of {len(ranked):,} workers are drawn, from the first to end to the last."
     return Picture(title="Event time line: which worker did what, when", spec=spec, grid=grid, note=note, wide=True)
 
 
-def _colour(failed: int, number: int) -> str:
+def _colour(failed: bool, number: int) -> str:
     return "var(--failed)" if failed else charts.SERIES[0] if number % 2 == 0 else charts.SERIES[1]
 
 
@@ -149,7 +159,7 @@ def _fits(own: pa.Table, work: Work, lane: dict[int, str], start: float) -> list
                     "lane": lane[worker],
                     "begin": max(0.0, end - seconds),
                     "end": end,
-                    "colour": _colour(int(work.failed[at]), int(work.task[at])),
+                    "colour": _colour(bool(work.failed[at]), int(work.task[at])),
                     "said": f"{names[at]}: {statuses[at]} in {duration(seconds)}, task {int(work.task[at])}",
                 }
             )
@@ -168,7 +178,11 @@ def _pieces(tasks: dict[str, Numbers], lane: dict[int, str], start: float) -> li
         keyed, failed = int(tasks["keys"][at]), int(tasks["failed"][at])
         if number % every and found:
             last = found[-1]
-            last["end"], last["keys"], last["failed"] = max(last["end"], end), last["keys"] + keyed, last["failed"] + failed
+            last["end"], last["keys"], last["failed"] = (
+                max(last["end"], end),
+                last["keys"] + keyed,
+                last["failed"] + failed,
+            )
             last["last"] = int(tasks["task"][at])
             continue
         task = int(tasks["task"][at])
@@ -178,7 +192,7 @@ def _pieces(tasks: dict[str, Numbers], lane: dict[int, str], start: float) -> li
         named = f"task {each['first']}" if every == 1 else f"{every} tasks from {each['first']}"
         bad = f", {each['failed']:,} failed" if each["failed"] else ""
         each["said"] = f"{named}: {keys(each['keys'])}{bad}, {duration(each['end'] - each['begin'])}"
-        each["colour"] = _colour(each.pop("failed"), each.pop("number"))
+        each["colour"] = _colour(each.pop("failed") > _BAD * each["keys"], each.pop("number"))
         del each["first"], each["last"]
     return found
 
@@ -190,7 +204,11 @@ def _seconds(seconds: Numbers) -> Picture:
     grid = Grid(
         name="fit_seconds",
         title="Seconds per fit",
-        columns=(Column(name="from", kind="seconds"), Column(name="to", kind="seconds"), Column(name="keys", kind="count")),
+        columns=(
+            Column(name="from", kind="seconds"),
+            Column(name="to", kind="seconds"),
+            Column(name="keys", kind="count"),
+        ),
         rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
     )
     middle = float(np.median(positive)) if len(positive) else 0.0
@@ -225,14 +243,21 @@ def _by_worker(work: Work, tasks: dict[str, Numbers]) -> Picture:
     )
     if count <= 16:
         values = [
-            {"label": _short(name), "number": 100 * share, "said": f"{name}: {written(share, 'share')} fitting, {keys(number)}"}
+            {
+                "label": _short(name),
+                "number": 100 * share,
+                "said": f"{name}: {written(share, 'share')} fitting, {keys(number)}",
+            }
             for name, number, _, share, _ in rows
         ]
         spec = charts.bars(values, label="label", number="number", title="% of the time spent in fits")
     else:
         shares = np.array([row[3] for row in rows]) * 100
         spec = charts.histogram(
-            [{**each, "said": each["said"].replace("key", "worker")} for each in bins.histogram(shares, log=False, unit=" %")],
+            [
+                {**each, "said": each["said"].replace("key", "worker")}
+                for each in bins.histogram(shares, log=False, unit=" %")
+            ],
             title="% of the time spent in fits (keys axis: workers)",
         )
     return Picture(title="How busy the workers were", spec=spec, grid=grid)

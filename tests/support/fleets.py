@@ -79,7 +79,12 @@ def _run(
     failed = always | (random.random(keys) < failing / 2)
     r2 = skill + random.normal(0, 0.02, keys) - (random.random(keys) < 0.03) * random.exponential(0.2, keys)
     rmse = 40 * np.sqrt(np.maximum(0.001, 1 - np.minimum(r2, 0.999))) * random.lognormal(0, 0.2, keys)
-    seconds = 0.002 + 2e-6 * size + random.exponential(0.004, keys) + (random.random(keys) < 0.002) * random.exponential(0.5, keys)
+    seconds = (
+        0.002
+        + 2e-6 * size
+        + random.exponential(0.004, keys)
+        + (random.random(keys) < 0.002) * random.exponential(0.5, keys)
+    )
     tasks = min(keys, max(workers, min(workers * 12, keys // 20)))
     task = np.arange(keys) % tasks
     worker, end = _schedule(task, seconds, tasks, workers, random)
@@ -88,7 +93,10 @@ def _run(
     which = random.integers(0, len(_REASONS), keys)
     reason = [_REASONS[which[at]][0] if bad else None for at, bad in enumerate(failed)]
     message = [_REASONS[which[at]][1] if bad else None for at, bad in enumerate(failed)]
-    metrics = [None if bad else f'{{"r2": {a:.5f}, "rmse": {b:.4f}}}' for bad, a, b in zip(failed, r2.tolist(), rmse.tolist(), strict=True)]
+    metrics = [
+        None if bad else f'{{"r2": {a:.5f}, "rmse": {b:.4f}}}'
+        for bad, a, b in zip(failed, r2.tolist(), rmse.tolist(), strict=True)
+    ]
     digest = [None if bad else f"{number:08x}{at:056x}" for at, bad in enumerate(failed)]
     good = pa.array(~failed)
     columns = {
@@ -107,7 +115,9 @@ def _run(
         "finished_at": pa.array(begin + end),
         "adopted": pa.array(np.zeros(keys, bool)),
     }
-    settled = pa.table([columns.get(field.name, pa.nulls(keys, field.type)).cast(field.type) for field in SCHEMA], schema=SCHEMA)
+    settled = pa.table(
+        [columns.get(field.name, pa.nulls(keys, field.type)).cast(field.type) for field in SCHEMA], schema=SCHEMA
+    )
     moment = pa.scalar(at, pa.timestamp("us", "UTC"))
     row = {
         **columns,
@@ -120,8 +130,12 @@ def _run(
         "action": pa.repeat(PUT, keys),
     }
     del row["attempt"]
-    changes = pa.table([row.get(field.name, pa.nulls(keys, field.type)).cast(field.type) for field in CHANGES], schema=CHANGES)
-    changes = changes.set_column(CHANGES.get_field_index("seconds"), "seconds", pa.compute.if_else(good, columns["seconds"], None))
+    changes = pa.table(
+        [row.get(field.name, pa.nulls(keys, field.type)).cast(field.type) for field in CHANGES], schema=CHANGES
+    )
+    changes = changes.set_column(
+        CHANGES.get_field_index("seconds"), "seconds", pa.compute.if_else(good, columns["seconds"], None)
+    )
     released = Index(store).release(changes, run=run, complete=True, metadata={"planned": str(keys)})
     count = Totals(planned=keys, trained=int((~failed).sum()), unchanged=0, skipped=0, failed=int(failed.sum()))
     done = RunReport(
@@ -135,7 +149,13 @@ def _run(
         started_at=at.isoformat(),
         finished_at=(at + timedelta(seconds=total + 9)).isoformat(),
         seconds=total + 9,
-        phases={"prepare": 0.4, "plan": 1.6 + keys / 4e5, "train": total + 2, "settle": 0.1 + keys / 1e6, "publish": 0.6 + keys / 2e5},
+        phases={
+            "prepare": 0.4,
+            "plan": 1.6 + keys / 4e5,
+            "train": total + 2,
+            "settle": 0.1 + keys / 1e6,
+            "publish": 0.6 + keys / 2e5,
+        },
         failures=reasons(settled, "failed"),
         workers=workers,
         fit_seconds=float(seconds.sum()),
@@ -143,7 +163,9 @@ def _run(
     )
     folder = f"runs/{run}"
     sink = pa.BufferOutputStream()
-    pq.write_table(settled, sink, compression="zstd", use_dictionary=list(REPEATED), store_schema=False, row_group_size=65_536)
+    pq.write_table(
+        settled, sink, compression="zstd", use_dictionary=list(REPEATED), store_schema=False, row_group_size=65_536
+    )
     store.put(f"{folder}/outcomes.parquet", sink.getvalue().to_pybytes())
     for at_key in np.flatnonzero(failed)[:2000].tolist():
         store.put(f"{folder}/failures/{key_path(named[at_key])}.txt", b"what went wrong")
