@@ -78,6 +78,14 @@ demo: java .venv/.ready ## the main job, end to end, on this machine: two data s
 
 # -- checks
 
+.PHONY: browser
+browser: ## Chromium, in which a test opens the page about a run (installs it on Debian and Ubuntu)
+	@for each in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$each >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q -q --no-install-recommends chromium >/dev/null; \
+	else echo "a test opens a page in Chromium: install chromium or google-chrome" >&2; exit 3; fi
+
 # From a folder without our sources, so that `job` is the installed wheel: in the tests and in Spark's workers alike.
 PYTEST = mkdir -p build/cwd && cd build/cwd && env -u PYTHONPATH -u SPARK_HOME TESTED_WHEEL=1 \
 	$(WHEEL)/python -P -m pytest -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR)

@@ -139,9 +139,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--metric", metavar="NAME", help="compares models by this one; default: the first")
     command.add_argument("--out", default="report.html", metavar="FILE", help="where the page goes (report.html)")
     command.add_argument("--table", metavar="NAME", help="print one table of the page as CSV instead")
-    command.add_argument(
-        "--json", action="store_true", help="print all tables as one JSON document instead"
-    )
+    command.add_argument("--json", action="store_true", help="print all tables as one JSON document instead")
     command = add_output("models", "the published table", "Lists the published keys. Filters go together with AND.")
     command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
     command.add_argument("--state", choices=["live", "stale", "failed", "skipped", "gone"], help="only these")

@@ -447,6 +447,8 @@ class OutputSettings(Section):
     """PEM file with an ECDSA private key: each release is signed"""
     unsigned: bool = False
     """publish without a signature though the set is signed: a publisher signs it later (``manyfit sign``)"""
+    report: Literal["pictures", "short"] = "pictures"
+    """a run's ``report.html``: with pictures, where the extra ``report`` is installed, or short"""
 
 
 class JobSettings(Section):

@@ -23,7 +23,7 @@ SERIES = tuple(f"var(--series{number})" for number in range(1, 8))
 _KINDS = tuple(SERIES[at] for at in (0, 2, 3, 4, 5, 6, 1))
 
 _CONFIG: dict[str, Any] = {
-    "background": None,
+    "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
@@ -65,6 +65,12 @@ def _axis(field: str, title: str | None, *, kind: str = "quantitative", **rest: 
 
 
 _SAID = {"field": "said", "type": "nominal"}
+
+
+def _counts(values: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The ticks of an axis of amounts: ``20k`` where they are large."""
+    most = max((each[name] or 0 for each in values), default=0)
+    return {"tickCount": 4, "format": "~s"} if most >= 1e4 else {"tickCount": 4}
 
 
 def one_bar(parts: Sequence[tuple[str, float, str]], colours: Mapping[str, str], *, unit: str) -> dict[str, Any]:
@@ -109,8 +115,11 @@ def bars(
     log: bool = False,
     height: int | None = None,
 ) -> dict[str, Any]:
-    """Horizontal bars in the order given; ``values`` have the fields ``label``, ``number`` and ``said``."""
-    rows = list(values)
+    """Horizontal bars in the order given.
+
+    ``values`` have the fields ``label``, ``number``, ``said``, and ``colour`` where a bar has one of its own.
+    """
+    rows = [{"colour": colour, **each} for each in values]
     most = max((each[number] or 0 for each in rows), default=0)
     whole = all(float(each[number] or 0).is_integer() for each in rows)
     axis: dict[str, Any] = {"tickCount": 5, "format": "~s"} if most >= 1e4 else {"tickCount": 5}
@@ -120,10 +129,11 @@ def bars(
         HALF,
         height or max(60, 24 * len(rows) + 40),
         values=rows,
-        mark={"type": "bar", "color": colour, "height": {"band": 0.7}},
+        mark={"type": "bar", "height": {"band": 0.7}},
         encoding={
             "y": _axis(label, None, kind="nominal", sort=None, axis={"ticks": False, "domain": False}),
             "x": _axis(number, title, axis=axis, scale={"type": "symlog"} if log else {"zero": True}),
+            "color": {"field": "colour", "type": "nominal", "scale": None},
             "description": _SAID,
         },
     )
@@ -267,6 +277,7 @@ def stacked(values: Values, *, order: Sequence[str], labels: Sequence[str], titl
 
 def over_runs(values: Values, *, number: str, labels: Sequence[str], title: str, now: str) -> dict[str, Any]:
     """One bar a run; the run named ``now`` stands out, and those that failed too (field ``colour``)."""
+    values = list(values)
     return _spec(
         HALF,
         190,
@@ -274,7 +285,7 @@ def over_runs(values: Values, *, number: str, labels: Sequence[str], title: str,
         mark={"type": "bar", "cornerRadiusEnd": 2},
         encoding={
             "x": _axis("run", None, kind="ordinal", sort=list(labels), axis={"labelAngle": -40, "labelOverlap": True}),
-            "y": _axis(number, title, axis={"tickCount": 4, "format": "~s"}),
+            "y": _axis(number, title, axis=_counts(values, number)),
             "color": {"field": "colour", "type": "nominal", "scale": None},
             "opacity": {"condition": {"test": f"datum.run === {now!r}", "value": 1}, "value": 0.6},
             "description": _SAID,

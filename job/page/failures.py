@@ -28,7 +28,8 @@ def of(facts: Facts) -> Section | None:
     again = sum(1 for key in failed["key"].to_pylist() if facts.failed_before.get(key))
     before = len(facts.runs) - 1
     if not failed.num_rows:
-        answer = "Nothing failed this time."
+        answer = "Nothing failed this time"
+        answer += f"; {keys(now.num_rows)} skipped." if now.num_rows else "."
     else:
         answer = f"{keys(failed.num_rows)} failed"
         answer += f"; {again:,} of them failed in {earlier(before)}, too." if before else "."
@@ -105,11 +106,17 @@ def _reasons(facts: Facts, now: pa.Table) -> Picture | None:
         rows=rows,
         command=facts.of_set("status", f"--run {facts.run} --json"),
     )
+    colours = {"failed": "var(--failed)", "skipped": "var(--skipped)"}
     values = [
-        {"label": reason, "number": number, "said": f"{reason} ({status}): {keys(number)}; {meaning}"}
+        {
+            "colour": colours[status],
+            "label": reason,
+            "number": number,
+            "said": f"{reason} ({status}): {keys(number)}; {meaning}",
+        }
         for reason, status, number, meaning in rows
     ]
-    spec = charts.bars(values, label="label", number="number", title="keys", colour="var(--failed)")
+    spec = charts.bars(values, label="label", number="number", title="keys")
     return Picture(title="Failed and skipped in this run", spec=spec, grid=grid)
 
 

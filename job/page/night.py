@@ -53,7 +53,7 @@ def verdict(result: Mapping[str, Any]) -> str:
         return f"Mostly: {failed:,} of {planned:,} keys failed, which run.max_failed allows."
     if not result["published"]:
         return "Yes: nothing changed, and the published version stays."
-    skips = f"; {skipped:,} were skipped" if skipped else ""
+    skips = f"; {skipped:,} skipped" if skipped else ""
     return f"Yes: every one of {keys(planned)} was dealt with and none failed{skips}."
 
 

@@ -94,7 +94,7 @@ def _distribution(facts: Facts, name: str, values: Numbers) -> Picture:
 def _over_rows(facts: Facts, table: pa.Table, name: str, values: Numbers) -> Picture | None:
     counts = table["rows"].cast(pa.float64()).to_numpy().astype(float)
     there = np.flatnonzero(np.isfinite(values) & (counts > 0))
-    if len(there) < 2:
+    if len(there) < 2 or np.ptp(counts[there]) == 0:
         return None
     x, y = counts[there], values[there]
     low, high = bins.cut(y, lower=True), bins.cut(y, lower=False)
@@ -143,13 +143,14 @@ def _worst(facts: Facts, table: pa.Table, name: str, columns: dict[str, Numbers]
     order = metrics.worst_first(name, columns[name])[:SHOWN]
     rows = table.take(pa.array(order)).to_pylist()
     others = [each for each in columns if each != name][:4]
+    gated = "gate" in table.column_names and table["gate"].null_count < table.num_rows
     found: list[tuple[Any, ...]] = []
     for at, row in zip(order.tolist(), rows, strict=True):
         trained = row["trained_at"]
         age = (facts.now - trained).total_seconds() if isinstance(trained, datetime) else None
         numbers = [float(columns[each][at]) for each in (name, *others)]
-        found.append((row["key"], *numbers, row["rows"], age, row["state"], *([row["gate"]] if "gate" in row else [])))
-    gate = [Column(name="gate")] if "gate" in table.column_names else []
+        found.append((row["key"], *numbers, row["rows"], age, row["state"], *([row["gate"]] if gated else [])))
+    gate = [Column(name="gate")] if gated else []
     sort = f"--sort {name}" if metrics.higher_is_better(name) else f"--sort -{name}"
     return Grid(
         name=f"worst.{name}",

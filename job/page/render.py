@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,11 @@ from job.page.section import SHOWN, Grid, Section, written
 
 _BEHIND = 200
 """Rows of the table behind a picture."""
+
+
+def available() -> bool:
+    """Whether the extra ``report`` is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("jinja2", "vl_convert"))
 
 
 def page(facts: Facts, sections: Sequence[Section]) -> str:

@@ -32,7 +32,7 @@ def of(facts: Facts) -> Section | None:
         pc.and_(pc.and_(pc.is_valid(facts.outcomes["worker"]), pc.is_valid(facts.outcomes["finished_at"])),
                 pc.invert(pc.fill_null(facts.outcomes["adopted"], False)))
     )  # fmt: skip
-    if not own.num_rows:
+    if not own.num_rows or not pc.any(pc.greater(own["seconds"], 0.0)).as_py():
         return None
     workers = own["worker"].cast(pa.string()).dictionary_encode().combine_chunks()
     work = Work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,15 +17,21 @@ from job.engine import EngineReport
 from job.judge import intervals
 from job.keys import key_path
 from job.outcome import REPEATED
+from job.page import build, facts, render
 from job.plan import fingerprint
 from job.plan.plan import Plan
 from job.plan.table_keys import state
 from job.registry.index import Release
-from job.run import report
+from job.run import report, report_page
 from job.run.assembly import Assembly
 from job.run.report import RunReport
-from job.run.report_page import page
 from job.store.side import storage
+
+log = logging.getLogger(__name__)
+
+_MOST_ROWS = 100_000
+"""The page that a run makes of larger sets leaves out the published table, which takes a gigabyte at a million keys;
+``manyfit report`` reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +140,22 @@ def write_result(assembly: Assembly, started: Started, settled: pa.Table, result
                 outcomes = sink.getvalue().to_pybytes()
                 derived.append(pool.submit(output.put, f"{folder}/outcomes.parquet", outcomes))
             derived += [pool.submit(_write_failure, assembly, started, row) for row in failed.to_pylist()]
-            text = page(result, settled).encode("utf-8", "replace")
+            text = _page(assembly, settled, result).encode("utf-8", "replace")
             derived.append(pool.submit(output.put, f"{folder}/report.html", text))
             for each in derived:
                 each.result()
         output.create(f"{folder}/result.json", result.to_json().encode())
+
+
+def _page(assembly: Assembly, settled: pa.Table, result: RunReport) -> str:
+    """With pictures, or the short one."""
+    if assembly.settings.output.report == "pictures" and render.available():
+        try:
+            found = facts.gather(assembly.output, json.loads(result.to_json()), outcomes=settled, most_rows=_MOST_ROWS)
+            return render.page(found, build.sections(found))
+        except Exception:
+            log.warning("the page of the run has no pictures: they could not be drawn", exc_info=True)
+    return report_page.page(result, settled)
 
 
 def _write_failure(assembly: Assembly, started: Started, row: dict[str, object]) -> None:

@@ -121,7 +121,7 @@ def settings(folder: Path) -> JobSettings:
     document = {
         "input": {"uri": str(folder / "in")},
         "recipe": recipe,
-        "output": {"uri": str(folder / "out")},
+        "output": {"uri": str(folder / "out"), "report": "short"},
         "spark": {"master": "inline"},
     }
     return JobSettings.model_validate(document)

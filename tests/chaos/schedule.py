@@ -187,7 +187,7 @@ class Schedule:
                 "target": "y",
                 "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
             },
-            "output": {"uri": str(self.folder / "out")},
+            "output": {"uri": str(self.folder / "out"), "report": "short"},
             "run": {"max_failed": "100%", **({"id": run_id} if run_id else {})},
             "spark": {"master": "inline"},
         }

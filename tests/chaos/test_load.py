@@ -71,7 +71,7 @@ class Load:
         document = {
             "input": {"uri": f"s3://{self.bucket}/in"},
             "recipe": recipe,
-            "output": {"uri": f"s3://{self.bucket}/out"},
+            "output": {"uri": f"s3://{self.bucket}/out", "report": "short"},
             "storage": {"endpoint": self.proxy.endpoint, "region": "us-east-1"},
             "spark": {"master": "local[2,4]"},
         }

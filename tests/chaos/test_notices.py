@@ -59,7 +59,7 @@ def job(given: Path, out: Path, run_id: str) -> Assembly:
             "target": "y",
             "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
         },
-        "output": {"uri": str(out)},
+        "output": {"uri": str(out), "report": "short"},
         "run": {"id": run_id},
         "spark": {"master": "inline"},
     }

@@ -112,7 +112,7 @@ def test_a_run_needs_no_more_than_the_publisher_a_reader_no_more_than_the_reader
                     "target": "y",
                     "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
                 },
-                "output": {"uri": "s3://models/out"},
+                "output": {"uri": "s3://models/out", "report": "short"},
                 "storage": {"endpoint": server.endpoint, "region": "us-east-1", "retries": n, "timeout": 60},
                 "spark": {"master": "inline"},
             }

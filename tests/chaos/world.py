@@ -77,7 +77,7 @@ class World:
         document = {
             "input": {"uri": f"s3://{self.bucket}/in"},
             "recipe": recipe,
-            "output": {"uri": f"s3://{self.bucket}/out"},
+            "output": {"uri": f"s3://{self.bucket}/out", "report": "short"},
             "storage": storage,
             "spark": {"master": "inline"},
         }

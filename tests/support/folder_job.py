@@ -46,7 +46,7 @@ class Job:
                 "target": "y",
                 "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
             },
-            "output": {"uri": str(self.out)},
+            "output": {"uri": str(self.out), "report": "short"},
             "spark": {"master": "inline"},
         }
         for name, values in {**self.overrides, **sections}.items():

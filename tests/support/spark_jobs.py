@@ -59,7 +59,7 @@ class Job:
                 "target": "y",
                 "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
             },
-            "output": {"uri": str(self.out)},
+            "output": {"uri": str(self.out), "report": "short"},
             "run": {"max_failed": "100%"},
         }
         for name, values in [*self.sections.items(), *sections.items()]:
