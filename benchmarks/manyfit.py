@@ -24,8 +24,8 @@ class _Kept:
     def cores(self) -> int:
         return self._engine.cores()
 
-    def local(self) -> bool:
-        return self._engine.local()
+    def number_of_tasks(self, costs: Any) -> int:
+        return self._engine.number_of_tasks(costs)
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         return self._engine.run(work, tasks, tick)

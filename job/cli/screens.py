@@ -14,7 +14,7 @@ from rich.table import Table
 
 from job.errors import ConfigurationError, NotFoundError
 from job.plan.compare import WHY
-from job.plan.plan import TRAIN, Plan
+from job.plan.plan import FIT_MEMORY, TRAIN, UNPACKED, Plan
 from job.run import report
 from job.run.progress import State
 from job.run.report import RunReport
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from job.config.load import Loaded
     from job.run.assembly import Assembly
     from job.store import Store
-
-_MODEL_MEMORY = 3.0
-"""Measured: reading, parsing and fitting a partition takes up to this many times its size in memory."""
-_UNPACKED = 6.0
-"""gzipped csv unpacks to about this many times its size."""
 
 
 def print_json(value: Any) -> None:
@@ -96,7 +91,7 @@ def _advice(found: dict[str, Any]) -> list[str]:
     if not found["train"]:
         return []
     seconds, largest = found["estimated_core_seconds"], found["largest"]
-    memory = largest * _UNPACKED * _MODEL_MEMORY
+    memory = largest * UNPACKED * FIT_MEMORY
     spent = f"about {clock(seconds)}" if seconds >= 1 else "less than a second"
     said = [f"{spent} of core time, if fits are as fast as before or linear"]
     if memory > 200e6:

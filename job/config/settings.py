@@ -342,6 +342,14 @@ class RecipeSettings(Section):
 class RunSettings(Section):
     """How a run behaves."""
 
+    engine: Literal["auto", "local", "spark", "inline"] = "auto"
+    """``local``: worker processes on this machine, no Java; ``spark``: a cluster, or a local session; ``inline``: one
+    process, for debugging; ``auto``: Spark under spark-submit, on Kubernetes, and where ``spark.master``,
+    ``spark.conf``, ``spark-defaults.conf`` or ``input.reader: spark`` ask for it, else ``local``"""
+    workers: int | None = Field(None, ge=1)
+    """``local``: processes that train at once; default the cores that may be used here"""
+    scratch: str | None = None
+    """``local``: the folder for the workers' temporary files; default the system's"""
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     """the run's name; default new for each run, and on Kubernetes made from the application and the job document"""
     application: str | None = None
@@ -422,7 +430,8 @@ class SparkSettings(Section):
     """The Spark session."""
 
     master: str | None = None
-    """default ``local[*,4]``, or what spark-submit gave; ``inline`` trains in one process without Spark"""
+    """default what spark-submit or ``spark-defaults.conf`` gave, else ``local[*,4]``; ``inline`` is
+    ``run.engine: inline``"""
     conf: dict[str, str | int | float | bool] = {}
     """any ``spark.*`` setting; wins over ours"""
 
@@ -465,7 +474,7 @@ class JobSettings(Section):
     spark: SparkSettings = SparkSettings()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """An output that would be read as input."""
+        """An output that would be read as input; an engine that cannot be."""
         source, target = (uri.rstrip("/") + "/" for uri in (self.input.uri, self.output.uri))
         crosses = any("**" in glob for glob in self.input.match)
         if source == target or (target.startswith(source) and crosses and self.input.layout == "objects"):
@@ -473,3 +482,7 @@ class JobSettings(Section):
                 "output.uri",
                 "lies inside input.uri, so models would be read as data: choose another, or a narrower input.match",
             )
+        if self.spark.master == "inline" and self.run.engine not in ("auto", "inline"):
+            yield "run.engine", f"is {self.run.engine!r} and spark.master is 'inline': leave spark.master out"
+        if self.run.engine in ("local", "inline") and self.input.reader == "spark":
+            yield "run.engine", f"is {self.run.engine!r} and input.reader is 'spark', which needs Spark: leave one out"

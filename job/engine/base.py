@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from job.plan.spark_read import TableRead
@@ -31,8 +32,8 @@ class Engine(Protocol):
     def cores(self) -> int:
         """Tasks that can run at once."""
 
-    def local(self) -> bool:
-        """All tasks run on this machine."""
+    def number_of_tasks(self, costs: np.ndarray) -> int:
+        """Into how many tasks keys of such costs, in seconds, are best packed."""
 
     def executors(self) -> int | None:
         """How many other processes train, at the last look; None: not known, or there are none to wait for."""

@@ -1,12 +1,14 @@
-"""The engine of one process: no Spark, no Java. For tests and for debugging a recipe (``--spark.master inline``)."""
+"""The engine of one process: no Spark, no Java. For tests and for debugging a recipe (``--run.engine inline``)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 
 from job.engine.base import EngineReport
+from job.plan.plan import number_of_tasks
 from job.plan.spark_read import TableRead
 from job.worker.direct import work_on
 from job.worker.work import Work, summary_row
@@ -19,9 +21,9 @@ class InlineEngine:
         """One."""
         return 1
 
-    def local(self) -> bool:
-        """True."""
-        return True
+    def number_of_tasks(self, costs: np.ndarray) -> int:
+        """As on a local Spark."""
+        return number_of_tasks(costs, self.cores(), local=True)
 
     def executors(self) -> None:
         """This process is the only one."""

@@ -35,6 +35,10 @@ _SLICE = 16_384
 BASE_COST = 0.004
 COST_PER_BYTE = 1.5e-7
 """Seconds for a partition nothing is known of: measured for a linear model on 2,000 rows of gzipped csv."""
+FIT_MEMORY = 3.0
+"""Measured: reading, parsing and fitting a partition takes up to this many times its size in memory."""
+UNPACKED = 6.0
+"""gzipped csv unpacks to about this many times its size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +205,17 @@ def number_of_tasks(costs: Sequence[float] | np.ndarray, cores: int, *, local: b
         each = 2
     else:
         each = max(4, round(per_core / 60))
+    return max(1, min(each * cores, len(costs)))
+
+
+def number_of_small_tasks(costs: Sequence[float] | np.ndarray, cores: int) -> int:
+    """How many tasks, where a task costs some hundredths of a second and whoever is free takes the next one.
+
+    Then estimates may be as wrong as they like: at the end a core is idle for no longer than the last task takes. So
+    tasks of half a second, up to 32 per core, and tasks of about a minute beyond that.
+    """
+    per_core = float(np.sum(costs)) / cores
+    each = max(min(32, int(np.ceil(per_core / 0.5))), round(per_core / 60), 2)
     return max(1, min(each * cores, len(costs)))
 
 

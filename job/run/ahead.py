@@ -1,7 +1,7 @@
-"""The engine of a first run starts before it is known what there is to train: Java starts while Python still imports.
+"""The engine of a first run starts before it is known what there is to train: it starts while Python still imports.
 
 Only where there is no published table yet, so that nearly every key will be new. A run that may find nothing changed
-starts Spark when it has found something.
+starts its engine when it has found something.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from job import engine as engines
 from job.config.settings import JobSettings
-from job.engine import INLINE, Borrowed
+from job.engine import Borrowed, choice
 from job.errors import NotFoundError, StoreError
 from job.store import open_store
 
@@ -25,12 +25,14 @@ def begin(settings: JobSettings, environ: Mapping[str, str]) -> Borrowed:
     environ
         The environment: under spark-submit, Java is there already.
     """
-    borrowed = Borrowed(lambda: engines.make(settings))
+    chosen = choice.choose(settings, environ)
+    borrowed = Borrowed(lambda: engines.make(settings, environ))
     submitted = "PYSPARK_GATEWAY_PORT" in environ
-    if not submitted and settings.spark.master != INLINE and _first(settings):
-        from job.engine.spark import session
+    if not submitted and chosen != choice.INLINE and _first(settings):
+        if chosen == choice.SPARK:
+            from job.engine.spark import session
 
-        session.load()
+            session.load()
         borrowed.begin()
     return borrowed
 

@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -23,7 +24,7 @@ from job.config import local_file
 from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.outcome import SCHEMA
-from job.plan.plan import Plan, number_of_tasks, pack
+from job.plan.plan import Plan, pack
 from job.plan.table_keys import replaced
 from job.registry.index import FAILED, STALE, Release
 from job.registry.seal import Seal
@@ -32,7 +33,7 @@ from job.run.assembly import Assembly, check_identity, finished_outcomes, list_t
 from job.run.progress import Tracker
 from job.run.report import RunReport
 from job.run.run_files import Started, recorded, run_id
-from job.run.task_lists import write_tasks
+from job.run.task_lists import memory_needs, write_tasks
 from job.store import probe
 from job.store.side import storage
 from job.worker import segment
@@ -185,14 +186,16 @@ def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed)
     try:
         engine = borrowed.get()
         costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)
-        tasks = number_of_tasks(costs, engine.cores(), local=engine.local())
+        tasks = engine.number_of_tasks(costs)
         with storage("output", "the plan could not be written"):
-            write_tasks(output, run, started.plan, plan, due, costs, pack(costs, tasks))
+            assigned = pack(costs, tasks)
+            needs = memory_needs(plan, due, assigned)
+            write_tasks(output, run, started.plan, plan, due, costs, assigned)
             plan.forget_objects()
             give_back()
             tracker.write("training")
         with storage("output", "training could not go on"):
-            outcome = engine.run(_work(assembly, started, plan), tasks, tracker.tick)
+            outcome = engine.run(replace(_work(assembly, started, plan), needs=needs), tasks, tracker.tick)
     except (KeyboardInterrupt, InterruptedRun) as error:
         raise _interrupted(assembly, started, len(due), error) from None
     finally:

@@ -6,11 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from job.arrow import digest_letters, encode, whole
-from job.plan.plan import Plan
+from job.plan.plan import FIT_MEMORY, UNPACKED, Plan
 from job.store import Store
 from job.worker.work import TASK_SCHEMA, task_name
+
+_PLAIN = r"\.(csv|txt|tsv|jsonl|ndjson|json|arrow|feather|ipc)$"
+"""Names of objects whose bytes are those of the rows."""
 
 
 def write_tasks(
@@ -53,6 +57,27 @@ def write_tasks(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(tasks)))
+
+
+def memory_needs(plan: Plan, due: np.ndarray, assigned: np.ndarray) -> tuple[int, ...]:
+    """The bytes of memory that each task may need: its largest partition, read and fitted.
+
+    Parameters
+    ----------
+    plan
+        The plan, for the sizes and the names of the objects.
+    due
+        The numbers of the rows of ``plan.keys`` that are to be trained.
+    assigned
+        The task of each of them.
+    """
+    chosen = plan.keys.select(["bytes", "first"]).take(pa.array(due))
+    names = whole(plan.objects["name"]).take(chosen["first"].combine_chunks())
+    plain = pc.match_substring_regex(names, _PLAIN, ignore_case=True).to_numpy(zero_copy_only=False)
+    each = chosen["bytes"].to_numpy() * np.where(plain, 1.0, UNPACKED) * FIT_MEMORY
+    most = np.zeros(int(assigned.max()) + 1)
+    np.maximum.at(most, assigned, each)
+    return tuple(most.astype(np.int64).tolist())
 
 
 def _within(count: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ from job.fit.partition_fit import Result, failed, of_error
 from job.keys import model_name
 from job.outcome import FAILED, SKIPPED, TRAINED, UNCHANGED, Outcome
 from job.worker import segment
-from job.worker.guarded_child import Child, container_limit
+from job.worker.guarded_child import Child
+from job.worker.machine import container_limit
 from job.worker.segment import SegmentWriter
 from job.worker.watchdog import Watchdog
 from job.worker.work import Item, Payload, Source, Summary, Work

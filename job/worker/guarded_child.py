@@ -15,14 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from job.fit.partition_fit import Fitting, Result, failed, fit
+from job.worker.machine import resident_bytes
+from job.worker.orphan import end_with_parent
 
 _HEADER = struct.Struct(">Q")
 _POLL = 0.05
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Child:
@@ -83,7 +83,10 @@ class Child:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "job.worker.guarded_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [sys.executable, "-m", "job.worker.guarded_child", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -108,26 +111,6 @@ class Child:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def resident_bytes(pid: int) -> int | None:
-    """Resident memory of a process, or None where there is no /proc."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-def container_limit() -> int | None:
-    """The memory limit of this container (cgroup v2 or v1), or None where there is none."""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < 1 << 50:
-            return int(text)
-    return None
 
 
 def _send(pipe: IO[bytes], value: Any) -> None:
@@ -157,6 +140,8 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
 
 def main() -> None:
     """The child: read the fitting, then answer one request after the other until the pipe closes."""
+    # A fit that hangs would never see that the pipe was closed.
+    end_with_parent(int(sys.argv[1]))
     from threadpoolctl import threadpool_limits
 
     from job.fit.partition_fit import fit_table

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from job.fit.partition_fit import Result, failed
-from job.worker.guarded_child import resident_bytes
+from job.worker.machine import resident_bytes
 from job.worker.work import Item
 
 

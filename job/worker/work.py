@@ -76,6 +76,8 @@ class Work:
     """the table that the tasks read by themselves (layout ``columns``)"""
     readers: int = 0
     """of a table: tasks of the first stage (`job.worker.exchange`); 0: each task reads its own pieces of files"""
+    needs: tuple[int, ...] = ()
+    """bytes of memory that each task may need, for an engine that lets no more begin than the machine has"""
 
 
 @dataclass(frozen=True, kw_only=True)

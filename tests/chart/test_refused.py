@@ -82,6 +82,7 @@ MISTAKES: dict[str, tuple[Object, list[str]]] = {
     "python-memory": ({"sparkConf": {"spark.executor.pyspark.memory": "1g"}}, ["executor.workerMemory"]),
     "rpc-secret": ({"sparkConf": {"spark.authenticate.secret": SECRET}}, ["security.rpc.existingSecret"]),
     "master": ({"job": {"spark": {"master": "local[2]"}}}, ["job.spark.master is given by the operator"]),
+    "engine": ({"job": {"run": {"engine": "local"}}}, ["job.run.engine is local", "leave it unset"]),
     "code-by-path": (
         {"code": {"files": {"r.py": ""}}, "job": {"recipe": {"function": "r.py:fit", "estimator": None}}},
         ['write "r:fit"'],

@@ -27,7 +27,8 @@ class Kept:
 
     def __init__(self, settings: JobSettings) -> None:
         self._engine = SparkEngine(settings)
-        self.cores, self.local, self.count = self._engine.cores, self._engine.local, self._engine.count
+        self.cores, self.number_of_tasks = self._engine.cores, self._engine.number_of_tasks
+        self.count = self._engine.count
 
     def run(self, *arguments: Any) -> EngineReport:
         return self._engine.run(*arguments)

@@ -54,12 +54,15 @@ ONLY_HERE = {
 ENVIRONMENT = (
     "cli/arguments.py",
     "cli/commands.py",
+    "engine/__init__.py",
+    "engine/local_worker.py",
     "engine/spark/session.py",
     "cli/demo.py",
     "store/trust.py",
     "store/proxy.py",
 )
-"""`config.load` is given the environment as an argument; Spark, the demo's client and OpenSSL are told things by it."""
+"""`config.load` is given the environment as an argument; the choice of an engine looks there for Spark; Spark, workers, the
+demo's client and OpenSSL are told things by it."""
 PRINTS = (
     "cli/main.py",
     "cli/commands.py",
@@ -84,7 +87,8 @@ ANY_EXCEPTION = {
     "fit/targets.py": "whatever a user's module raises while it is imported",
     "run/run_files.py": "a page that cannot be drawn must not end a run that has published",
     "engine/base.py": "what a start in the background raises is raised by who asks for the engine",
-    "engine/spark/aside.py": "whatever it is, the thread that waits gets it",
+    "engine/aside.py": "whatever it is, the thread that waits gets it",
+    "engine/local_worker.py": "whatever a task raises is raised by the driver",
     "engine/spark/session.py": "whatever a JVM says while it starts",
 }
 LONGER = {

@@ -45,22 +45,12 @@ def prune(path: list[str]) -> list[str]:
 
 
 def warm() -> None:
-    """Import what every task needs. obstore is imported, but no store may be opened before the fork."""
-    import gc
-
-    import numpy  # noqa: F401
-    import pandas  # noqa: F401
+    """Import what every task needs, and what Spark's worker does."""
     import pyspark.worker  # noqa: F401
-    import sklearn.linear_model
-    import sklearn.pipeline  # noqa: F401
-    import threadpoolctl
 
-    import job.worker.direct  # noqa: F401
+    from job.worker import warm
 
-    # Finding the BLAS libraries means walking all loaded ones; done once here, every worker inherits the warm caches.
-    threadpoolctl.threadpool_info()
-    gc.collect()
-    gc.freeze()
+    warm.warm()
 
 
 def main() -> None:

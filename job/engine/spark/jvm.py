@@ -33,7 +33,10 @@ def find_java(environ: Mapping[str, str]) -> Path:
     """
     home = environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java", path=environ.get("PATH"))
-    hint = "Install a Java 17 runtime (for example the package openjdk-17-jre-headless) and set JAVA_HOME or PATH."
+    hint = (
+        "Install a Java 17 runtime (for example the package openjdk-17-jre-headless) and set JAVA_HOME or PATH; "
+        "run.engine: local needs none."
+    )
     if not java or not Path(java).exists():
         raise SetupError(f"Java was not found: {'JAVA_HOME is ' + home if home else 'no java on PATH'}", hint=hint)
     major = _major(Path(java))

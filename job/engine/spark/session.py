@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job.config.settings import JobSettings
+from job.engine.aside import aside
 from job.engine.base import EngineReport
+from job.engine.choice import default_master
 from job.engine.spark import jars, jvm
-from job.engine.spark.aside import aside
 from job.engine.spark.raised import not_started, translated
 from job.engine.spark.waiting import Waiting
 from job.errors import SetupError
+from job.plan.plan import number_of_tasks
 from job.plan.spark_read import TableRead
 from job.worker.work import Work
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from job.engine.spark.frames import TableEngine
@@ -111,6 +114,10 @@ class SparkEngine:
 
     def _conf(self, name: str, default: str) -> str:
         return str(self._context.getConf().get(name, default))
+
+    def number_of_tasks(self, costs: np.ndarray) -> int:
+        """Few and long ones: each costs Spark a tenth of a second."""
+        return number_of_tasks(costs, self.cores(), local=self.local())
 
     def local(self) -> bool:
         """Whether the executors are threads of the local JVM."""
@@ -235,7 +242,7 @@ def _session(settings: JobSettings) -> tuple[Any, jvm.LocalJvm | None]:
 
     conf: dict[str, str] = dict(_OURS)
     if not submitted:
-        master = settings.spark.master or "local[*,4]"
+        master = settings.spark.master or default_master(os.environ) or "local[*,4]"
         conf["spark.master"] = master
         if local_cores(master):
             conf |= _LOCAL

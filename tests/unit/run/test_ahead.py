@@ -47,7 +47,7 @@ def settings(folder: Path, **spark: Any) -> JobSettings:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[JobSettings]:
     """Jobs whose engine was started, with an engine that needs no Java."""
     found: list[JobSettings] = []
-    monkeypatch.setattr(engines, "make", lambda job: found.append(job) or Noted())
+    monkeypatch.setattr(engines, "make", lambda job, environ: found.append(job) or Noted())
     return found
 
 

@@ -50,6 +50,9 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- $problems = append $problems (printf "job.%s.uri holds credentials: put them into a Secret and set credentials.secretName" $side) -}}
 {{- end -}}
 {{- end -}}
+{{- if not (has (dig "run" "engine" "auto" $job) (list "auto" "spark")) -}}
+{{- $problems = append $problems (printf "job.run.engine is %v, and the executors would have nothing to do: leave it unset" (dig "run" "engine" "" $job)) -}}
+{{- end -}}
 {{- if dig "spark" "master" "" $job }}{{ $problems = append $problems "job.spark.master is given by the operator: leave it unset" }}{{ end -}}
 {{- if and $values.code.files (regexMatch "^[^/:]+\\.py:" (toString $function)) -}}
 {{- $problems = append $problems (printf "job.recipe.function is %q: code.files are importable modules, write %q" $function (regexReplaceAll "\\.py:" $function ":")) -}}

@@ -1,4 +1,4 @@
-"""`job.engine.spark.aside`: what a signal finds while a call into the JVM is under way."""
+"""`job.engine.aside`: what a signal finds while a call into the JVM is under way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from job.engine.spark.aside import aside
+from job.engine.aside import aside
 from job.errors import InterruptedRun
 
 

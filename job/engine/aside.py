@@ -1,7 +1,8 @@
-"""Calls into the JVM, made in a thread of their own while the main thread waits where a signal may interrupt it.
+"""A call in a thread of its own, while the main thread waits where a signal may interrupt it.
 
-py4j cannot be interrupted: a handler that raises in the middle of a call leaves its connection in pieces, and Spark's
-own handler of Ctrl-C, which it installs where a session is made in the main thread, calls the JVM from within.
+A handler that raises in the middle of a call into the JVM leaves py4j's connection in pieces, and Spark's own handler
+of Ctrl-C, which it installs where a session is made in the main thread, calls the JVM from within. The local engine
+hands out tasks in such a thread: a slow look at the progress then keeps no worker waiting.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def aside(
         finally:
             ended.set()
 
-    Thread(target=act, daemon=True, name="spark").start()
+    Thread(target=act, daemon=True, name="engine").start()
     try:
         while not ended.wait(LOOK_EVERY):
             tick()

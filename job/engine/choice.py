@@ -1,0 +1,72 @@
+"""Which engine a job runs on: ``run.engine``, or what its settings and its surroundings name a cluster by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from job.config.settings import JobSettings
+from job.errors import ConfigurationError
+
+INLINE, LOCAL, SPARK = "inline", "local", "spark"
+_DEFAULT_MASTER = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
+
+
+def choose(settings: JobSettings, environ: Mapping[str, str]) -> str:
+    """`INLINE`, `LOCAL` or `SPARK`.
+
+    Parameters
+    ----------
+    settings
+        The job.
+    environ
+        The environment: spark-submit has set its port there, and says where Spark's defaults lie.
+
+    Raises
+    ------
+    ConfigurationError
+        An engine without Spark for what only Spark can read.
+    """
+    chosen: str = settings.run.engine
+    if chosen == "auto":
+        chosen = _by_surroundings(settings, environ)
+    if chosen == SPARK:
+        return SPARK
+    if settings.input.reader == "spark" or settings.input.layout == "columns":
+        what = "reader 'spark'" if settings.input.reader == "spark" else "layout 'columns'"
+        name = "spark.master: inline" if settings.spark.master == INLINE else f"run.engine: {chosen}"
+        raise ConfigurationError(
+            f"{name} has no Spark, and {what} needs it", hint="Set run.engine: spark, which needs Java 17 or later."
+        )
+    return chosen
+
+
+def _by_surroundings(settings: JobSettings, environ: Mapping[str, str]) -> str:
+    spark = settings.spark
+    if spark.master == INLINE:
+        return INLINE
+    named = (
+        "PYSPARK_GATEWAY_PORT" in environ  # spark-submit, and with it the operator on Kubernetes
+        or settings.run.application is not None
+        or spark.master is not None
+        or bool(spark.conf)
+        or default_master(environ) is not None
+        or settings.input.reader == "spark"
+        or settings.input.layout == "columns"
+    )
+    return SPARK if named else LOCAL
+
+
+def default_master(environ: Mapping[str, str]) -> str | None:
+    """``spark.master`` of ``spark-defaults.conf``, where Spark looks for it, or None."""
+    folder = environ.get("SPARK_CONF_DIR") or (f"{home}/conf" if (home := environ.get("SPARK_HOME")) else None)
+    if folder is None:
+        return None
+    try:
+        found = _DEFAULT_MASTER.findall(
+            (Path(folder) / "spark-defaults.conf").read_text(encoding="utf-8", errors="replace")
+        )
+    except OSError:
+        return None
+    return found[-1] if found else None

@@ -1,0 +1,90 @@
+"""The engine of this machine: a process for each core, no Java. The default where no cluster is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from job.engine.admission import Admission
+from job.engine.aside import aside
+from job.engine.base import EngineReport
+from job.engine.local_pool import Makers, Pool, makers
+from job.engine.scratch import Scratch
+from job.plan.plan import number_of_small_tasks
+from job.plan.spark_read import TableRead
+from job.worker import machine
+from job.worker.work import Work
+
+ATTEMPTS = 4
+"""at one task, as Spark has it"""
+_SHARE = 0.8
+"""of the memory that is free when the run begins, for all partitions that are fitted at once"""
+
+
+class DirectTask:
+    """A task that reads its own list and its own objects; called in a worker.
+
+    Parameters
+    ----------
+    work
+        What all tasks share.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __call__(self, task: int, attempt: int) -> dict[str, Any]:
+        from job.worker.direct import work_on
+        from job.worker.work import summary_row
+
+        return summary_row(work_on(self._work, task, attempt, expendable=True))
+
+
+class LocalEngine:
+    """Worker processes on this machine.
+
+    Parameters
+    ----------
+    workers
+        How many work at once; default the cores that this process may use.
+    scratch
+        Where the workers' temporary files go; default the system's folder for them.
+    make
+        Starts what makes workers.
+    """
+
+    def __init__(
+        self, workers: int | None = None, scratch: str | None = None, make: Callable[[str], Makers] = makers
+    ) -> None:
+        self._workers = workers or machine.usable_cores()
+        self._scratch = Scratch(scratch)
+        self._pool = Pool(self._workers, lambda: make(self._scratch.folder))
+
+    def cores(self) -> int:
+        """Tasks that can run at once."""
+        return self._workers
+
+    def number_of_tasks(self, costs: np.ndarray) -> int:
+        """Many small ones: whoever is free takes the next."""
+        return number_of_small_tasks(costs, self._workers)
+
+    def count(self, read: TableRead) -> pa.Table:
+        """Never called: `job.engine.make` refuses tables."""
+        raise NotImplementedError
+
+    def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+        """Run all tasks; each is tried as often as on Spark, and by another process if the first one dies."""
+        free = machine.available_memory()
+        waiting = Admission(tasks, work.needs, None if free is None else int(free * _SHARE))
+        job = DirectTask(replace(work, attempts=ATTEMPTS, needs=()))
+        rows = aside(lambda: self._pool.run(job, waiting, attempts=ATTEMPTS), tick=tick, cancel=self._pool.stop)
+        return EngineReport(summaries=tuple(rows))
+
+    def stop(self) -> None:
+        """End the workers, and remove what they kept on disk."""
+        self._pool.stop()
+        self._scratch.remove()
