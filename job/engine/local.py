@@ -72,6 +72,9 @@ class LocalEngine:
         """Many small ones: whoever is free takes the next."""
         return number_of_small_tasks(costs, self._workers)
 
+    def executors(self) -> None:
+        """Workers start at once: there is nothing to wait for."""
+
     def count(self, read: TableRead) -> pa.Table:
         """Never called: `job.engine.make` refuses tables."""
         raise NotImplementedError
