@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
+import yaml
 
 from tests.chart import sparkpods
 from tests.chart.network import INTERNET, Net
 from tests.chart.reachability import Place
-from tests.chart.rendering import Object, Refused, case, cases, minimal, render
+from tests.chart.rendering import CHART, MINIMAL, Object, Refused, case, cases, minimal, render
 
 EVERY_CASE = pytest.mark.parametrize("name", cases())
 
@@ -101,6 +105,23 @@ def test_a_parents_condition_is_accepted_and_says_no_only_there() -> None:
     assert render(minimal({"enabled": True}))
     with pytest.raises(Refused, match="condition of a parent chart"):
         render(minimal({"enabled": False}))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_parent_chart_switches_it_on_and_off_and_names_the_registry(enabled: bool, tmp_path: Path) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    dependency = {"name": "manyfit", "version": version, "condition": "manyfit.enabled"}
+    parent = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    shutil.copytree(CHART, tmp_path / "charts/manyfit")
+    values = {"global": {"imageRegistry": "mirror.example"}, "manyfit": {**MINIMAL, "enabled": enabled}}
+
+    rendered = render(values, chart=tmp_path)
+
+    assert [each["spec"]["image"] for each in rendered.kind("SparkApplication")] == (
+        [f"mirror.example/manyfit:{version}"] if enabled else []
+    )
+    assert bool(rendered.objects) is enabled
 
 
 @EVERY_CASE

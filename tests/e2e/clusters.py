@@ -47,6 +47,7 @@ def bare() -> Iterator[Cluster]:
             helm_path=known["helm"],
             image=place.IMAGE,
             image_s3a=place.IMAGE_S3A,
+            s3_image="localhost/versitygw:e2e" if place.S3_SERVER == "versitygw" else None,
             s3=known["s3"],
             audit=Path(known["audit"]),
             groups=Path("/sys/fs/cgroup/memory") / place.CGROUP,
@@ -91,19 +92,20 @@ def given(kubeconfig: str) -> Iterator[Cluster]:
         "AWS_SECRET_ACCESS_KEY": "e2e-not-a-secret",
     }
     image = os.environ.get("E2E_IMAGE", "manyfit:e2e")
+    server = os.environ.get("E2E_S3_IMAGE", "versity/versitygw:v1.8.0")
     cluster = Cluster(
         kubeconfig=kubeconfig,
         kubectl_path=kubectl,
         helm_path=helm,
         image=image,
         image_s3a=os.environ.get("E2E_IMAGE_S3A"),
+        s3_image=server,
         s3=s3,
     )
     if OPERATOR not in cluster.kubectl("get", "crd", "-o", "name"):
         raise Failed(
             f"the cluster of KUBECONFIG={kubeconfig} has no spark-operator: tests/e2e/README.md says how to install it"
         )
-    server = os.environ.get("E2E_S3_IMAGE", "versity/versitygw:v1.8.0")
     cluster.kubectl("apply", "-f", "-", text=(HERE / "s3.yaml").read_text().replace("IMAGE", server))
     forward = None
     try:

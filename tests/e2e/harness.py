@@ -81,6 +81,8 @@ class Cluster:
     """repository:tag, on the nodes already or in a registry they reach"""
     s3: dict[str, str]
     """endpoint (from here), in_cluster (from pods), region and the two AWS keys"""
+    s3_image: str | None = None
+    """versitygw's, where it may be started by a test"""
     image_s3a: str | None = None
     """the same image with hadoop-aws, where there is one"""
     audit: Path | None = None

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from tests.e2e.harness import CHART, Failed, Space, wait
+from tests.e2e.authority import issued
+from tests.e2e.harness import CHART, HERE, Failed, Space, wait
 
 SLOW = """
 import time
@@ -289,6 +290,33 @@ def rescheduled(space: Space) -> dict[str, str]:
     return seen
 
 
+def trusted(space: Space) -> str:
+    """A store whose certificate is of an authority that nobody else knows; the driver's log."""
+    assert space.cluster.s3_image
+    host = f"s3-tls.{space.name}.svc"
+    made = issued(host)
+    space.secret("s3-tls", {name: made[name] for name in ("tls.crt", "tls.key")})
+    authority = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "company-ca", "namespace": space.name}}
+    space.cluster.apply({**authority, "data": {"ca.crt": made["ca.crt"]}})
+    text = (HERE / "s3_tls.yaml").read_text()
+    for name, value in (("NAMESPACE", space.name), ("SERVER", space.cluster.s3_image), ("IMAGE", space.cluster.image)):
+        text = text.replace(name, value)
+    space.kubectl("apply", "-f", "-", text=text)
+    space.pods.until(
+        "the store to be filled", lambda: space.pods.named("fill").get("status", {}).get("phase") == "Succeeded", 300
+    )
+    values = space.values("trusted", "trusted-out")
+    values["job"] |= {
+        "input": {"uri": "s3://trusted/in/"},
+        "output": {"uri": "s3://trusted/out/"},
+        "storage": {"endpoint": f"https://{host}:9443", "region": "us-east-1"},
+    }
+    values |= {"caBundle": {"configMapName": "company-ca"}, "networkPolicy": {"storage": {"ports": [9443]}}}
+    space.install("trusted", values)
+    space.completed("trusted")
+    return space.driver_log("trusted")
+
+
 def deployed(space: Space) -> str:
     """Somebody with the Role of docs/policies/deployer.yaml and nothing else handles a release; what she was refused."""
     account = {"kind": "ServiceAccount", "name": "deployer", "namespace": space.name}
@@ -339,5 +367,7 @@ ALL: dict[str, Callable[[Space], Any]] = {
         poisoned,
         applied,
         rescheduled,
+        deployed,
+        trusted,
     )
 }

@@ -22,6 +22,13 @@ def elastic(begun: dict[str, Future[Any]]) -> Any:
 
 
 @pytest.fixture(scope="module")
+def trusted(space: Space, begun: dict[str, Future[Any]]) -> Any:
+    if not space.cluster.s3_image:
+        pytest.skip(f"{DOES_NOT_APPLY}versitygw is not on the nodes of this cluster")
+    return begun["trusted"].result()
+
+
+@pytest.fixture(scope="module")
 def tables(space: Space, begun: dict[str, Future[Any]]) -> Any:
     if not space.cluster.image_s3a:
         pytest.skip(f"{DOES_NOT_APPLY}E2E_IMAGE_S3A names no image with hadoop-aws for this cluster")
@@ -70,6 +77,12 @@ def test_services_of_the_driver_carry_the_labels_of_the_release(space: Space, el
     names = {each["metadata"]["name"] for each in services}
     assert {"elastic-ui-svc"} < names
     assert any(re.fullmatch("elastic-[0-9a-f]+-driver-svc", name) for name in names)
+
+
+def test_a_store_with_a_certificate_of_the_companys_own_authority_is_trusted(trusted: str) -> None:
+    results = [json.loads(line) for line in trusted.splitlines() if line.startswith("{") and '"result"' in line]
+
+    assert results[-1]["trained"] == 2
 
 
 def test_spark_reads_a_table_from_s3_and_writes_its_event_log_there(space: Space, tables: list[str]) -> None:
