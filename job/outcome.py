@@ -32,6 +32,8 @@ REASONS: dict[str, str] = {
     "too_few_rows": "fewer rows than recipe.min_rows",
     "missing_column": "a column that the recipe names is not there",
     "non_numeric": "a feature that must be a number is not one",
+    "unsupported_type": "a feature or target is of a type that no estimator takes, such as bytes",
+    "inexact_number": "a whole number that float64 cannot hold, where it would become one",
     "missing_values": "missing values in the features",
     "infinite_values": "infinite values in the features or the target",
     "null_target": "missing values in the target",

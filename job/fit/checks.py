@@ -21,11 +21,24 @@ from job.fit import frame
 from job.fit.recipe import Recipe
 from job.fit.traits import Traits, as_tuple
 from job.reader import KEY_FIELD
+from job.reader.exact import convert
 from job.reader.schema import delimiter_hint
 
 
 def columns(table: pa.Table, recipe: Recipe) -> tuple[str, ...]:
-    """The names of the features; all columns that the recipe names are there."""
+    """The names of the features; all columns that the recipe names are there, and none of its columns is bytes."""
+    names = _features(table, recipe)
+    for name in names + as_tuple(recipe.target):
+        kind = table.schema.field(name).type
+        kind = kind.value_type if pt.is_dictionary(kind) else kind
+        if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
+            message = f"column {name!r} is bytes, and no predictor will be given bytes"
+            hint = f"Write it as text, declare input.schema with {name}: string, or leave it out of recipe.features."
+            raise PartitionError("unsupported_type", message, hint=hint)
+    return names
+
+
+def _features(table: pa.Table, recipe: Recipe) -> tuple[str, ...]:
     present = table.column_names
     wanted = list(as_tuple(recipe.features) + as_tuple(recipe.target))
     extra = (recipe.sample_weight, recipe.validation.column, recipe.validation.groups)
@@ -242,7 +255,7 @@ def weights(table: pa.Table, name: str | None) -> np.ndarray[Any, Any] | None:
     hint = "recipe.sample_weight names a column of numbers, zero or above, without gaps."
     if not frame.is_number(column.type):
         raise PartitionError("bad_weight", f"weight {name!r} is {_kind(column.type)}, not numbers", hint=hint)
-    values = column.cast(pa.float64(), safe=False).to_numpy()
+    values = convert(column, pa.float64(), name).to_numpy()
     bad = ~np.isfinite(values) | (values < 0)
     if bad.any():
         what = f"missing, infinite or negative in {int(bad.sum())} of {len(values)} rows"

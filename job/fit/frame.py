@@ -1,6 +1,7 @@
 """Arrow tables to what estimators and functions are given: pandas frames and series, numpy arrays.
 
-Values are as ``pandas.read_csv`` would have them: numbers are numpy's, a missing text is NaN, dates are datetime64.
+Values are as ``pandas.read_csv`` would have them: numbers are numpy's, a missing text is NaN, dates and times are
+datetime64[ns] (a coarser unit where years beyond 2262 need it), and a decimal is the nearest float.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as pt
 
+from job.reader.exact import refuse_rounded, to_float
+
 _FLOATS = frozenset(kind.id for kind in (pa.float16(), pa.float32(), pa.float64()))
 _INTEGERS = frozenset(kind.id for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64()))
 _UNSIGNED = frozenset(kind.id for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()))
-_DECIMALS = frozenset(kind.id for kind in (pa.decimal128(9), pa.decimal256(9)))
+_DECIMALS = frozenset(kind.id for kind in (pa.decimal32(9), pa.decimal64(9), pa.decimal128(9), pa.decimal256(9)))
 _TEXTS = frozenset(kind.id for kind in (pa.string(), pa.large_string(), pa.string_view()))
 _BOOL, _CATEGORY = pa.bool_().id, pa.dictionary(pa.int8(), pa.string()).id
+_WIDE = frozenset({pa.int64().id, pa.uint64().id})
 _ODD = _DECIMALS | {pa.null().id}
 _NUMBERS = _FLOATS | _INTEGERS | _UNSIGNED | _ODD | {_BOOL}
 _PLAIN = frozenset({pa.float64().id, pa.int64().id})
@@ -54,8 +58,17 @@ def is_textual(kind: pa.DataType) -> bool:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """A frame of all columns, which the caller may change."""
-    table = _cast(table, _ODD, pa.float64())
+    """A frame of all columns, which the caller may change.
+
+    Raises
+    ------
+    PartitionError
+        ``inexact_number``: a whole number becomes float64, since its column has gaps, and would be rounded.
+    """
+    for number, field in enumerate(table.schema):
+        column = _plain(table.column(number), field.name)
+        if column is not None:
+            table = table.set_column(number, pa.field(field.name, column.type), column)
     frame = table.to_pandas(use_threads=False, ignore_metadata=True, date_as_object=False)
     for number, kind in enumerate(table.schema.types):
         if (kind.id in _TEXTS or kind.id == _BOOL) and table.column(number).null_count:
@@ -64,12 +77,22 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
     return frame  # type: ignore[no-any-return]
 
 
-def _cast(table: pa.Table, kinds: frozenset[int], wanted: pa.DataType) -> pa.Table:
-    for number, kind in enumerate(table.schema.types):
-        if kind.id in kinds:
-            field = pa.field(table.schema.field(number).name, wanted)
-            table = table.set_column(number, field, table.column(number).cast(wanted))
-    return table
+def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray | None:
+    """The column in the type that pandas' own readers would give it; None where it is that already."""
+    kind = column.type
+    if kind.id in _ODD:
+        return to_float(column, name)
+    if column.null_count and kind.id in _WIDE:
+        refuse_rounded(column, name, "the gaps in its column make it one")
+    unit = getattr(kind, "unit", "ns")
+    if pt.is_date(kind) or (unit != "ns" and (pt.is_timestamp(kind) or pt.is_duration(kind))):
+        # One unit, or what a function makes of the numbers behind the times would depend on the file.
+        fine = pa.duration("ns") if pt.is_duration(kind) else pa.timestamp("ns", getattr(kind, "tz", None))
+        try:
+            return column.cast(fine)
+        except pa.ArrowInvalid:
+            return None  # years that nanoseconds do not reach, such as 9999
+    return None
 
 
 def features(table: pa.Table, names: Sequence[str], *, series: bool) -> Any:

@@ -19,7 +19,7 @@ from job.fit import artifact, train
 from job.fit.fitted import Fitted
 from job.fit.recipe import Recipe
 from job.outcome import FAILED, SKIPPED, TRAINED
-from job.reader import order, times
+from job.reader import exact, order, times
 
 _TRACEBACK_LIMIT = 20_000
 
@@ -119,7 +119,7 @@ def class_name(kind: type) -> str:
 
 def _arranged(table: Any, spec: reader.ReadSpec) -> Any:
     """The rows as ``input.times`` and ``input.order_by`` want them, whichever reader and layout they came from."""
-    return order.sort(times.declared(table, spec.times), spec.order_by)
+    return order.sort(times.declared(exact.plain(table), spec.times), spec.order_by)
 
 
 def of_error(fitting: Fitting, error: BaseException) -> Result:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from job.config.settings import JobSettings
+from job.reader.spec import VERSION as READING
 
 LAYOUT = 1
 """Version of what is fingerprinted; raised when the same settings mean another model."""
@@ -64,6 +65,9 @@ def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
     if settings.recipe.baseline is None:
         del chosen["baseline"]  # as before there was one: the models that are published stay as they are
     reader = settings.input.model_dump(mode="json", include={"layout", "format", "schema_", "on_empty"})
+    # A new rule of reading may concern any file, and which ones is only known once they are read.
+    if READING > 1:
+        reader["version"] = READING
     # What came after the first version counts where it is set: models that are published stay as they are.
     if settings.input.times:
         reader["times"] = settings.input.times

@@ -18,14 +18,18 @@ from job.formats import DIRECT, compression, format_of
 from job.reader.columnar import read_arrow, read_parquet
 from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
-from job.reader.schema import cast_declared, check_declared, concatenate
+from job.reader.schema import NO_FEATURE, cast_declared, check_declared, concatenate
 from job.reader.spec import ReadSpec, declared_types
 from job.reader.text_csv import read_csv
+from job.reader.text_types import typed
 
 __all__ = ["KEY_FIELD", "ReadSpec", "add_columns", "read"]
 
-KEY_FIELD = {b"manyfit": b"key"}
+KEY_FIELD = NO_FEATURE
 """Metadata of a column that comes from the partition's key: no feature unless the recipe names it."""
+
+TEXTS = ("csv", "tsv")
+"""The formats whose values are texts without a type."""
 
 _INTEGER = re.compile(r"-?\d{1,18}")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
@@ -56,15 +60,31 @@ def read(
     SkipPartition
         ``empty``: no object holds any data, not even a header.
     """
-    tables = []
+    tables: list[tuple[str, pa.Table]] = []
+    texts: list[tuple[str, pa.Table]] = []
     for name, data in blobs:
         table = _read_one(name, data, spec, tuple(columns) if columns else ())
         if table is not None:
-            tables.append((name, table))
+            (texts if not spec.schema and _kind(name, spec.type)[0] in TEXTS else tables).append((name, table))
+    if texts:
+        # One type for all files of a key: none of them knows alone whether a column is numbers.
+        tables.insert(0, (texts[0][0], concatenate(texts)))
+        texts.clear()
+        tables[0] = (tables[0][0], _typed(tables[0][1], spec))
     if not tables:
         raise SkipPartition("empty", "there is no data: " + ", ".join(name for name, _ in blobs[:3]))
-    table = tables[0][1] if len(tables) == 1 else concatenate(tables)
+    table = concatenate(tables)
     return add_columns(table, columns) if columns else table
+
+
+def _typed(table: pa.Table, spec: ReadSpec) -> pa.Table:
+    """Texts of csv with the types that they have; lets go of each column's texts once it has them."""
+    names, columns = table.column_names, table.columns
+    del table
+    for at, name in enumerate(names):
+        if name not in spec.texts:
+            columns[at] = typed(columns[at], name, nulls=spec.null_values, decimal=spec.decimal)
+    return pa.table(columns, names=names)
 
 
 def add_columns(table: pa.Table, columns: Mapping[str, str | None]) -> pa.Table:
@@ -96,12 +116,12 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
         if not len(data):
             return None
     declared = declared_types(spec.schema)
-    if kind in ("csv", "tsv"):
+    if kind in TEXTS:
         delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
         return read_csv(name, data, spec, delimiter, elsewhere, declared)
     needed = None if declared else spec.needed  # the whole schema was declared: the whole is checked
     if kind == "json":
-        table = read_json(name, data, spec.encoding)
+        table = read_json(name, data, spec.encoding, declared)
     elif kind == "parquet":
         table = read_parquet(name, data, needed, elsewhere, spec.max_bytes)
     else:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job.errors import PartitionError
-from job.reader.schema import check_duplicates, wanted
+from job.reader.exact import plain
+from job.reader.schema import NO_FEATURE, check_duplicates, wanted
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
@@ -40,13 +43,36 @@ def read_parquet(
                 f"{name}: unpacks to more than {max_bytes} bytes ({metadata.num_rows} rows, {unpacked} bytes declared)",
                 hint="If that is right, raise input.format.max_bytes.",
             )
-        table = file.read(columns=wanted(names, needed, elsewhere), use_threads=False)
+        columns = wanted(names, needed, elsewhere)
+        table = _old_time_stamps(data, file, file.read(columns=columns, use_threads=False))
         if table.num_rows != metadata.num_rows:
             raise pa.ArrowInvalid(f"{table.num_rows} rows read, {metadata.num_rows} declared")
         table.validate()
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError) as error:
         raise corrupt(name, "parquet", error) from error
-    return _without_pandas_index(table)
+    return plain(_without_pandas_index(table))
+
+
+def _old_time_stamps(data: Any, file: pq.ParquetFile, table: pa.Table) -> pa.Table:
+    """The table with time stamps of the old kind (INT96) in microseconds where nanoseconds do not reach.
+
+    Years beyond 2262 wrap round without a word when they are read as nanoseconds, which is the default.
+    """
+    old = {
+        column.name
+        for column in (file.schema.column(at) for at in range(len(file.schema)))
+        if column.physical_type == "INT96" and column.path == column.name and column.name in table.column_names
+    }
+    if not old:
+        return table
+    again = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), coerce_int96_timestamp_unit="us")
+    coarse = again.read(columns=sorted(old), use_threads=False)
+    for name in old:
+        at = table.column_names.index(name)
+        right = pc.equal(table.column(at).cast(pa.timestamp("us"), safe=False), coarse.column(name))
+        if pc.all(right).as_py() is False:
+            table = table.set_column(at, name, coarse.column(name))
+    return table
 
 
 def read_arrow(
@@ -80,13 +106,30 @@ def read_arrow(
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError) as error:
         raise corrupt(name, "arrow", error) from error
     columns = wanted(table.column_names, needed, elsewhere)
-    return _without_pandas_index(table if columns is None else table.select(columns))
+    return plain(_without_pandas_index(table if columns is None else table.select(columns)))
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:
-    """Without pandas' unnamed index, which its ``to_parquet`` stores as a column: it is no feature."""
+    """Without pandas' index as a feature, which its ``to_parquet`` stores as a column.
+
+    One without a name is dropped. One that has a name is no feature unless the recipe names it.
+    """
     index = [each for each in table.column_names if PANDAS_INDEX.fullmatch(each)]
-    return table.drop_columns(index) if index else table
+    table = table.drop_columns(index) if index else table
+    for name in _named_index(table.schema.metadata or {}):
+        if name in table.column_names:
+            at = table.column_names.index(name)
+            table = table.set_column(at, table.schema.field(at).with_metadata(NO_FEATURE), table.column(at))
+    return table
+
+
+def _named_index(metadata: Mapping[bytes, bytes]) -> list[str]:
+    """The columns that pandas' own description of its frame calls the index."""
+    try:
+        described = json.loads(metadata.get(b"pandas", b"{}"))
+        return [each for each in described.get("index_columns", ()) if isinstance(each, str)]
+    except (ValueError, AttributeError):
+        return []  # whoever wrote that, it is not pandas
 
 
 def corrupt(name: str, what: str, error: Exception) -> PartitionError:

@@ -11,9 +11,10 @@ import pyarrow.types as pt
 
 from job.errors import PartitionError
 from job.reader import times
+from job.reader.schema import NO_FEATURE
 
 
-def sort(table: pa.Table, names: Sequence[str], *, mark: bytes = b"key") -> pa.Table:
+def sort(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """The rows sorted by the values of these columns, from left to right; rows that compare equal stay as they were.
 
     Parameters
@@ -39,7 +40,7 @@ def sort(table: pa.Table, names: Sequence[str], *, mark: bytes = b"key") -> pa.T
     ordering = [values(table.column(each), name, "input.order_by") for each, name in zip(at, names, strict=True)]
     for each in at:
         field = table.schema.field(each)
-        table = table.set_column(each, field.with_metadata({b"manyfit": mark}), table.column(each))
+        table = table.set_column(each, field.with_metadata(NO_FEATURE), table.column(each))
     if table.num_rows < 2:
         return table
     columns = [str(number) for number in range(len(ordering))]

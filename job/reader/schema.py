@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from job.errors import ConfigurationError, PartitionError
+from job.reader.exact import convert, refuse_rounded
+
+NO_FEATURE = {b"manyfit": b"key"}
+"""Metadata of a column that orders, names or numbers rows: no feature unless the recipe names it."""
 
 _TYPES = {
     "date": pa.date32(),
@@ -87,7 +91,7 @@ def cast_declared(name: str, table: pa.Table, declared: Mapping[str, pa.DataType
         if wanted is None or field.type == wanted:
             continue
         try:
-            column = table.column(number).cast(wanted)
+            column = convert(table.column(number), wanted, field.name)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             message = (
                 f"{name}: column {field.name!r} is {field.type}, and not all of it is {wanted}, as input.schema says"
@@ -106,6 +110,8 @@ def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
         ``schema_mismatch``, naming both files and the columns.
     """
     first_name, first = tables[0]
+    if len(tables) == 1:
+        return first
     names = first.column_names
     aligned = [first]
     for name, table in tables[1:]:
@@ -129,11 +135,24 @@ def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
                     hint="Declare input.schema if they are meant to be the same.",
                 )
             wanted = both
-        chunks = [table.column(number).cast(wanted) for table in aligned]
+        chunks = [_widened(table.column(number), wanted, column) for table in aligned]
         columns.append(pa.chunked_array([piece for chunk in chunks for piece in chunk.chunks], type=wanted))
     return pa.table(
-        columns, schema=pa.schema([pa.field(name, col.type) for name, col in zip(names, columns, strict=True)])
+        columns, schema=pa.schema([first.schema.field(at).with_type(col.type) for at, col in enumerate(columns)])
     )
+
+
+def _widened(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.ChunkedArray:
+    if pt.is_float64(wanted) and pt.is_integer(column.type):
+        refuse_rounded(column, name, "other files of this key make its column one")
+    try:
+        return convert(column, wanted, name)
+    except pa.ArrowInvalid:
+        message = (
+            f"the files of this key differ: not all of column {name!r} of one file is {wanted}, as it is in another"
+        )
+        hint = f"Declare input.schema with a type for {name} that holds all of them."
+        raise PartitionError("schema_mismatch", message, hint=hint) from None
 
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

@@ -10,6 +10,13 @@ import pyarrow as pa
 from job.config.settings import InputSettings
 from job.reader.schema import arrow_type
 
+VERSION = 2
+"""Of the rules of reading, a part of the fingerprint: raised when equal bytes and settings become another table.
+
+2: csv has the types of ``pandas.read_csv``, texts of JSON stay texts, decimals are the nearest floats, and times are in
+nanoseconds.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadSpec:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pcsv
-import pyarrow.types as pt
 
 from job.errors import PartitionError
 from job.reader.decompress import looks_compressed
 from job.reader.schema import check_declared, check_duplicates, delimiter_hint, wanted
 from job.reader.spec import ReadSpec
+from job.reader.text_types import null_texts
 
 _BLOCK = 1 << 25  # a column comes in as many pieces as there are blocks, which costs time for each
 _BOM = b"\xef\xbb\xbf"
@@ -34,7 +34,7 @@ def read_csv(
     elsewhere: Collection[str],
     declared: Mapping[str, pa.DataType],
 ) -> pa.Table | None:
-    """One CSV file, or None for one without any byte of text.
+    """One CSV file, or None for one without any byte of text; undeclared columns are texts (`job.reader.text_types`).
 
     Raises
     ------
@@ -49,8 +49,9 @@ def read_csv(
     if declared:
         check_declared(name, header, declared, delimiter)
     decoded = wanted(header, spec.needed, elsewhere) or None
+    types = declared or dict.fromkeys(header, pa.string())
     if header_only:
-        return pa.table({each: pa.array([], declared.get(each, pa.null())) for each in header})
+        return pa.table({each: pa.array([], kind) for each, kind in types.items()})
     quoted = spec.quote.encode() in text
     bad: list[Any] = []
     try:
@@ -58,7 +59,7 @@ def read_csv(
             pa.BufferReader(text),
             read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),
             parse_options=_parse_options(delimiter, spec.quote, len(header), quoted, bad),
-            convert_options=_convert_options(spec.null_values, spec.decimal, decoded, _types(header, spec, declared)),
+            convert_options=_convert_options(spec, decoded, types, declared=bool(declared)),
         )
     except pa.ArrowInvalid as error:
         raise _parse_error(name, error, bad, text, header, delimiter, spec.quote) from error
@@ -66,16 +67,7 @@ def read_csv(
         raise _encoding_error(name, None) from error
     if quoted:
         _check_quotes(name, text, delimiter, spec.quote, table.num_rows)
-    for column, field in zip(table.columns, table.schema, strict=True):
-        if pt.is_binary(field.type):
-            raise _encoding_error(name, _first_not_utf8(column), field.name)
     return table
-
-
-def _types(header: list[str], spec: ReadSpec, declared: Mapping[str, pa.DataType]) -> Mapping[str, pa.DataType]:
-    if not spec.texts:
-        return declared
-    return {**dict.fromkeys([each for each in spec.texts if each in header], pa.string()), **declared}
 
 
 def to_utf8(name: str, data: Any, encoding: str) -> Any:
@@ -150,15 +142,15 @@ def _parse_options(delimiter: str, quote: str, columns: int, quoted: bool, bad: 
 
 
 def _convert_options(
-    nulls: tuple[str, ...], decimal: str, decoded: list[str] | None, types: Mapping[str, pa.DataType]
+    spec: ReadSpec, decoded: list[str] | None, types: Mapping[str, pa.DataType], *, declared: bool
 ) -> pcsv.ConvertOptions:
     return pcsv.ConvertOptions(
-        null_values=list(nulls),
+        null_values=list(spec.null_values) if declared else null_texts(spec.null_values),
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
-        decimal_point=decimal,
+        decimal_point=spec.decimal,
         include_columns=decoded,
-        column_types=dict(types) or None,
+        column_types=dict(types),
     )
 
 
@@ -176,6 +168,8 @@ def _parse_error(
         message = f"{name}: {line} has {row.actual_columns} fields, the header {row.expected_columns}"
         return PartitionError("bad_row", message, hint=delimiter_hint(header, delimiter))
     match = _CONVERSION.search(str(error))
+    if match and "UTF8" in str(error):
+        return _not_utf8(name, text, header, delimiter, quote)
     if match:
         column = header[int(match[1])] if int(match[1]) < len(header) else f"#{match[1]}"
         line = f"line {match[2]}" if match[2] else "a line"
@@ -218,13 +212,21 @@ def _corrupt_quotes(name: str, line: int | None) -> PartitionError:
     return PartitionError("corrupt_csv", message, hint="Quotes inside a quoted field are written twice.")
 
 
-def _first_not_utf8(column: pa.ChunkedArray) -> int | None:
-    for number, value in enumerate(column):
-        try:
-            (value.as_py() or b"").decode()
-        except UnicodeDecodeError:
-            return number + 1
-    return None
+def _not_utf8(name: str, text: bytes, header: list[str], delimiter: str, quote: str) -> PartitionError:
+    """Which column and row: the values are read once more, as bytes."""
+    table = pcsv.read_csv(
+        pa.BufferReader(text),
+        read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),
+        parse_options=_parse_options(delimiter, quote, len(header), quote.encode() in text, []),
+        convert_options=pcsv.ConvertOptions(column_types=dict.fromkeys(header, pa.binary())),
+    )
+    for column in header:
+        for row, value in enumerate(table.column(column), start=1):
+            try:
+                value.as_py().decode()
+            except UnicodeDecodeError:
+                return _encoding_error(name, row, column)
+    raise AssertionError("a value that is not UTF-8 was found before, and is not found now")
 
 
 def _encoding_error(name: str, row: int | None, column: str | None = None) -> PartitionError:

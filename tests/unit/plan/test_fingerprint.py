@@ -38,8 +38,25 @@ def fingerprint(**recipe: Any) -> str:
         ),
     ],
 )
-def test_recipes_of_version_0_1_have_the_fingerprints_that_it_recorded(recipe: dict[str, Any], recorded: str) -> None:
+def test_recipes_of_version_0_1_have_the_fingerprints_that_it_recorded_but_for_the_rules_of_reading(
+    recipe: dict[str, Any], recorded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fingerprint(**recipe) != recorded
+    monkeypatch.setattr("job.plan.fingerprint.READING", 1)
     assert fingerprint(**recipe) == recorded
+
+
+@pytest.mark.parametrize("change", [{"times": {"day": "iso"}}, {"order_by": ["day"]}, {"order_by": ["hour", "day"]}])
+def test_how_rows_are_ordered_and_texts_are_timed_is_part_of_the_fingerprint(change: dict[str, Any]) -> None:
+    def of(**more: Any) -> str:
+        settings = JobSettings(
+            input={"uri": "in", **more}, output={"uri": "out"}, recipe={"target": "y", "estimator": RIDGE}
+        )  # type: ignore[arg-type]
+        return recipe_fingerprint(settings, Recipe.from_settings(settings.recipe).fingerprint_part())
+
+    assert of(**change) != of()
+    assert of(times={}, order_by=[]) == of()
+    assert of(order_by=["a", "b"]) != of(order_by=["b", "a"])
 
 
 @pytest.mark.parametrize(

@@ -452,8 +452,20 @@ def test_files_of_one_key_that_differ_are_schema_mismatch_naming_both():
     assert caught.value.reason == "schema_mismatch"
     assert "b.csv lacks 'y'" in caught.value.message
     assert "a.csv lacks 'z'" in caught.value.message
-    with pytest.raises(PartitionError, match=r"'y' is int64 in a\.csv and string in b\.csv"):
-        read([("a.csv", b"x,y\n1,2\n"), ("b.csv", b"x,y\n1,z\n")], ReadSpec())
+    with pytest.raises(PartitionError, match=r"'y' is int64 in a\.jsonl and string in b\.jsonl"):
+        read([("a.jsonl", b'{"x": 1, "y": 2}'), ("b.jsonl", b'{"x": 1, "y": "z"}')], ReadSpec())
+
+
+def test_a_column_of_csv_has_one_type_over_all_files_of_a_key():
+    files = [
+        ("a.csv", b"x,y,z\n1,007,1\n2,8,2\n"),
+        ("b.csv", b"z,x,y\n3,1.5,A7\n"),
+        ("c.csv", b"x,y,z\n"),
+        ("d.csv", b""),
+    ]
+    table = read(files, ReadSpec())
+    assert table.to_pydict() == {"x": [1.0, 2.0, 1.5], "y": ["007", "8", "A7"], "z": [1, 2, 3]}
+    assert [str(kind) for kind in table.schema.types] == ["double", "string", "int64"]
 
 
 def test_the_path_s_columns_are_typed_marked_and_do_not_replace_the_file_s():

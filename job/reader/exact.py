@@ -1,0 +1,115 @@
+"""Conversions that keep each value, or round it once and correctly; all others are errors by column and row. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from job.errors import PartitionError
+
+EXACT = 2**53
+"""Up to this, float64 holds every whole number."""
+
+
+def inexact(file: str, column: str, row: int, why: str) -> PartitionError:
+    """The error of a whole number that would be rounded; ``file`` may be empty."""
+    where = f"{file}: column {column!r}, row {row}" if file else f"column {column!r}, row {row}"
+    message = f"{where} is a whole number that a float64 cannot hold, and {why}"
+    hint = f"Declare it in input.schema: {column}: string (a code), or float64 (a quantity that may be rounded)."
+    return PartitionError("inexact_number", message, hint=hint)
+
+
+def refuse_rounded(column: pa.ChunkedArray, name: str, why: str) -> None:
+    """Raise ``inexact_number`` where a whole number of the column, which becomes float64, is not one of float64's."""
+    bounds = pc.min_max(column).as_py()
+    if bounds["min"] is None or (bounds["min"] >= -EXACT and bounds["max"] <= EXACT):
+        return
+    floats = column.cast(pa.string()).cast(pa.float64())
+    for row, (value, number) in enumerate(zip(column.to_pylist(), floats.to_pylist(), strict=True), start=1):
+        if value is not None and int(number) != value:
+            raise inexact("", name, row, why)
+
+
+def to_float(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Numbers as float64, each rounded once and correctly: a DECIMAL 0.70 is the float 0.7.
+
+    Raises
+    ------
+    PartitionError
+        ``inexact_number``: decimals without digits behind the point are whole numbers, and one would be rounded.
+    """
+    kind = column.type
+    if pt.is_decimal(kind):
+        if kind.scale <= 0:
+            refuse_rounded(column, name, "a decimal is given to estimators as one")
+        return column.cast(pa.string()).cast(pa.float64())  # Arrow's own cast divides, and is off by one bit in seven
+    return column.cast(pa.float64(), safe=not pt.is_integer(kind))
+
+
+def convert(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.ChunkedArray:
+    """The column with another type that holds its values.
+
+    Integers and decimals become the nearest float64, and float64 the nearest float32; nothing else is rounded.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError
+        A value has no such form, or would lose a part: the time of a day, digits, all that is not zero or one.
+    """
+    kind = column.type
+    if kind == wanted:
+        return column
+    if pt.is_float64(wanted) and (pt.is_integer(kind) or pt.is_decimal(kind)):
+        text = column.cast(pa.string()) if pt.is_decimal(kind) else column
+        return text.cast(wanted, safe=False)
+    found = column.cast(wanted)
+    if _may_lose(kind, wanted):
+        back = found.cast(kind)
+        same = pc.all(pc.equal(back, column)).as_py()
+        if same is False:
+            raise pa.ArrowInvalid(f"column {name!r} would lose a part of its values")
+    if pt.is_floating(kind) and pt.is_floating(wanted) and wanted.bit_width < kind.bit_width:
+        infinite = pc.and_(pc.is_inf(found), pc.invert(pc.is_inf(column)))
+        if pc.any(infinite).as_py():
+            raise pa.ArrowInvalid(f"column {name!r} has values beyond {wanted}")
+    return found
+
+
+def _may_lose(kind: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether Arrow's cast between these is silent about what it drops."""
+    number = pt.is_integer(kind) or pt.is_floating(kind)
+    if pt.is_timestamp(kind):
+        return bool(pt.is_date(wanted) or pt.is_time(wanted))
+    return bool((number and pt.is_boolean(wanted)) or (pt.is_floating(kind) and pt.is_decimal(wanted)))
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table without the ways of storing that most of Arrow's functions do not know: the values are the same.
+
+    Views become texts and bytes, run-end encoded columns plain ones, half floats float64; a dictionary of anything but
+    texts and numbers is decoded.
+    """
+    for at, kind in enumerate(table.schema.types):
+        column: Any = table.column(at)
+        if pt.is_run_end_encoded(kind):
+            column = pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
+        column = _simple(column)
+        if column.type != kind:
+            table = table.set_column(at, table.schema.field(at).with_type(column.type), column)
+    return table
+
+
+def _simple(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if pt.is_dictionary(kind):
+        value = kind.value_type
+        if pt.is_float16(value) or pt.is_decimal(value) or pt.is_string_view(value) or pt.is_binary_view(value):
+            return _simple(pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], value))
+    if pt.is_string_view(kind):
+        return column.cast(pa.string())
+    if pt.is_binary_view(kind):
+        return column.cast(pa.binary())
+    return column.cast(pa.float64()) if pt.is_float16(kind) else column

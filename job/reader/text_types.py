@@ -1,0 +1,195 @@
+"""Columns of texts, as csv has them, to typed columns: by the rule of ``pandas.read_csv``. Pure.
+
+Users predict on frames that ``pandas.read_csv`` made, so a model must have been fitted on the same values: whole
+numbers, fractions, truth values; all else is text as it stands in the file, dates and codes too. The rule is that of
+``read_csv(float_precision="round_trip", keep_default_na=False, na_values=<null_values>, low_memory=False)``, applied to
+the whole column at once. What is plainly numbers or plainly text is decided here, fast; for anything else (blanks
+around numbers, plus signs, truth values, ``inf``, numbers beyond 64 bits) pandas itself is asked, with each different
+text once.
+
+Two exceptions. A whole number that pandas would round, because gaps or fractions in its column make it a float, is an
+error. And gaps stay gaps beside numbers that need 64 bits, where pandas makes empty texts of them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from job.reader.exact import EXACT, inexact, refuse_rounded
+
+_SAMPLE = 4
+_WHY = "gaps or fractions in its column make it one"
+_WHOLE = re.compile(r"-?\d+")
+_ANY_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+
+
+def null_texts(nulls: Iterable[str]) -> list[str]:
+    """The texts that mean 'missing' where ``nulls`` do: for a number, pandas knows its usual spellings, too."""
+    found = list(nulls)
+    for number in map(_number, nulls):
+        if number is not None and np.isfinite(number) and number == int(number):
+            found += [f"{int(number)}", f"{int(number)}.0"]
+    return list(dict.fromkeys(found))
+
+
+def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str = ".") -> pa.ChunkedArray:
+    """One column of texts with the type that ``pandas.read_csv`` would give it.
+
+    Parameters
+    ----------
+    texts
+        A string array (chunked or not): all rows of one partition; the texts of `null_texts` are null already.
+    name
+        The column's name, for messages.
+    nulls
+        ``input.format.null_values``: numbers among them are missing however they are written.
+    decimal
+        The decimal point.
+
+    Returns
+    -------
+    pyarrow.ChunkedArray
+        Of type null (every value is missing), int64, uint64, float64, bool, or the texts as they came.
+
+    Raises
+    ------
+    PartitionError
+        ``inexact_number``: a whole number that float64 cannot hold, in a column that gaps or fractions make float64.
+    """
+    column = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([texts])
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column))])
+    sample = _sample(column)
+    plain = _forms(decimal)
+    if any(not plain.possible.fullmatch(each) for each in sample):
+        return column
+    missing = _missing_numbers(tuple(nulls))
+    found = None
+    if all(_WHOLE.fullmatch(each) for each in sample):
+        found = _whole_numbers(column)
+    elif decimal == "." and any(plain.fraction.fullmatch(each) for each in sample):
+        found = _fractions(column)
+    if found is None:
+        found = _by_pandas(column, name, decimal)
+    if missing and pt.is_floating(found.type):
+        found = pc.if_else(pc.is_in(found, value_set=pa.array(missing, pa.float64())), None, found)
+    if found.null_count and pt.is_integer(found.type):
+        refuse_rounded(found, name, _WHY)
+    return found
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """As int64, or None where pandas must say."""
+    try:
+        found = column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    # Arrow takes 0x1F for a number.
+    return None if any(b"x" in text or b"X" in text for text in map(_bytes, column.chunks)) else found
+
+
+def _fractions(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """As float64, or None where pandas must say; called where at least one is no whole number."""
+    try:
+        found = column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    for chunk in found.chunks:
+        values = (chunk.fill_null(0.0) if chunk.null_count else chunk).to_numpy(zero_copy_only=False)
+        # Infinite or not a number, or perhaps a whole number that float64 does not hold.
+        if len(values) and not (values.min() > -EXACT and values.max() < EXACT):
+            return None
+    return found
+
+
+def _by_pandas(column: pa.ChunkedArray, name: str, decimal: str) -> pa.ChunkedArray:
+    """The type that pandas gives: it depends on which different texts there are, in the order of their first rows."""
+    encoded = pa.chunked_array(pc.dictionary_encode(column)).unify_dictionaries()
+    different = encoded.chunk(0).dictionary.to_pylist()
+    missing = "\x01"
+    while missing in different:
+        missing += "\x01"
+    lines = [*different, missing] if column.null_count else different
+    text = "x\n" + "".join('"' + each.replace('"', '""') + '"\n' for each in lines)
+    values = pd.read_csv(
+        io.StringIO(text),
+        sep="\x02" if decimal != "\x02" else "\x03",
+        decimal=decimal,
+        float_precision="round_trip",
+        keep_default_na=False,
+        na_values=[missing],
+        low_memory=False,
+        skip_blank_lines=False,
+    )["x"].iloc[: len(different)]
+    if pd.api.types.is_bool_dtype(values) or all(isinstance(each, bool) for each in values):
+        kind = pa.bool_()
+    elif pd.api.types.is_numeric_dtype(values):
+        kind = pa.from_numpy_dtype(values.dtype)
+    else:
+        return column
+    numbers = pa.array(values.tolist(), kind)
+    found = pa.chunked_array([numbers.take(chunk.indices) for chunk in encoded.chunks], kind)
+    if pt.is_floating(kind):
+        for each, value in zip(different, values, strict=True):
+            if _ANY_WHOLE.fullmatch(each) and np.isfinite(value) and int(each) != int(value):
+                row = pc.index(column, each).as_py() + 1
+                raise inexact("", name, row, _WHY)
+    return found
+
+
+def _sample(column: pa.ChunkedArray) -> list[str]:
+    """Some values from the first and the last rows."""
+    first, last = column.chunk(0), column.chunk(column.num_chunks - 1)
+    found = first[:_SAMPLE].to_pylist() + last[max(0, len(last) - _SAMPLE) :].to_pylist()
+    return [each for each in found if each is not None] or column.drop_null()[:_SAMPLE].to_pylist()
+
+
+def _bytes(chunk: pa.Array) -> bytes:
+    """The characters of a chunk's texts, and of no other's in the same buffer."""
+    _, offsets, data = chunk.buffers()
+    if data is None or not len(chunk):
+        return b""
+    width = np.int64 if pt.is_large_string(chunk.type) else np.int32
+    bounds = np.frombuffer(offsets, width)
+    begin, end = int(bounds[chunk.offset]), int(bounds[chunk.offset + len(chunk)])
+    return bytes(memoryview(data)[begin:end])
+
+
+class _Forms:
+    def __init__(self, decimal: str) -> None:
+        point = re.escape(decimal)
+        number = rf"(\d+{point}?\d*|{point}\d+)"
+        self.fraction = re.compile(rf"-?(\d*{point}\d+|\d+{point}\d*)([eE][+-]?\d+)?|-?\d+[eE][+-]?\d+")
+        """plainly a number that is not whole"""
+        self.possible = re.compile(
+            rf"\s*[+-]?{number}([eE][+-]?\d*)?\s*|\s*[+-]?inf(inity)?\s*|true|false", re.IGNORECASE | re.DOTALL
+        )
+        """what pandas may take for anything but text, and a little more"""
+
+
+@lru_cache(maxsize=8)
+def _forms(decimal: str) -> _Forms:
+    return _Forms(decimal)
+
+
+@lru_cache(maxsize=64)
+def _missing_numbers(nulls: tuple[str, ...]) -> list[float]:
+    return [number for number in map(_number, nulls) if number is not None]
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return None if np.isnan(number) else number
