@@ -87,6 +87,10 @@ def status(arguments: Namespace, overrides: list[str]) -> int:
     """Progress of a run, from outside."""
     output = given.output(arguments, overrides)
     with storage("output", f"{output.uri} cannot be read"):
+        if arguments.watch:
+            from job.cli import watch
+
+            return watch.main(output, arguments.run)
         found = screens.read_status(output, arguments.run)
     if arguments.json:
         screens.print_json(found)

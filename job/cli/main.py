@@ -126,6 +126,9 @@ def parser() -> argparse.ArgumentParser:
         "Reads what the run writes to its output; works from anywhere that can read the bucket.",
     )
     command.add_argument("--run", metavar="ID", help="default: the run that began last")
+    command.add_argument(
+        "--watch", action="store_true", help="until it ends; ends with the run's exit code, 3: its driver is dead"
+    )
     command.add_argument("--json", action="store_true", help="one JSON document")
     command = add_output(
         "report",

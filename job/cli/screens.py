@@ -232,6 +232,10 @@ def status(found: dict[str, Any]) -> None:
         f"run {found['run']}: {state['phase']}, {state['done']:,} of {state['to_train']:,} to train"
         f"{rate}, eta {clock(state['eta'])}, {state['failed']:,} failed, {state['planned']:,} planned"
     )
+    for reason, number in state["reasons"].items():
+        console.print(f"  {number:,} × {reason}")
+    if state["slowest"] is not None and state["slowest_seconds"] >= 10:
+        console.print(f"longest: {_plain(state['slowest'])}, for {clock(state['slowest_seconds'])}")
     began = datetime.fromtimestamp(state["started_at"], UTC)
     console.print(f"began {began:%Y-%m-%d %H:%M:%S} UTC, last word {clock(age)} ago")
     if age > 60:

@@ -6,8 +6,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from job.errors import StoreError
 from job.run import notice
+from job.run.running import Running
+from job.run.seen import Seen
 from job.words import clock, pace
 from job.worker import segment
 
@@ -48,6 +50,12 @@ class State:
     """seconds until all are trained"""
     executors: int | None = None
     """processes that train, at the last look; None: not known, or all in the driver's own"""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """failures so far by their reason; may lag behind ``failed``"""
+    slowest: str | None = None
+    """the key that has been fitted longest"""
+    slowest_seconds: float = 0.0
+    """for at least so long"""
 
     def to_json(self) -> bytes:
         """As `from_json` takes it."""
@@ -85,6 +93,10 @@ class Tracker:
         Numbers of keys.
     executors
         How many processes train; see `State`.
+    seen
+        Reads what the outcomes say; default: the reasons of failures.
+    told
+        Called with each state that is written.
     """
 
     def __init__(
@@ -96,10 +108,15 @@ class Tracker:
         planned: int,
         to_train: int,
         executors: Callable[[], int | None] = lambda: None,
+        seen: Seen | None = None,
+        told: Callable[[State], None] = lambda state: None,
     ) -> None:
         self._output, self._run, self._plan = output, run, plan
         self._planned, self._to_train = planned, to_train
-        self._executors = executors
+        self._executors, self._told = executors, told
+        self._seen_outcomes = Seen(output) if seen is None else seen
+        self.running: Running | None = None
+        """the tasks, once they are known"""
         self._others = notice.Others(output, run)
         self._started = time.time()
         self._seen: list[tuple[float, int]] = [(time.monotonic(), 0)]
@@ -138,6 +155,9 @@ class Tracker:
         try:
             names = self._output.list(segment.folder(self._run, self._plan))["name"].to_pylist()
             self._note(segment.progress(names))
+            if self.running is not None:
+                self.running.note(segment.by_task(names), now)
+            self._seen_outcomes.look(names)
             if now - self._written >= WRITE_EVERY:
                 self._written = now
                 self.write("training")
@@ -176,6 +196,7 @@ class Tracker:
     def write(self, phase: str) -> None:
         """Put ``progress.json``."""
         rate, eta = rate_and_eta(self._seen, self._to_train)
+        slowest = self.running.slowest(time.monotonic()) if self.running is not None and phase == "training" else None
         state = State(
             run=self._run,
             phase=phase,
@@ -188,8 +209,12 @@ class Tracker:
             rate=rate,
             eta=eta,
             executors=self._executors(),
+            reasons=dict(self._seen_outcomes.reasons.most_common()),
+            slowest=slowest[0] if slowest else None,
+            slowest_seconds=round(slowest[1], 1) if slowest else 0.0,
         )
         self._output.put(f"runs/{self._run}/progress.json", state.to_json())
+        self._told(state)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -30,9 +30,11 @@ from job.registry.index import FAILED, STALE, Release
 from job.registry.seal import Seal
 from job.run import barrier, notice, release_rows, report, run_files
 from job.run.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan
+from job.run.heartbeat import Heartbeat
 from job.run.progress import Tracker
 from job.run.report import RunReport
 from job.run.run_files import Started, recorded, run_id
+from job.run.running import Running
 from job.run.task_lists import memory_needs, write_tasks
 from job.store import probe
 from job.store.side import storage
@@ -98,36 +100,37 @@ def run(
         # Before anything is looked at that it may take over: see job.run.notice.
         notice.begin(assembly.output, started.id, started.plan)
         notice.Others(assembly.output, started.id).look()
-    phases: dict[str, float] = {"prepare": time.monotonic() - begin}
-    engine = Borrowed(lambda: make_engine(assembly))
-    with _phase(phases, "plan"):
-        finished = finished_outcomes(assembly, now)
-        try:
-            plan = make_plan(assembly, finished, engine)
-            _refuse_large_retirement(assembly, plan)
-        except BaseException:
-            engine.stop()
-            raise
-    on_plan(plan, started.id)
-    run_files.write_run(assembly, started, document, plan)
-    with _phase(phases, "train"):
-        outcome, done = _train(assembly, started, plan, engine)
-    with _phase(phases, "settle"):
-        settled = barrier.settle(plan, done, finished, assembly.fingerprints)
-        del done, finished
-        count = report.totals(plan, settled)
-    code = report.verdict(count, settings.run)
-    with _phase(phases, "publish"):
-        if code and settings.run.publish == "all_or_nothing":
-            released = Release(version=assembly.index.version())
-        else:
-            released = _publish(assembly, started, plan, settled, count)
-            seal.put(released.version, run=started.id)
-    result = run_files.make_report(
-        assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
-    )
-    run_files.write_result(assembly, started, settled, result)
-    return result
+    with Heartbeat(assembly.output, started.id) as beat:
+        phases: dict[str, float] = {"prepare": time.monotonic() - begin}
+        engine = Borrowed(lambda: make_engine(assembly))
+        with _phase(phases, beat, "plan"):
+            finished = finished_outcomes(assembly, now)
+            try:
+                plan = make_plan(assembly, finished, engine)
+                _refuse_large_retirement(assembly, plan)
+            except BaseException:
+                engine.stop()
+                raise
+        on_plan(plan, started.id)
+        run_files.write_run(assembly, started, document, plan)
+        with _phase(phases, beat, "train"):
+            outcome, done = _train(assembly, started, plan, engine)
+        with _phase(phases, beat, "settle"):
+            settled = barrier.settle(plan, done, finished, assembly.fingerprints)
+            del done, finished
+            count = report.totals(plan, settled)
+        code = report.verdict(count, settings.run)
+        with _phase(phases, beat, "publish"):
+            if code and settings.run.publish == "all_or_nothing":
+                released = Release(version=assembly.index.version())
+            else:
+                released = _publish(assembly, started, plan, settled, count)
+                seal.put(released.version, run=started.id)
+        result = run_files.make_report(
+            assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
+        )
+        run_files.write_result(assembly, started, settled, result)
+        return result
 
 
 def _seal(assembly: Assembly, started: Started) -> Seal:
@@ -148,8 +151,9 @@ def _seal(assembly: Assembly, started: Started) -> Seal:
 
 
 class _phase:  # noqa: N801 - reads as a statement
-    def __init__(self, phases: dict[str, float], name: str) -> None:
+    def __init__(self, phases: dict[str, float], beat: Heartbeat, name: str) -> None:
         self._phases, self._name = phases, name
+        beat.phase = name
 
     def __enter__(self) -> None:
         self._begin = time.monotonic()
@@ -191,6 +195,8 @@ def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed)
             assigned = pack(costs, tasks)
             needs = memory_needs(plan, due, assigned)
             write_tasks(output, run, started.plan, plan, due, costs, assigned)
+            keys = plan.keys["key"]
+            tracker.running = Running(assigned, costs, lambda row: str(keys[int(due[row])]), engine.cores())
             plan.forget_objects()
             give_back()
             tracker.write("training")

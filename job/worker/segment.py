@@ -10,6 +10,7 @@ import re
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,6 +52,20 @@ def progress(names: Iterable[str]) -> Progress:
     return Progress(
         done=sum(int(each[3]) for each in matches), failed=sum(int(each[4]) for each in matches), segments=len(matches)
     )
+
+
+def by_task(names: Iterable[str]) -> Counter[int]:
+    """Outcomes of each task, from the names of segments alone."""
+    found: Counter[int] = Counter()
+    for match in filter(None, map(_NAME.search, names)):
+        found[int(match[1])] += int(match[3])
+    return found
+
+
+def failures(name: str) -> int:
+    """How many of a segment's outcomes failed."""
+    match = _NAME.search(name)
+    return int(match[4]) if match else 0
 
 
 class SegmentWriter:

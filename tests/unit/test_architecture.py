@@ -70,6 +70,7 @@ PRINTS = (
     "cli/screens.py",
     "cli/models_table.py",
     "cli/fleet_page.py",
+    "cli/watch.py",
     "cli/embedded_s3.py",
     "config/schema.py",
 )

@@ -1,0 +1,57 @@
+"""A sign of life of a run in every phase, so that who watches can tell a long plan or release from a dead driver."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from typing import Self
+
+from job.errors import StoreError
+from job.store import Store
+
+log = logging.getLogger(__name__)
+
+EVERY = 30.0
+"""Seconds between two signs."""
+
+
+def name(run: str) -> str:
+    """Where the sign lies below the output."""
+    return f"runs/{run}/heartbeat.json"
+
+
+class Heartbeat:
+    """Puts ``heartbeat.json`` every `EVERY` seconds until it is left; a context manager around a run.
+
+    The first one comes after `EVERY` seconds: shorter runs leave none.
+
+    Parameters
+    ----------
+    output, run
+        Whose sign it is.
+    """
+
+    def __init__(self, output: Store, run: str, *, every: float = EVERY) -> None:
+        self._output, self._run, self._every = output, run, every
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.phase = "prepare"
+        """prepare, plan, train, settle, publish"""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        number = 0
+        while not self._ended.wait(self._every):
+            number += 1
+            try:
+                self._output.put(name(self._run), json.dumps({"phase": self.phase, "beat": number}).encode())
+            except StoreError as error:
+                log.debug("no sign of life could be written: %s", error.message)
