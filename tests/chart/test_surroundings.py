@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -251,6 +252,28 @@ def test_a_pod_monitor_scrapes_both_pages_and_knows_the_release() -> None:
     paths = {each["path"] for each in monitor["spec"]["podMetricsEndpoints"] if ports[each["port"]] == 4040}
     assert paths == {"/metrics/prometheus/", "/metrics/executors/prometheus/"}
     assert case("minimal").kind("PodMonitor") == []
+
+
+def test_alerts_are_about_the_pods_of_this_release_and_no_other() -> None:
+    def pods(name: str) -> dict[str, str]:
+        [group] = case(name).one("PrometheusRule")["spec"]["groups"]
+        return {rule["alert"]: re.findall(r'pod=~"([^"]+)"', rule["expr"])[0] for rule in group["rules"]}
+
+    rules = pods("scheduled")
+    assert set(rules) == {"ManyfitRunFailed", "ManyfitNoExecutor", "ManyfitNoRunEndedWell"}
+    driver, executor = rules["ManyfitRunFailed"], rules["ManyfitNoExecutor"]
+    assert driver == rules["ManyfitNoRunEndedWell"]
+    # as seen on a cluster
+    assert re.fullmatch(driver, "nightly-driver")
+    assert re.fullmatch(driver, "nightly-1763910000000000000-driver")
+    assert re.fullmatch(executor, "nightly-1763910000000000000-615164a2266c136a-exec-12")
+    assert re.fullmatch(executor, "nightly-615164a2266c136a-exec-1")
+    for other in ("nightly-2nd-driver", "weekly-driver", "nightly-exec-1", "nightly-x-615164a2266c136a-exec-1"):
+        assert not re.fullmatch(driver, other)
+        assert not re.fullmatch(executor, other)
+    text = case("scheduled").text
+    assert "describe pod {{ $labels.pod }} says why" in text
+    assert case("minimal").kind("PrometheusRule") == []
 
 
 def test_a_metric_has_one_name_in_every_release() -> None:
