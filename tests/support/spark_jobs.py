@@ -28,7 +28,7 @@ class Kept:
     def __init__(self, settings: JobSettings) -> None:
         self._engine = SparkEngine(settings)
         self.cores, self.number_of_tasks = self._engine.cores, self._engine.number_of_tasks
-        self.count = self._engine.count
+        self.count, self.executors = self._engine.count, self._engine.executors
 
     def run(self, *arguments: Any) -> EngineReport:
         return self._engine.run(*arguments)
