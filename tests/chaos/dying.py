@@ -1,6 +1,7 @@
 """Stores in which a process dies at a chosen point: by an exception that nothing catches, or by SIGKILL.
 
-``python -m tests.chaos.dying FOLDER POINT`` runs the job of FOLDER once and is killed at the point.
+``python -m tests.chaos.dying FOLDER POINT [local]`` runs the job of FOLDER once, and the process that comes by the point is
+killed: the one process of the inline engine, or a worker of the local engine, or its driver.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
+from job.engine.local import LocalEngine
 from job.registry.index import Index, Release
 from job.run import assembly as assemblies
 from job.run.assembly import Assembly
+from job.run.report import RunReport
 from job.run.run import run
 from job.store.folder import FolderStore
 from job.worker.work import Work
@@ -115,6 +120,24 @@ class DyingEngine(InlineEngine):
         return done
 
 
+class DyingLocal(LocalEngine):
+    """The same in processes. Each worker has a death of its own: it dies at the second task that comes by the point."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(2)
+        self.death = death
+
+    def number_of_tasks(self, costs: np.ndarray) -> int:
+        """One task of each key."""
+        return len(costs)
+
+    def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+        """All tasks."""
+        done = super().run(work, tasks, tick)
+        self.death.at("before_barrier")
+        return done
+
+
 def settings(folder: Path) -> JobSettings:
     """A linear model for each file of a folder."""
     recipe = {"features": ["x"], "target": "y", "estimator": {"_target_": "sklearn.linear_model.LinearRegression"}}
@@ -146,17 +169,29 @@ def once(point: str) -> int:
     )
 
 
-def run_dying(folder: Path, point: str, die: Callable[[], None]) -> None:
-    """One run that dies."""
+def run_dying(folder: Path, point: str, die: Callable[[], None], *, local: bool = False) -> RunReport:
+    """One run that dies, or whose workers do."""
     death = Death(point, die, at=once(point))
-    run(dying(folder, death), {}, make_engine=lambda _: DyingEngine(death))
+    return run(dying(folder, death), {}, make_engine=lambda _: DyingLocal(death) if local else DyingEngine(death))
 
 
-def kill() -> None:
-    """As the kernel would."""
-    os.kill(os.getpid(), signal.SIGKILL)
+class Kill:
+    """As the kernel would. It leaves a trace, so that a test knows that somebody died."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> None:
+        (self.folder / f"killed-{os.getpid()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    run_dying(Path(sys.argv[1]), sys.argv[2], kill)
-    raise SystemExit(f"{sys.argv[2]} was never reached")
+    # By its own name: a worker that is handed what dies has to find it.
+    from tests.chaos import dying as itself
+
+    place = Path(sys.argv[1])
+    report = itself.run_dying(place, sys.argv[2], itself.Kill(place), local=sys.argv[3:] == ["local"])
+    if sys.argv[3:] != ["local"]:
+        raise SystemExit(f"{sys.argv[2]} was never reached")
+    print(report.to_json())

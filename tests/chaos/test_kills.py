@@ -86,6 +86,60 @@ def killed(folder: Path, point: str) -> None:
     heals(folder, point)
 
 
+WORKER = [point for point in KILL_POINTS if point not in ("before_barrier", *DRIVER)]
+
+
+def killed_worker(folder: Path, point: str) -> None:
+    """Workers of the local engine end by SIGKILL, again and again: the run they belong to ends well."""
+    begin(folder)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.dying", str(folder), point, "local"],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode == 0, ended.stderr.decode()[-2000:]
+    assert list(folder.glob("killed-*")), "nobody came by the point"
+    count = RunReport.from_json(ended.stdout).totals
+    assert (count.planned, count.trained, count.failed, count.skipped) == (len(NEW), 4, 0, 0)
+    assert look(folder, NEW).problems == []
+    assert healthy(folder).totals.trained == 0
+
+
+def killed_local_driver(folder: Path, point: str) -> None:
+    """The driver of the local engine ends by SIGKILL."""
+    begin(folder)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.dying", str(folder), point, "local"],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode == -9, ended.stderr.decode()[-2000:]
+    heals(folder, point)
+
+
+@pytest.mark.parametrize("point", ["mid_input_get", "model_stored_ack_lost"])
+def test_workers_of_the_local_engine_that_are_killed_cost_neither_a_key_nor_the_run(tmp_path: Path, point: str) -> None:
+    killed_worker(tmp_path, point)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    "point", [point for point in WORKER if point not in ("mid_input_get", "model_stored_ack_lost")]
+)
+def test_nor_do_they_at_any_other_point(tmp_path: Path, point: str) -> None:
+    killed_worker(tmp_path, point)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", ["before_barrier", *DRIVER])
+def test_a_driver_of_the_local_engine_that_is_killed_loses_tears_and_doubles_nothing(
+    tmp_path: Path, point: str
+) -> None:
+    killed_local_driver(tmp_path, point)
+
+
 @pytest.mark.parametrize("point", KILL_POINTS)
 def test_a_process_that_ends_by_an_exception_loses_tears_and_doubles_nothing(tmp_path: Path, point: str) -> None:
     raised(tmp_path, point)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from job.engine.inline import InlineEngine
+from job.engine.local import LocalEngine
 from job.errors import InputError
 from job.run.assembly import assemble
 from job.run.run import run
@@ -74,22 +75,23 @@ def test_a_broken_request_loses_tears_doubles_and_overwrites_nothing(
 
 
 @pytest.mark.usefixtures("s3")
-@pytest.mark.parametrize("master", ["inline", pytest.param("local[2,4]", marks=pytest.mark.spark)])
+@pytest.mark.parametrize("engine", ["inline", "local", pytest.param("spark", marks=pytest.mark.spark)])
 def test_an_input_that_cannot_be_reached_any_more_ends_the_run_as_the_input_s_fault(
-    s3_server: str, proxy: FaultProxy, master: str, request: pytest.FixtureRequest
+    s3_server: str, proxy: FaultProxy, engine: str, request: pytest.FixtureRequest
 ) -> None:
-    """Spark hands over the text of what its task raised; the hint comes with it."""
-    if master != "inline":
+    """Spark hands over the text of what its task raised, a worker of the local engine the error: the hint comes with it."""
+    if engine == "spark":
         request.getfixturevalue("spark")  # a session of its own would be stopped with this run, and is everybody's
     world = World(proxy, s3_server, admit=False, timeout=30)
     world.begin()
     proxy.fault = Fault("input_get", "refused", TIMES["forever"])
+    make = {"inline": lambda _: InlineEngine(), "local": lambda _: LocalEngine(2), "spark": SharedEngine}[engine]
     try:
         with pytest.raises(InputError, match=r"the input could not be read: .*the input bucket") as caught:
             run(
-                assemble(world.settings(spark={"master": master})),
+                assemble(world.settings(spark={"master": "inline" if engine == "inline" else "local[2,4]"})),
                 {},
-                make_engine=lambda made: InlineEngine() if master == "inline" else SharedEngine(made.settings),
+                make_engine=lambda made: make(made.settings),
             )
     finally:
         proxy.fault = None
