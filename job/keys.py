@@ -36,11 +36,11 @@ class ObjectInfo:
 
 
 def is_hidden(name: str) -> bool:
-    """Directory markers, ``_SUCCESS`` and its kin, and hidden files: ignored, and counted.
+    """Directory markers (EMR's, too), ``_SUCCESS`` and its kin, and hidden files: ignored, and counted.
 
     A segment that starts with ``_`` but holds ``=`` is a hive level of a column so named, and data.
     """
-    if name.endswith("/") or not name:
+    if name.endswith(("/", "_$folder$")) or not name:
         return True
     return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in name.split("/") if part)
 

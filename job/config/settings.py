@@ -141,8 +141,11 @@ class InputSettings(Section):
     on_empty: Literal["skip", "fail"] = "skip"
     """a partition without a row: listed as skipped, or a failure"""
     on_gone: Literal["keep", "retire"] = "keep"
-    """a published key that a complete, unfiltered listing no longer has: stays live and marked, or leaves the set at
-    the release (refused above 10 % of the keys)"""
+    """a published key that the input no longer has, seen when no filter on keys is set: stays live and marked, or
+    leaves the set at the release (refused above 10 % of the keys)"""
+    table_files: Literal["refuse", "read"] = "refuse"
+    """``objects`` and ``hive``: files in the folder of a table format (Delta, Iceberg ...), of which only its log knows
+    which are live: refused, or read as they lie, dead ones too"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """What the layout and the reader need or exclude."""

@@ -58,9 +58,9 @@ class Result:
     """columns of `job.outcome.Outcome`: what is known of the model from held-out rows"""
 
 
-def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
+def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]]) -> Result:
     """Train one partition from the bytes of its objects; never raises for what the data or the recipe does."""
-    return fit_rows(fitting, key, lambda: reader.read(blobs, fitting.spec, columns=columns))
+    return fit_rows(fitting, key, lambda: reader.read(blobs, fitting.spec))
 
 
 def fit_table(fitting: Fitting, key: str, table: Any) -> Result:
@@ -79,10 +79,12 @@ def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
 
 
 def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
+    told: list[str] = []
     # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
     fitted = train.train(
-        _arranged(rows(), fitting.spec), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
+        _arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
     )
+    warnings = (*told, *fitted.warnings)
     sample = fitted.sample if fitting.artifact.check == "predict" else None
     packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
     return Result(
@@ -91,7 +93,7 @@ def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
         digest=packed.digest,
         rows=fitted.rows,
         metrics=json.dumps(fitted.metrics),
-        warnings=json.dumps(fitted.warnings) if fitted.warnings else None,
+        warnings=json.dumps(warnings) if warnings else None,
         seconds=fitted.seconds,
         judged=_judged(fitted),
     )
@@ -117,8 +119,9 @@ def class_name(kind: type) -> str:
     return f"{public if getattr(home, kind.__qualname__, None) is kind else module}.{kind.__qualname__}"
 
 
-def _arranged(table: Any, spec: reader.ReadSpec) -> Any:
+def _arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
     """The rows as ``input.times`` and ``input.order_by`` want them, whichever reader and layout they came from."""
+    told += reader.levels.notes(table)
     return order.sort(times.declared(exact.plain(table), spec.times), spec.order_by)
 
 

@@ -60,7 +60,9 @@ class Plan:
     unmatched: int
     """objects that input.match leaves out"""
     complete: bool
-    """nothing was left out: what is published and not here is gone"""
+    """nothing was left out: each published key is planned or gone"""
+    filtered: bool
+    """a filter on keys was set: no key is known to be gone"""
     listed_at: datetime
     """the store's clock at the listing"""
     read: TableRead | None = None
@@ -143,17 +145,29 @@ def make(
             "cost": pa.array(np.maximum(BASE_COST + COST_PER_BYTE * total, known.seconds), pa.float64()),
         }
     )
+    gone = _gone(known.absent, selected)
     return Plan(
         keys=keys,
         objects=objects,
-        gone=known.absent if selected.complete else known.absent[:0],
+        gone=gone,
         returned=known.returned,
         published=known.published,
         ignored=selected.ignored,
         unmatched=selected.unmatched,
-        complete=selected.complete,
+        # Keys whose objects input.match leaves out were not looked at: nothing is said of them.
+        complete=selected.complete and len(gone) == len(known.absent),
+        filtered=not selected.complete,
         listed_at=listed_at,
     )
+
+
+def _gone(absent: pa.Array, selected: Selected) -> pa.Array:
+    """Of the published keys that are not planned, those that the input no longer has."""
+    if not selected.complete:
+        return absent[:0]
+    if not len(selected.elsewhere):
+        return absent
+    return absent.filter(pc.invert(pc.is_in(absent, value_set=selected.elsewhere)))
 
 
 def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: Fingerprints) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,10 @@ from job.errors import ConfigurationError, InputError
 from job.formats import COMPRESSIONS, SUFFIXES
 from job.globs import pattern
 from job.keys import hive_columns, hive_key, suffix
+from job.plan import table_marks
 
 # The same rule as partition.is_hidden, for a column of a million names; a test compares the two.
-_HIDDEN = r"(^|/)(\.[^/]*|_[^=/]*)(/|$)|/$|^$"
+_HIDDEN = r"(^|/)(\.[^/]*|_[^=/]*)(/|$)|/$|^$|_\$folder\$$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,9 @@ class Selected:
     unmatched: int
     """objects that input.match leaves out"""
     complete: bool
-    """no filter on keys or names was set: a key that is not here is gone"""
+    """no filter on keys was set: a key that is neither here nor `elsewhere` is gone"""
+    elsewhere: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    """keys of objects that input.match leaves out: they are not planned, and not gone"""
 
 
 def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
@@ -47,6 +51,8 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
         A hive level or a key expression that a path does not have.
     """
     matched, ignored, unmatched = matching(listing, settings)
+    if settings.table_files == "refuse":
+        table_marks.refuse(listing["name"], matched["name"], settings.uri)
     keyed = matched.append_column("key", _keys(matched["name"], settings))
     if not ascending(keyed["key"]):
         keyed = keyed.take(pc.sort_indices(keyed, sort_keys=[("key", "ascending"), ("name", "ascending")]))
@@ -54,7 +60,7 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
     if settings.layout == "objects":
         _refuse_doubles(keyed)
     chosen = choose(starts(keyed["key"]).keys, settings, seed)
-    complete = chosen is None and not unmatched
+    complete = chosen is None
     if chosen is not None:
         keyed = keyed.filter(pc.is_in(keyed["key"], value_set=chosen)).combine_chunks()
         if not keyed.num_rows:
@@ -62,7 +68,20 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
                 "no key is left after input.include, exclude, only, sample and limit",
                 hint=f"There were {len(starts(matched['name']).keys)} objects before; loosen the filters.",
             )
-    return Selected(objects=keyed, ignored=ignored, unmatched=unmatched, complete=complete)
+    elsewhere = _keys_elsewhere(listing, matched, settings) if complete and unmatched else pa.array([], pa.string())
+    return Selected(objects=keyed, ignored=ignored, unmatched=unmatched, complete=complete, elsewhere=elsewhere)
+
+
+def _keys_elsewhere(listing: pa.Table, matched: pa.Table, settings: InputSettings) -> pa.Array:
+    """Keys of what input.match leaves out, as far as such objects have one: a narrower match makes no key gone."""
+    names = listing["name"].filter(pc.invert(pc.is_in(listing["name"], value_set=whole(matched["name"]))))
+    if settings.layout == "objects" and settings.key is None:
+        return _keys(names, settings)
+    keys = []
+    for name in names.to_pylist():
+        with contextlib.suppress(ConfigurationError):
+            keys += _keys(pa.chunked_array([[name]]), settings).to_pylist()
+    return pa.array(keys, pa.string())
 
 
 def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False) -> tuple[pa.Table, int, int]:
@@ -81,6 +100,9 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
     visible = listing
     if not hidden:
         is_hidden = pc.match_substring_regex(listing["name"], _HIDDEN)
+        marks = table_marks.folder_marks(listing["name"], listing["size"])
+        if marks:
+            is_hidden = pc.or_(is_hidden, pc.is_in(listing["name"], value_set=pa.array(marks, pa.string())))
         # A filter copies a million names even where it leaves all of them.
         visible = listing.filter(pc.invert(is_hidden)) if pc.any(is_hidden).as_py() else listing
     matched = visible

@@ -6,24 +6,27 @@ declared is a `PartitionError` with a reason; nothing is guessed or repaired. Pu
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from job.errors import PartitionError, SkipPartition
 from job.formats import DIRECT, compression, format_of
+from job.keys import hive_columns
+from job.reader import levels
 from job.reader.columnar import read_arrow, read_parquet
 from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
+from job.reader.levels import level_value
 from job.reader.schema import NO_FEATURE, cast_declared, check_declared, concatenate
 from job.reader.spec import ReadSpec, declared_types
 from job.reader.text_csv import read_csv
 from job.reader.text_types import typed
 
-__all__ = ["KEY_FIELD", "ReadSpec", "add_columns", "read"]
+__all__ = ["KEY_FIELD", "ReadSpec", "level_value", "levels", "read"]
 
 KEY_FIELD = NO_FEATURE
 """Metadata of a column that comes from the partition's key: no feature unless the recipe names it."""
@@ -31,15 +34,10 @@ KEY_FIELD = NO_FEATURE
 TEXTS = ("csv", "tsv")
 """The formats whose values are texts without a type."""
 
-_INTEGER = re.compile(r"-?\d{1,18}")
-_NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
-
 
 def read(
     blobs: Sequence[tuple[str, Any]],
     spec: ReadSpec,
-    *,
-    columns: Mapping[str, str | None] | None = None,
 ) -> pa.Table:
     """The objects of one partition as one table.
 
@@ -49,9 +47,6 @@ def read(
         Name and bytes (any buffer) of each object, in the order the rows shall have.
     spec
         How to read them.
-    columns
-        Columns from the path (hive), added unless the files have them: int64 or float64 where the text is such a
-        number, else string.
 
     Raises
     ------
@@ -61,20 +56,40 @@ def read(
         ``empty``: no object holds any data, not even a header.
     """
     tables: list[tuple[str, pa.Table]] = []
-    texts: list[tuple[str, pa.Table]] = []
+    texts: list[int] = []
     for name, data in blobs:
-        table = _read_one(name, data, spec, tuple(columns) if columns else ())
+        table = _read_one(name, data, spec, tuple(hive_columns(name)) if spec.hive else ())
         if table is not None:
-            (texts if not spec.schema and _kind(name, spec.type)[0] in TEXTS else tables).append((name, table))
-    if texts:
-        # One type for all files of a key: none of them knows alone whether a column is numbers.
-        tables.insert(0, (texts[0][0], concatenate(texts)))
-        texts.clear()
-        tables[0] = (tables[0][0], _typed(tables[0][1], spec))
+            if not spec.schema and _kind(name, spec.type)[0] in TEXTS:
+                texts.append(len(tables))
+            tables.append((name, table))
     if not tables:
         raise SkipPartition("empty", "there is no data: " + ", ".join(name for name, _ in blobs[:3]))
+    names, rows = [name for name, _ in tables], [table.num_rows for _, table in tables]
+    _give_types(tables, texts, spec)
     table = concatenate(tables)
-    return add_columns(table, columns) if columns else table
+    if not spec.hive:
+        return table
+    found = [hive_columns(name) for name in names]
+    same = all(each == found[0] for each in found)
+    file_of_row = None if same else np.repeat(np.arange(len(rows)), rows)
+    return levels.add(table, found[:1] if same else found, file_of_row, declared_types(spec.schema))
+
+
+def _give_types(tables: list[tuple[str, pa.Table]], texts: Sequence[int], spec: ReadSpec) -> None:
+    """Put the typed tables in the places of those that are texts (csv).
+
+    A column has one type for all files of a key: none of them knows alone whether it is numbers.
+    """
+    if not texts:
+        return
+    rows = [tables[at][1].num_rows for at in texts]
+    joined = concatenate([tables[at] for at in texts])
+    for at in texts:
+        tables[at] = (tables[at][0], joined[:0])
+    joined = _typed(joined, spec)
+    for at, begin, count in zip(texts, np.cumsum([0, *rows]), rows, strict=False):
+        tables[at] = (tables[at][0], joined[int(begin) : int(begin) + count])
 
 
 def _typed(table: pa.Table, spec: ReadSpec) -> pa.Table:
@@ -85,26 +100,6 @@ def _typed(table: pa.Table, spec: ReadSpec) -> pa.Table:
         if name not in spec.texts:
             columns[at] = typed(columns[at], name, nulls=spec.null_values, decimal=spec.decimal)
     return pa.table(columns, names=names)
-
-
-def add_columns(table: pa.Table, columns: Mapping[str, str | None]) -> pa.Table:
-    """The table with the path's columns, marked as such (`KEY_FIELD`), unless it has them."""
-    for name, text in columns.items():
-        if name in table.column_names:
-            continue
-        value, kind = level_value(text)
-        column = pa.repeat(pa.scalar(value, kind), table.num_rows)
-        table = table.append_column(pa.field(name, kind, metadata=KEY_FIELD), column)
-    return table
-
-
-def level_value(text: str | None) -> tuple[int | float | str | None, pa.DataType]:
-    """What a directory's text stands for: a whole number, a number, or itself."""
-    if text is not None and _INTEGER.fullmatch(text):
-        return int(text), pa.int64()
-    if text is not None and _NUMBER.fullmatch(text):
-        return float(text), pa.float64()
-    return text, pa.string()
 
 
 def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) -> pa.Table | None:
@@ -127,7 +122,7 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
     else:
         table = read_arrow(name, data, needed, elsewhere, spec.max_bytes)
     if declared and table is not None:
-        check_declared(name, table.column_names, declared, None)
+        check_declared(name, table.column_names, declared, None, elsewhere)
         table = cast_declared(name, table, declared)
     return table
 

@@ -62,13 +62,20 @@ def wanted(names: Sequence[str], needed: Collection[str] | None, elsewhere: Coll
 
 
 def check_declared(
-    name: str, columns: Sequence[str], declared: Mapping[str, pa.DataType], delimiter: str | None
+    name: str,
+    columns: Sequence[str],
+    declared: Mapping[str, pa.DataType],
+    delimiter: str | None,
+    elsewhere: Collection[str] = (),
 ) -> None:
-    """Raise ``schema_mismatch`` unless the columns are exactly the declared ones, in any order."""
-    if set(columns) == set(declared):
+    """Raise ``schema_mismatch`` unless the columns are exactly the declared ones, in any order.
+
+    Those that are ``elsewhere``, in the path, may be declared or not.
+    """
+    if set(columns) - set(elsewhere) == set(declared) - set(elsewhere):
         return
-    missing = [repr(each) for each in declared if each not in columns]
-    extra = [repr(each) for each in columns if each not in declared]
+    missing = [repr(each) for each in declared if each not in columns and each not in elsewhere]
+    extra = [repr(each) for each in columns if each not in declared and each not in elsewhere]
     parts = [f"missing {', '.join(missing)}"] if missing else []
     parts += [f"not declared {', '.join(extra)}"] if extra else []
     message = f"{name}: the columns are not those of input.schema: {'; '.join(parts)}"

@@ -48,6 +48,8 @@ class ReadSpec:
     """columns whose texts are times, and how they are written"""
     order_by: tuple[str, ...] = ()
     """columns that order the rows"""
+    hive: bool = False
+    """directories are columns"""
 
     @classmethod
     def from_settings(
@@ -82,6 +84,7 @@ class ReadSpec:
             texts=tuple(dict.fromkeys((*texts, *settings.times))),
             times=tuple(settings.times.items()),
             order_by=tuple(settings.order_by),
+            hive=settings.layout == "hive",
         )
         declared_types(spec.schema)
         return spec

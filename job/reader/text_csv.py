@@ -47,11 +47,11 @@ def read_csv(
         return None
     check_duplicates(name, header)
     if declared:
-        check_declared(name, header, declared, delimiter)
+        check_declared(name, header, declared, delimiter, elsewhere)
     decoded = wanted(header, spec.needed, elsewhere) or None
     types = declared or dict.fromkeys(header, pa.string())
     if header_only:
-        return pa.table({each: pa.array([], kind) for each, kind in types.items()})
+        return pa.table({each: pa.array([], types[each]) for each in header})
     quoted = spec.quote.encode() in text
     bad: list[Any] = []
     try:

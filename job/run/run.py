@@ -163,6 +163,8 @@ class _phase:  # noqa: N801 - reads as a statement
 
 
 def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
+    if assembly.settings.input.on_gone == "retire" and plan.filtered:
+        log.warning("input.on_gone: retire takes no key out in this run, since the input is filtered by keys")
     if assembly.settings.input.on_gone != "retire" or len(plan.gone) <= MOST_RETIRED * plan.published:
         return
     raise InputError(

@@ -90,7 +90,7 @@ class FolderStore(Store):
                     if entry.name.startswith(_TEMPORARY):
                         continue
                     name = folder + entry.name
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         if not entry.is_symlink():
                             waiting.append((name + "/", linked))
                             continue
@@ -102,9 +102,11 @@ class FolderStore(Store):
                     try:
                         status = entry.stat()
                     except OSError:
-                        # A dangling link, or gone since: listed, so that reading it tells.
+                        # A link that leads nowhere, or gone since: listed, so that reading it tells.
                         yield _text(name), 0, None, 0
                         continue
+                    if not stat.S_ISREG(status.st_mode):
+                        continue  # a pipe, a socket or a device is no data of anybody
                     yield _text(name), status.st_size, _etag(status), status.st_mtime_ns // 1000
 
     def prefixes(self, prefix: str = "") -> Sequence[str]:
@@ -172,6 +174,8 @@ class FolderStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
             self._raise(error, "look up", name)
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -278,6 +282,12 @@ class FolderStore(Store):
 
     def _raise(self, error: OSError, action: str, name: str) -> NoReturn:
         cause = os.strerror(error.errno) if error.errno else type(error).__name__
+        if action == "read" and os.path.islink(self._path(name)) and not os.path.exists(self._path(name)):
+            raise PartitionError(
+                "input_missing", f"{name!r} is a link that leads nowhere", hint="Mend or remove it in the folder."
+            ) from error
+        if action == "read" and error.errno == errno.ENXIO:
+            raise NotFoundError(f"{name!r} in {self.uri} is not a regular file") from error
         if action == "read" and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             raise NotFoundError(f"{name!r} does not exist in {self.uri}") from error
         if error.errno in _DENIED:
@@ -301,6 +311,13 @@ def _between(descriptor: int, begin: int, end: int) -> bytes:
         parts.append(piece)
         begin += len(piece)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link in a circle
 
 
 def _unlink(path: str) -> None:

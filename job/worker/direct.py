@@ -13,7 +13,6 @@ from typing import Any
 
 from job.arrow import decode
 from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, PartitionError
-from job.keys import hive_columns
 from job.store import Store
 from job.store.side import storage
 from job.worker import merge
@@ -70,8 +69,7 @@ class Objects:
             if isinstance(read, PartitionError):
                 yield item, read
             else:
-                columns = hive_columns(str(item.objects[0]["name"])) if self._work.hive else {}
-                yield item, Blobs(read, columns)
+                yield item, Blobs(read)
 
 
 def read_ahead(store: Store, items: list[Item]) -> Iterator[tuple[Item, Any]]:

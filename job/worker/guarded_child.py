@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO, Any
 
 from job.fit.partition_fit import Fitting, Result, failed, fit
@@ -44,14 +44,14 @@ class Child:
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def fit(self, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]) -> Result:
+    def fit(self, key: str, blobs: Sequence[tuple[str, Any]]) -> Result:
         """Fit in the child; a death, a timeout and too much memory are failed results."""
-        request = ("fit", key, [(name, bytes(blob)) for name, blob in blobs], dict(columns))
+        request = ("fit", key, [(name, bytes(blob)) for name, blob in blobs])
         return self._ask(request)
 
     def fit_table(self, key: str, table: Any) -> Result:
         """The same for rows in memory."""
-        return self._ask(("fit_table", key, table, {}))
+        return self._ask(("fit_table", key, table))
 
     def _ask(self, request: tuple[Any, ...]) -> Result:
         process = self._process or self._start()
@@ -155,10 +155,10 @@ def main() -> None:
     with threadpool_limits(1):
         while True:
             try:
-                kind, key, payload, columns = _receive(requests)
+                kind, key, payload = _receive(requests)
             except EOFError:
                 return
-            result = fit(fitting, key, payload, columns) if kind == "fit" else fit_table(fitting, key, payload)
+            result = fit(fitting, key, payload) if kind == "fit" else fit_table(fitting, key, payload)
             _send(replies, result)
 
 

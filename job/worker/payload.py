@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -21,15 +20,12 @@ class Blobs:
     ----------
     blobs
         Name and bytes (any buffer) of each, in the order of names. Emptied by `fit`: a fit needs the memory.
-    columns
-        Columns that the directories give.
     """
 
-    __slots__ = ("_blobs", "_columns")
+    __slots__ = ("_blobs",)
 
-    def __init__(self, blobs: list[tuple[str, Any]], columns: Mapping[str, str | None]) -> None:
+    def __init__(self, blobs: list[tuple[str, Any]]) -> None:
         self._blobs = blobs
-        self._columns = columns
 
     def content(self) -> str:
         """SHA-256 of the bytes."""
@@ -40,13 +36,13 @@ class Blobs:
         return fit_rows(fitting, key, lambda: self._rows(fitting))
 
     def _rows(self, fitting: Fitting) -> pa.Table:
-        table = reader.read(self._blobs, fitting.spec, columns=self._columns)
+        table = reader.read(self._blobs, fitting.spec)
         self._blobs.clear()
         return table
 
     def fit_in(self, child: Child, key: str) -> Result:
         """Train in a guarded child."""
-        return child.fit(key, self._blobs, self._columns)
+        return child.fit(key, self._blobs)
 
 
 class Rows:

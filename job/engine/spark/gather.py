@@ -127,7 +127,7 @@ class Gathered:
             refuse_unreadable(item, self._read)
             raise missing(next(str(each["name"]) for number, each in enumerate(item.objects) if number not in found))
         blobs = [(str(each["name"]), found[number]) for number, each in enumerate(item.objects)]
-        return Blobs(blobs, hive_columns(blobs[0][0]) if self._work.hive else {})
+        return Blobs(blobs)
 
     def _of_rows(self, item: Item, parts: list[pa.RecordBatch]) -> Payload:
         found = pa.Table.from_batches(parts)
@@ -139,14 +139,18 @@ class Gathered:
             found = key_columns(found, item.key, self._read)
         else:
             _check_files(item, found)
+            file_of_row = found.column(OBJECT).to_numpy()
             found = found.drop_columns([TASK, AT, OBJECT, SAME, WHOLE])
         declared = {name: arrow_type(name, kind) for name, kind in self._work.fitting.spec.schema}
         if declared:
             if self._read.layout != "columns":
-                check_declared(item.source, found.column_names, declared, None)
+                check_declared(
+                    item.source, found.column_names, declared, None, hive_columns(str(item.objects[0]["name"]))
+                )
             found = cast_declared(item.source, found, declared)
         if self._work.hive:
-            found = reader.add_columns(found, hive_columns(str(item.objects[0]["name"])))
+            levels = [hive_columns(str(each["name"])) for each in item.objects]
+            found = reader.levels.add(found, levels, file_of_row, declared)
         return Rows(found)
 
 
@@ -244,7 +248,7 @@ def key_columns(found: pa.Table, key: str, read: TableRead) -> pa.Table:
     for name in read.key:
         if name in read.partitioned and name in found.column_names:
             found = found.drop_columns([name])
-            found = reader.add_columns(found, {name: texts[name]})
+            found = reader.levels.add(found, [{name: texts[name]}])
         elif name in found.column_names:
             at = found.column_names.index(name)
             field = found.schema.field(at).with_metadata(reader.KEY_FIELD)

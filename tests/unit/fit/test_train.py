@@ -712,7 +712,7 @@ def test_neither_bytes_nor_rows_are_in_memory_while_the_estimator_is_fitted(monk
     if of == "rows":
         payload, data, blobs = Rows(data), None, []
     else:
-        payload, data, sink = Blobs(blobs, {}), None, None
+        payload, data, sink = Blobs(blobs), None, None
     before = pa.total_allocated_bytes()
 
     def left():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,12 +55,30 @@ def test_two_objects_with_one_key_are_an_input_error_that_names_both() -> None:
         chosen(["a.csv", "a.csv.gz"])
 
 
-def test_a_match_glob_leaves_objects_out_and_makes_the_listing_incomplete() -> None:
+def test_a_match_glob_leaves_objects_out_whose_keys_are_neither_planned_nor_gone() -> None:
     selected = chosen(["a.csv", "a.txt", "d/b.csv"], match="*.csv")
 
     assert keys(selected) == ["a"]
     assert selected.unmatched == 2
-    assert not selected.complete
+    assert selected.complete
+    assert sorted(selected.elsewhere.to_pylist()) == ["a", "d/b"]
+
+
+def test_what_has_no_key_is_left_out_without_a_word() -> None:
+    hive = chosen(["s=1/a.csv", "s=2/a.csv", "readme.txt"], match="s=1/*", layout="hive")
+    assert hive.elsewhere.to_pylist() == ["s=2"]
+    named = chosen(["a-1.csv", "a-2.csv", "readme.txt"], match="*-1.csv", key=r"-(\d)")
+    assert named.elsewhere.to_pylist() == ["2"]
+
+
+def test_marks_of_folders_are_ignored_and_counted() -> None:
+    emr = chosen(["s=1_$folder$", "s=1/a.csv", "s=2_$folder$", "s=2/a.csv", "in_$folder$"], layout="hive")
+    assert (keys(emr), emr.ignored) == (["s=1", "s=2"], 3)
+
+    names = ["s=1", "s=1/m=1", "s=1/m=1/a.csv", "s=2/m=1/a.csv"]
+    marked = listing(*names).set_column(1, "size", pa.array([0, 0, 5, 0], pa.int64()))
+    azure = select(marked, InputSettings(uri="memory://x", layout="hive"), seed=0)
+    assert (keys(azure), azure.ignored) == (["s=1/m=1", "s=2/m=1"], 2)
 
 
 def test_nothing_that_matches_is_an_input_error_that_tells_the_counts() -> None:
@@ -138,3 +157,14 @@ def test_a_sample_is_the_same_for_the_same_seed_and_another_for_another() -> Non
 )
 def test_only_two_stars_cross_a_slash(glob: str, path: str, matches: bool) -> None:
     assert bool(re.fullmatch(pattern([glob]), path)) is matches
+
+
+@pytest.mark.parametrize("layout", ["objects", "hive"])
+def test_files_of_a_table_format_are_refused_unless_they_are_wanted_as_they_lie(layout: str) -> None:
+    names = ["_delta_log/00000000000000000000.json", "s=1/part-0.parquet", "s=1/part-1.parquet"]
+    with pytest.raises(InputError, match="table in the Delta format") as caught:
+        chosen(names, layout=layout)
+    assert "format: delta" in caught.value.hint
+    assert "input.table_files: read" in caught.value.hint
+    assert chosen(names, layout=layout, table_files="read").objects.num_rows == 2
+    assert chosen([f"t/{each}" for each in names] + ["s=1/a.csv"], layout=layout, match="s=*/*").objects.num_rows == 1

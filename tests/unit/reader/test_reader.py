@@ -17,6 +17,7 @@ import pytest
 
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, PartitionError, SkipPartition
+from job.keys import HIVE_NULL
 from job.outcome import REASONS
 from job.reader import KEY_FIELD, ReadSpec, read
 from job.reader.decompress import inflate
@@ -25,8 +26,8 @@ CSV = b"x,y\n1,2.5\n3,4.5\n"
 TABLE = pa.table({"x": [1, 3], "y": [2.5, 4.5]})
 
 
-def one(data, name="a.csv", *, columns=None, **options):
-    return read([(name, data)], ReadSpec(**options), columns=columns)
+def one(data, name="a.csv", **options):
+    return read([(name, data)], ReadSpec(**options))
 
 
 def failure(data, name="a.csv", **options):
@@ -468,8 +469,9 @@ def test_a_column_of_csv_has_one_type_over_all_files_of_a_key():
     assert [str(kind) for kind in table.schema.types] == ["double", "string", "int64"]
 
 
-def test_the_path_s_columns_are_typed_marked_and_do_not_replace_the_file_s():
-    table = one(CSV, columns={"store": "12", "rate": "0.5", "code": "a1", "none": None, "x": "9", "long": "9" * 30})
+def test_the_columns_of_directories_are_typed_and_marked():
+    folder = f"store=12/rate=0.5/code=a1/none={HIVE_NULL}/long={'9' * 30}/"
+    table = one(CSV, folder + "a.csv", hive=True)
     row = table.slice(0, 1).to_pydict()
     assert row == {
         "x": [1],
@@ -489,7 +491,7 @@ def test_the_path_s_columns_are_typed_marked_and_do_not_replace_the_file_s():
 )
 def test_only_needed_columns_are_decoded_unless_one_is_not_there(name, data):
     assert one(data, name, needed=("y",)).column_names == ["y"]
-    assert one(data, name, needed=("y", "store"), columns={"store": "1"}).column_names == ["y", "store"]
+    assert one(data, "store=1/" + name, needed=("y", "store"), hive=True).column_names == ["y", "store"]
     assert one(data, name, needed=("y", "z")).column_names == ["x", "y"]
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -300,6 +301,25 @@ def test_gone_keys_are_retired_on_request_but_never_more_than_a_tenth(job: Job) 
         (job.data / f"k{number}.csv.gz").unlink()
     with pytest.raises(InputError, match="would take 2 of 11 published keys"):
         job.run(input={"on_gone": "retire"})
+
+
+def test_keys_are_retired_beside_objects_that_match_leaves_out_and_not_because_it_does(
+    job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(6, 12):
+        job.put(f"k{number}.csv.gz", line(number + 1.0))
+    job.put("readme.txt", b"hello")
+    wanted: dict[str, Any] = {"on_gone": "retire", "match": "*.csv.gz"}
+    job.run(input=wanted)
+    (job.data / "k2.csv.gz").unlink()
+    job.run(input={**wanted, "limit": 5})
+    assert "k2" in job.models()
+    assert "takes no key out in this run" in caplog.text
+
+    job.run(input=wanted)
+    assert "k2" not in job.models()
+    assert job.run(input={**wanted, "match": "k1*.csv.gz"}).totals.gone == 0
+    assert len(job.models()) == 11
 
 
 def test_a_held_rollback_refuses_runs_until_it_is_resumed(job: Job) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -191,24 +192,33 @@ def test_links_are_followed_and_cycles_end(tmp_path: Path) -> None:
     assert names(folder(tmp_path / "root")) == ["a/b/g.csv", "b/g.csv", "file.csv", "one/f.csv", "two/f.csv"]
 
 
-def test_a_dangling_link_is_listed_and_then_missing(tmp_path: Path) -> None:
-    (tmp_path / "gone.csv").symlink_to(tmp_path / "nowhere")
+@pytest.mark.parametrize("target", ["nowhere", "gone.csv", "gone.csv/below"])
+def test_a_link_that_leads_nowhere_is_listed_and_refused_by_name(tmp_path: Path, target: str) -> None:
+    (tmp_path / "gone.csv").symlink_to(target)
     store = folder(tmp_path)
 
     assert store.list().select(["name", "size", "etag"]).to_pylist() == [{"name": "gone.csv", "size": 0, "etag": None}]
-    with pytest.raises(NotFoundError):
+    assert store.head("gone.csv") is None
+    with pytest.raises(PartitionError, match=r"'gone\.csv' is a link that leads nowhere") as caught:
         store.get("gone.csv")
+    assert caught.value.reason == "input_missing"
 
 
 @pytest.mark.timeout(60)
-def test_a_pipe_among_the_files_is_no_object_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_no_object_and_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    store = folder(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "sock.csv"))
+        (tmp_path / "device.csv").symlink_to("/dev/null")
+        (tmp_path / "self").symlink_to(".")
+        (tmp_path / "a.csv").write_text("x")
+        store = folder(tmp_path)
 
-    assert names(store) == ["pipe.csv"]
-    assert store.head("pipe.csv") is None
-    with pytest.raises(NotFoundError, match="is not a regular file"):
-        store.get("pipe.csv")
+        assert names(store) == ["a.csv"]
+        for name in ("pipe.csv", "sock.csv", "device.csv"):
+            assert store.head(name) is None
+            with pytest.raises(NotFoundError, match="is not a regular file"):
+                store.get(name)
 
 
 def test_a_name_that_is_not_utf8_is_listed_and_refused_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Columns that directories give: ``store=1/month=02/`` adds ``store`` and ``month`` to the rows of its files. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import PartitionError
+from job.reader.exact import convert
+from job.reader.schema import NO_FEATURE
+
+Levels = Mapping[str, str | None]
+
+_INTEGER = re.compile(r"-?\d{1,18}")
+_NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
+_NOTES = b"manyfit.notes"
+
+
+def level_value(text: str | None) -> tuple[int | float | str | None, pa.DataType]:
+    """What a directory's text stands for: a whole number, a number, or itself."""
+    if text is not None and _INTEGER.fullmatch(text):
+        return int(text), pa.int64()
+    if text is not None and _NUMBER.fullmatch(text):
+        return float(text), pa.float64()
+    return text, pa.string()
+
+
+def add(
+    table: pa.Table,
+    levels: Sequence[Levels],
+    file_of_row: np.ndarray[Any, Any] | None = None,
+    declared: Mapping[str, pa.DataType] | None = None,
+) -> pa.Table:
+    """The table with the columns of its directories, which are no features unless the recipe names them.
+
+    A level wins over a column of its name in the files, as in Spark and DuckDB: directories are what people rename, and
+    what keys are made of. Where the two differ, a note says so (`notes`).
+
+    Parameters
+    ----------
+    table
+        The rows of one partition.
+    levels
+        The levels of each file, the same names in all.
+    file_of_row
+        For each row, its place in ``levels``; None where there is one file, or all have the same levels.
+    declared
+        Declared types; others are whole numbers where all texts are such, else numbers, else texts.
+
+    Raises
+    ------
+    PartitionError
+        ``schema_mismatch``: the files have other levels, or a text is not of its declared type.
+    """
+    told = list(notes(table))
+    if any(each.keys() != levels[0].keys() for each in levels):
+        raise PartitionError("schema_mismatch", "the files of this key lie below directories of other levels")
+    for name in levels[0]:
+        values = _typed(name, [each[name] for each in levels], (declared or {}).get(name))
+        if file_of_row is None:
+            column = pa.chunked_array([pa.repeat(values[0], table.num_rows)])
+        else:
+            column = pa.chunked_array([values.take(pa.array(file_of_row))])
+        field = pa.field(name, column.type, metadata=NO_FEATURE)
+        if name in table.column_names:
+            at = table.column_names.index(name)
+            if not _agree(table.column(at), column):
+                told.append(f"column {name!r} of the files differs from their directories, which count")
+            table = table.set_column(at, field, column)
+        else:
+            table = table.append_column(field, column)
+    if told:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _NOTES: json.dumps(told).encode()})
+    return table
+
+
+def notes(table: pa.Table) -> tuple[str, ...]:
+    """What is to be told of the rows."""
+    return tuple(json.loads((table.schema.metadata or {}).get(_NOTES, b"[]")))
+
+
+def _typed(name: str, texts: Sequence[str | None], declared: pa.DataType | None) -> pa.Array:
+    if declared is not None:
+        try:
+            return pa.array(texts, pa.string()).cast(declared)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            message = f"the directory level {name!r} is not {declared}, as input.schema says"
+            raise PartitionError("schema_mismatch", message) from None
+    values = [level_value(text) for text in texts]
+    kinds = {kind for (_, kind), text in zip(values, texts, strict=True) if text is not None}
+    if pa.string() in kinds or not kinds:
+        return pa.array(texts, pa.string())
+    kind = pa.float64() if pa.float64() in kinds else pa.int64()
+    return pa.array([value for value, _ in values], kind)
+
+
+def _agree(own: pa.ChunkedArray, given: pa.ChunkedArray) -> bool:
+    """Whether a file's own column says the same wherever it says anything."""
+    try:
+        same = pc.equal(convert(own, given.type, ""), given)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return pc.all(same).as_py() is not False
