@@ -429,6 +429,17 @@ class ArtifactSettings(Section):
     """a larger model fails as ``model_too_large``"""
 
 
+class MetricsSettings(Section):
+    """Metrics of a run for Prometheus."""
+
+    enabled: bool = False
+    """the driver serves ``manyfit_*`` series while it runs, and keeps their text as ``runs/<id>/metrics.prom``"""
+    port: int = Field(8090, ge=0, le=65535)
+    """where; 0 for any free one"""
+    linger: Duration | None = 35.0
+    """how long a run that has ended waits for one more scrape, as seconds or ``1m``; ``null`` not to wait"""
+
+
 class SparkSettings(Section):
     """The Spark session."""
 
@@ -474,6 +485,7 @@ class JobSettings(Section):
     run: RunSettings = RunSettings()
     storage: StorageSettings = StorageSettings()
     artifact: ArtifactSettings = ArtifactSettings()
+    metrics: MetricsSettings = MetricsSettings()
     spark: SparkSettings = SparkSettings()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:

@@ -109,7 +109,7 @@ class Tracker:
         to_train: int,
         executors: Callable[[], int | None] = lambda: None,
         seen: Seen | None = None,
-        told: Callable[[State], None] = lambda state: None,
+        told: Callable[[State], None] | None = None,
     ) -> None:
         self._output, self._run, self._plan = output, run, plan
         self._planned, self._to_train = planned, to_train
@@ -214,7 +214,8 @@ class Tracker:
             slowest_seconds=round(slowest[1], 1) if slowest else 0.0,
         )
         self._output.put(f"runs/{self._run}/progress.json", state.to_json())
-        self._told(state)
+        if self._told is not None:
+            self._told(state)
 
     def close(self) -> None:
         """Take the bar away."""

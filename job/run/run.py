@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,17 +25,19 @@ from job.config import local_file
 from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.outcome import SCHEMA
-from job.plan.plan import Plan, pack
+from job.plan.plan import UNCHANGED, Plan, pack
 from job.plan.table_keys import replaced
 from job.registry.index import FAILED, STALE, Release
 from job.registry.seal import Seal
 from job.run import barrier, notice, release_rows, report, run_files
 from job.run.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan
 from job.run.heartbeat import Heartbeat
+from job.run.metrics import Metrics
 from job.run.progress import Tracker
 from job.run.report import RunReport
 from job.run.run_files import Started, recorded, run_id
 from job.run.running import Running
+from job.run.seen import Seen
 from job.run.task_lists import memory_needs, write_tasks
 from job.store import probe
 from job.store.side import storage
@@ -100,7 +103,7 @@ def run(
         # Before anything is looked at that it may take over: see job.run.notice.
         notice.begin(assembly.output, started.id, started.plan)
         notice.Others(assembly.output, started.id).look()
-    with Heartbeat(assembly.output, started.id) as beat:
+    with Heartbeat(assembly.output, started.id) as beat, _metrics(assembly, beat) as metrics:
         phases: dict[str, float] = {"prepare": time.monotonic() - begin}
         engine = Borrowed(lambda: make_engine(assembly))
         with _phase(phases, beat, "plan"):
@@ -113,8 +116,10 @@ def run(
                 raise
         on_plan(plan, started.id)
         run_files.write_run(assembly, started, document, plan)
+        if metrics:
+            metrics.planned(plan.planned, plan.count(UNCHANGED))
         with _phase(phases, beat, "train"):
-            outcome, done = _train(assembly, started, plan, engine)
+            outcome, done = _train(assembly, started, plan, engine, metrics)
         with _phase(phases, beat, "settle"):
             settled = barrier.settle(plan, done, finished, assembly.fingerprints)
             del done, finished
@@ -129,8 +134,19 @@ def run(
         result = run_files.make_report(
             assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
         )
-        run_files.write_result(assembly, started, settled, result)
+        text = metrics.ended(result, settled) if metrics else None
+        run_files.write_result(assembly, started, settled, result, metrics=text)
+        if metrics:
+            metrics.linger()
         return result
+
+
+def _metrics(assembly: Assembly, beat: Heartbeat) -> AbstractContextManager[Metrics | None]:
+    settings = assembly.settings
+    if not settings.metrics.enabled:
+        return nullcontext()
+    seen = Seen(assembly.output, everything=True)
+    return Metrics(settings.metrics, job=settings.name, seen=seen, phase=lambda: beat.phase)
 
 
 def _seal(assembly: Assembly, started: Started) -> Seal:
@@ -174,7 +190,9 @@ def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
     )
 
 
-def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed) -> tuple[EngineReport, pa.Table]:
+def _train(
+    assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed, metrics: Metrics | None
+) -> tuple[EngineReport, pa.Table]:
     due = plan.due()
     output, run = assembly.output, started.id
     if not len(due):
@@ -188,6 +206,8 @@ def _train(assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed)
         planned=plan.planned,
         to_train=len(due),
         executors=lambda: engine.executors() if engine else None,
+        seen=metrics.seen if metrics else None,
+        told=metrics.update if metrics else None,
     )
     try:
         engine = borrowed.get()

@@ -119,7 +119,9 @@ def make_report(
     )
 
 
-def write_result(assembly: Assembly, started: Started, settled: pa.Table, result: RunReport) -> None:
+def write_result(
+    assembly: Assembly, started: Started, settled: pa.Table, result: RunReport, *, metrics: bytes | None = None
+) -> None:
     """What is derived first, the result last: a run without a result is one that did not finish."""
     output, folder = assembly.output, f"runs/{started.id}"
     with storage("output", "the result could not be written (the models are published)"):
@@ -142,6 +144,8 @@ def write_result(assembly: Assembly, started: Started, settled: pa.Table, result
             derived += [pool.submit(_write_failure, assembly, started, row) for row in failed.to_pylist()]
             text = _page(assembly, settled, result).encode("utf-8", "replace")
             derived.append(pool.submit(output.put, f"{folder}/report.html", text))
+            if metrics is not None:
+                derived.append(pool.submit(output.put, f"{folder}/metrics.prom", metrics))
             for each in derived:
                 each.result()
         output.create(f"{folder}/result.json", result.to_json().encode())

@@ -35,7 +35,7 @@ class Seen:
     """
 
     def __init__(self, output: Store, *, everything: bool = False) -> None:
-        self._output, self._everything = output, everything
+        self.output, self._everything = output, everything
         self._read: set[str] = set()
         self.reasons: Counter[str] = Counter()
         """of failures"""
@@ -59,7 +59,7 @@ class Seen:
         if not chosen:
             return
         with ThreadPoolExecutor(8) as pool:
-            for name, table in zip(chosen, pool.map(lambda each: decode(self._output.get(each)), chosen), strict=True):
+            for name, table in zip(chosen, pool.map(lambda each: decode(self.output.get(each)), chosen), strict=True):
                 self._read.add(name)
                 self.add(table)
 

@@ -50,6 +50,7 @@ ONLY_HERE = {
     "argparse": ("cli/",),
     "vl_convert": ("page/svg.py",),
     "jinja2": ("page/render.py",),
+    "prometheus_client": ("run/metrics.py",),
 }
 ENVIRONMENT = (
     "cli/arguments.py",
