@@ -134,6 +134,14 @@ def test_kubectl_logs_shows_our_container_where_there_are_others(name: str) -> N
         assert chosen == f"spark-kubernetes-{role}"
 
 
+def test_an_annotation_of_the_users_wins_over_ours() -> None:
+    mine = {"kubectl.kubernetes.io/default-container": "logs", "prometheus.io/scrape": "false"}
+    values = {"metrics": {"enabled": True}, "pods": {"annotations": mine}}
+    annotations = render(minimal(values)).application["spec"]["driver"]["template"]["metadata"]["annotations"]
+    assert mine.items() <= annotations.items()
+    assert annotations["prometheus.io/port"] == "4040"
+
+
 def test_a_native_sidecar_is_an_init_container_that_stays() -> None:
     containers = case("everything").application["spec"]["driver"]["template"]["spec"]["initContainers"]
     assert [each.get("restartPolicy") for each in containers] == ["Always", None]

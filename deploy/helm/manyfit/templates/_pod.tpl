@@ -62,7 +62,8 @@ spec:
 {{- if and $root.Values.metrics.enabled (eq $role "driver") -}}
 {{- $own = merge $own (dict "prometheus.io/scrape" "true" "prometheus.io/port" "4040" "prometheus.io/path" $root.Values.metrics.path) -}}
 {{- end -}}
-{{- merge $own (index $root.Values $role).annotations $root.Values.pods.annotations $root.Values.commonAnnotations | toYaml -}}
+{{- /* the user's win */ -}}
+{{- merge dict (index $root.Values $role).annotations $root.Values.pods.annotations $root.Values.commonAnnotations $own | toYaml -}}
 {{- end }}
 
 {{/* What every pod of the release has, the test pods too. Takes (list $ "driver"|"executor"|"test"). */}}

@@ -64,6 +64,32 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- if and (hasKey $values "enabled") (not $values.enabled) -}}
 {{- $problems = append $problems "enabled is false: that is for the condition of a parent chart; a release of its own is taken away by helm uninstall, and kept waiting by suspend or schedule.suspend" -}}
 {{- end -}}
+{{- range $scheme := list "http" "https" -}}
+{{- $proxy := get $values.proxy $scheme -}}
+{{- if contains "@" $proxy -}}
+{{- $problems = append $problems (printf "proxy.%s holds a password: put the whole URL into a Secret and set pods.env with valueFrom.secretKeyRef" $scheme) -}}
+{{- else if and $proxy (not (regexMatch "^https?://[^/\\s]+/?$" $proxy)) -}}
+{{- $problems = append $problems (printf "proxy.%s is %q: write it as http://proxy.example:3128" $scheme $proxy) -}}
+{{- end -}}
+{{- end -}}
+{{- /* what would be accepted and ignored */ -}}
+{{- $schedule := $values.schedule -}}
+{{- if $schedule.cron -}}
+{{- if $values.suspend }}{{ $problems = append $problems "suspend is for a single run: with schedule.cron set schedule.suspend" }}{{ end -}}
+{{- else -}}
+{{- if $schedule.suspend }}{{ $problems = append $problems "schedule.suspend without schedule.cron: for a single run set suspend" }}{{ end -}}
+{{- if $schedule.timeZone }}{{ $problems = append $problems "schedule.timeZone without schedule.cron: set both" }}{{ end -}}
+{{- if ne $schedule.concurrencyPolicy "Forbid" }}{{ $problems = append $problems "schedule.concurrencyPolicy without schedule.cron: set both" }}{{ end -}}
+{{- end -}}
+{{- if and $values.metrics.podMonitor.enabled (not $values.metrics.enabled) -}}
+{{- $problems = append $problems "metrics.podMonitor.enabled without metrics.enabled: there would be nothing to scrape" -}}
+{{- end -}}
+{{- if and $values.metrics.prometheusRule.noSuccessForHours (not $values.metrics.prometheusRule.enabled) -}}
+{{- $problems = append $problems "metrics.prometheusRule.noSuccessForHours without metrics.prometheusRule.enabled: set both" -}}
+{{- end -}}
+{{- if and $values.dynamicAllocation.enabled (ne (int $values.executor.instances) 2) -}}
+{{- $problems = append $problems "executor.instances with dynamicAllocation.enabled: set minExecutors, maxExecutors and initialExecutors instead" -}}
+{{- end -}}
 {{- $fixed := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" -}}
 {{- range $where, $labels := dict "commonLabels" $values.commonLabels "pods.labels" $values.pods.labels "driver.labels" $values.driver.labels "executor.labels" $values.executor.labels -}}
 {{- range $label, $_ := $labels -}}
