@@ -23,16 +23,28 @@ def demo(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def plan(arguments: Namespace, overrides: list[str]) -> int:
-    """What a run would do."""
+    """What a run would do, and what it takes the columns for."""
+    from job.cli import columns_table
+    from job.run import preview
     from job.run.assembly import check_identity, plan_alone
 
     assembly, _ = given.job(arguments, overrides)
     check_identity(assembly, create=False)
     made = plan_alone(assembly)
+    if arguments.key is not None:
+        found = preview.of_key(assembly, made, arguments.key)
+        if arguments.json:
+            screens.print_json({**found, "preview": columns_table.document(found["preview"])})
+        else:
+            columns_table.show_key(screens.out(), found)
+        return 0
+    seen = preview.of_first(assembly, made)
     if arguments.json:
-        screens.print_json(screens.plan_document(made, assembly, keys=arguments.keys))
+        planned = screens.plan_document(made, assembly, keys=arguments.keys)
+        screens.print_json({**planned, "columns": columns_table.document(seen)})
     else:
         screens.plan(made, assembly, keys=arguments.keys)
+        columns_table.show(screens.out(), seen)
     return 0
 
 

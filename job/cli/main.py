@@ -102,11 +102,12 @@ def parser() -> argparse.ArgumentParser:
         "plan",
         "what a run would do, and why; trains nothing",
         "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and "
-        "parallelism. Reads one listing and the published table; never starts Spark for layouts objects and "
-        "hive.",
+        "parallelism; and the columns with their types as they reach the estimator. Reads one listing, the "
+        "published table and the first objects; never starts Spark for layouts objects and hive.",
     )
     command.add_argument("--json", action="store_true", help="one JSON document on standard output")
     command.add_argument("--keys", action="store_true", help="list every key with its action")
+    command.add_argument("--key", metavar="KEY", help="one partition: its rows and types, and what would fail and why")
     command = add_job(
         "run",
         "plan, train, upload, publish, report",

@@ -82,7 +82,7 @@ def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
     told: list[str] = []
     # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
     fitted = train.train(
-        _arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
+        arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
     )
     warnings = (*told, *fitted.warnings)
     sample = fitted.sample if fitting.artifact.check == "predict" else None
@@ -119,7 +119,7 @@ def class_name(kind: type) -> str:
     return f"{public if getattr(home, kind.__qualname__, None) is kind else module}.{kind.__qualname__}"
 
 
-def _arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
+def arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
     """The rows as ``input.times`` and ``input.order_by`` want them, whichever reader and layout they came from."""
     told += reader.levels.notes(table)
     return order.sort(times.declared(exact.plain(table), spec.times), spec.order_by)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import sklearn
 
 from job.errors import PartitionError, SkipPartition
-from job.fit import checks, evaluation, frame, linear, validation
+from job.fit import checks, evaluation, frame, linear, ready, validation
 from job.fit.contest import Against
 from job.fit.evaluation import Data
 from job.fit.fit_errors import Words, caught, fit_error
@@ -25,7 +25,6 @@ from job.fit.fit_function import train_function
 from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import Traits, as_tuple
-from job.words import counted
 
 __all__ = ["Fitted", "fit_seed", "train"]
 
@@ -82,41 +81,15 @@ def _train_frame(
     held: list[pa.Table], recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int, against: Against | None
 ) -> Fitted:
     """The fit on a frame; takes the table out of ``held``, so that it is gone once it is a frame."""
-    table = held.pop()
     notes: list[str] = []
-    if recipe.features is None and "" in table.column_names:
-        notes.append("a column without a name is not used as a feature")
-    build: Callable[[int], Any] = recipe.build
-    metrics = recipe.metrics if recipe.metrics is not None else traits.metrics
-    if not traits.raw:
-        checks.numeric(table, names, "feature", categories=traits.categories)
+    rows = ready.readied(held.pop(), recipe, traits, names, notes)
+    traits, weights, method, metrics = rows.traits, rows.weights, rows.method, rows.metrics
     targets = as_tuple(recipe.target)
-    doubtful = checks.suspects(table, names + targets)
-    table = checks.rows_kept(table, doubtful, traits, recipe, notes)
-    smallest = recipe.smallest(len(names))
-    method, baseline = recipe.validation.method, recipe.baseline_traits
-    if table.num_rows < smallest:
-        message = f"{counted(table.num_rows, 'row')}, and at least {smallest} are needed"
-        if recipe.fallback_traits is None or not table.num_rows:
-            raise SkipPartition(
-                "too_few_rows", message, hint="recipe.min_rows sets the least, recipe.fallback what then."
-            )
-        traits, build = recipe.fallback_traits, recipe.build_fallback
-        metrics, method, baseline = (), "none", None
-        if not traits.raw:
-            checks.numeric(table, names, "feature", categories=traits.categories)
-        notes.append(f"fallback: {message}; {traits.kind.__name__} instead")
-    checks.no_infinite(table, [each for each in doubtful if each in names], "feature")
-    checks.no_infinite(table, [each for each in doubtful if each in targets], "target")
-    if not traits.classifier and traits.metrics:
-        checks.numeric(table, targets, "target")
-    constant = checks.constant_target(table, recipe, notes)
-    weights = checks.weights(table, recipe.sample_weight)
-    y = frame.target(table, targets) if targets else None
-    order, groups = held_out_by(table, recipe, method)
-    X = frame.features(table, names, series=_as_series(recipe, traits, names))
-    words, count = Words.of(table), table.num_rows
-    del table
+    y = frame.target(rows.table, targets) if targets else None
+    order, groups = held_out_by(rows.table, recipe, method)
+    X = frame.features(rows.table, names, series=_as_series(recipe, traits, names))
+    words, count = Words.of(rows.table), rows.table.num_rows
+    del rows.table
     frame.give_back(X.size)
 
     def fitted(build: Callable[[int], Any], traits: Traits, rows: Any = None) -> Any:
@@ -129,8 +102,8 @@ def _train_frame(
             return estimator.fit(part, **options)
         return estimator.fit(part, y if rows is None else y.iloc[rows], **options)
 
-    fit = partial(fitted, build, traits)
-    fit_baseline = None if baseline is None else partial(fitted, recipe.build_baseline, baseline)
+    fit = partial(fitted, rows.build, traits)
+    fit_baseline = None if rows.baseline is None else partial(fitted, recipe.build_baseline, rows.baseline)
     data = Data(X=X, y=y, order=order, classifier=traits.classifier)
     found = Evaluation()
     texts: list[str] = []
@@ -153,7 +126,7 @@ def _train_frame(
         except (PartitionError, MemoryError):
             raise
         except Exception as error:
-            if constant:
+            if rows.constant:
                 message = "the target has one value only, and the estimator needs more"
                 raise fit_error(error, words, reason="constant_target", what=message) from error
             raise fit_error(error, words) from error
