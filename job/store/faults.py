@@ -122,7 +122,9 @@ class Place:
         """No usable answer, retries included."""
         hint = _TLS_HINTS.get(cause, "Check storage.endpoint, the network and the store's own state, and run again.")
         through = proxy.used_for(self.endpoint)
-        if through:
+        if through and cause in _TLS_HINTS:
+            hint += f" Or the proxy of {through} opens TLS and shows a certificate of its own."
+        elif through:
             hint = (
                 f"Requests go through the proxy of {through}: is it up, and does it let this address through? "
                 "NO_PROXY (in the chart proxy.noProxy) excepts it."

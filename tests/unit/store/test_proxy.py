@@ -45,3 +45,13 @@ def test_a_store_behind_a_proxy_that_is_down_is_not_blamed_for_it(monkeypatch: p
     assert "through HTTPS_PROXY (http://proxy.example:3128): connection refused" in error.message
     assert "NO_PROXY" in error.hint
     assert "secret" not in error.message + error.hint
+
+
+def test_a_proxy_that_opens_tls_is_thought_of_where_a_certificate_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    place = Place(what="input", bucket="raw", endpoint="https://s3.eu-west-1.amazonaws.com")
+    hint = place.unreachable("its TLS certificate is not trusted").hint
+    assert "storage.ca" in hint
+    assert f"the proxy of HTTPS_PROXY ({PROXY}) opens TLS" in hint
