@@ -193,6 +193,8 @@ TYPES: dict[str, Schema] = {
     "metrics.prometheusRule.alertLabels": TEXTS,
     "metrics.prometheusRule.failedFor": {"type": "string", "pattern": "^[0-9]+(s|m|h)$"},
     "metrics.prometheusRule.noExecutorFor": {"type": "string", "pattern": "^[0-9]+(s|m|h)$"},
+    "metrics.prometheusRule.failedShare": {"type": "number", "minimum": 0, "maximum": 1},
+    "metrics.prometheusRule.stuckFor": {"type": "string", "pattern": "^[1-9][0-9]*(s|m|h)$"},
     "metrics.prometheusRule.noSuccessForHours": {"type": ["integer", "null"], "minimum": 1},
     "log.format": {"enum": ["json", "text"]},
     "kueue.queueName": NAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from job.config.settings import MetricsSettings
 from tests.chart import sparkpods
 from tests.chart.network import INTERNET, Net
 from tests.chart.reachability import Place
 from tests.chart.rendering import CHART, MINIMAL, Object, Refused, case, cases, minimal, render
+from tests.support.series import asked, series
 
 EVERY_CASE = pytest.mark.parametrize("name", cases())
 
@@ -257,6 +260,7 @@ def test_a_pod_monitor_scrapes_both_pages_and_knows_the_release() -> None:
     assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert set(monitor["spec"]["podTargetLabels"]) <= pod["metadata"]["labels"].keys()
     ports = {each["name"]: each["containerPort"] for each in pod["spec"]["containers"][0]["ports"]}
+    assert "manyfit" in ports
     paths = {each["path"] for each in monitor["spec"]["podMetricsEndpoints"] if ports[each["port"]] == 4040}
     assert paths == {"/metrics/prometheus/", "/metrics/executors/prometheus/"}
     assert case("minimal").kind("PodMonitor") == []
@@ -282,6 +286,34 @@ def test_alerts_are_about_the_pods_of_this_release_and_no_other() -> None:
     text = case("scheduled").text
     assert "describe pod {{ $labels.pod }} says why" in text
     assert case("minimal").kind("PrometheusRule") == []
+
+
+def test_the_run_serves_its_metrics_on_the_port_that_monitor_pod_and_policy_name() -> None:
+    rendered = case("observed")
+    document = json.loads(rendered.application["spec"]["arguments"][2])
+    assert document["metrics"] == {"enabled": True}
+    port = MetricsSettings().port
+    pod = sparkpods.driver(rendered.application)
+    assert {"name": "manyfit", "containerPort": port, "protocol": "TCP"} in pod["spec"]["containers"][0]["ports"]
+    assert [each["port"] for each in rendered.one("PodMonitor")["spec"]["podMetricsEndpoints"]].count("manyfit") == 1
+    policies = rendered.kind("NetworkPolicy")
+    open_ports = [
+        each["port"] for policy in policies for rule in policy["spec"].get("ingress", []) for each in rule["ports"]
+    ]
+    assert port in open_ports
+    off = render(minimal({"metrics": {"enabled": True}, "job": {"metrics": {"enabled": False}}}))
+    assert "containerPort: 8090" not in off.text
+    assert "port: manyfit" not in off.text
+
+
+def test_alerts_on_the_run_itself_ask_for_series_that_it_has() -> None:
+    [group] = case("observed").one("PrometheusRule")["spec"]["groups"]
+    rules = {rule["alert"]: rule["expr"] for rule in group["rules"]}
+    assert {"ManyfitManyFailed", "ManyfitStuck"} <= rules.keys()
+    for name in ("ManyfitManyFailed", "ManyfitStuck"):
+        assert asked(rules[name])
+        assert asked(rules[name]) <= series().keys()
+    assert "> 0.05 *" in rules["ManyfitManyFailed"]
 
 
 def test_a_metric_has_one_name_in_every_release() -> None:

@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 import urllib.request
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,12 @@ from job.config.settings import MetricsSettings
 from job.engine.inline import InlineEngine
 from job.errors import SetupError
 from job.outcome import REASONS
-from job.run.metrics import Figures, Metrics, families
+from job.run.metrics import Metrics, families
 from job.run.progress import State
 from job.run.seen import Seen
 from job.store.opening import open_store
 from tests.support.folder_job import Job, line
+from tests.support.series import fullest
 
 
 def scraped(port: int) -> dict[str, float]:
@@ -108,12 +108,7 @@ def test_the_text_that_a_run_leaves_is_openmetrics_without_a_key_in_it(job: Job)
 
 
 def test_there_are_at_most_sixty_series_whatever_fails() -> None:
-    worst = Figures(
-        job="j", started=1.0, planned=9, to_train=9, done=9, statuses=Counter({"failed": 9}), reasons=Counter(dict.fromkeys(REASONS, 1)),
-        rate=1.0, eta=1.0, executors=1, slowest=1.0, seconds=1.0, exit_code=0, version=1, succeeded=1.0,
-    )  # fmt: skip
-    worst.fits[:] = 1
-    samples = [sample for family in families(worst) for sample in family.samples]
+    samples = [sample for family in families(fullest()) for sample in family.samples]
     assert len(samples) <= 60
     assert {name for sample in samples for name in sample.labels} <= {
         "status",

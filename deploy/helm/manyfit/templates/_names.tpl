@@ -124,7 +124,19 @@ so `$` is written \u0024, and ' as \u0027, because single quotes are around it i
 {{- if not $storage.ca }}{{ $_ := set $storage "ca" (printf "/etc/manyfit/ca/%s" .Values.caBundle.key) }}{{ end -}}
 {{- $_ := set $job "storage" $storage -}}
 {{- end -}}
+{{- if .Values.metrics.enabled -}}
+{{- $metrics := $job.metrics | default dict -}}
+{{- if not (hasKey $metrics "enabled") }}{{ $_ := set $metrics "enabled" true }}{{ end -}}
+{{- $_ := set $job "metrics" $metrics -}}
+{{- end -}}
 {{- $job | toJson | replace "$" "\\u0024" | replace "'" "\\u0027" -}}
+{{- end }}
+
+{{/* Where the driver serves the metrics of the run; nothing where it does not. */}}
+{{- define "manyfit.metricsPort" -}}
+{{- $metrics := (.Values.job | default dict).metrics | default dict -}}
+{{- $on := hasKey $metrics "enabled" | ternary $metrics.enabled .Values.metrics.enabled -}}
+{{- if $on }}{{ $metrics.port | default 8090 }}{{ end -}}
 {{- end }}
 
 {{/* What the driver may do. Executors may do nothing. Rendered into the Role, and compared with reality by `helm test`. */}}

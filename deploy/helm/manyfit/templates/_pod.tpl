@@ -27,6 +27,11 @@ spec:
   containers:
     - name: spark-kubernetes-{{ $role }}
       {{- include "manyfit.container" (list $root $role) | nindent 6 }}
+      {{- if eq $role "driver" }}
+      {{- with include "manyfit.metricsPort" $root }}
+      ports: [{name: manyfit, containerPort: {{ . }}, protocol: TCP}]
+      {{- end }}
+      {{- end }}
       {{- $resources := deepCopy $own.extendedResources }}
       {{- with $own.ephemeralStorage }}{{ $_ := set $resources "ephemeral-storage" . }}{{ end }}
       {{- with $resources }}
