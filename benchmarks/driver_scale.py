@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.data import LINEAR
 from benchmarks.listing import BUCKET, PREFIX
@@ -73,20 +73,23 @@ class Pretending:
 
     def number_of_tasks(self, costs: Any) -> int:
         """As on a cluster."""
-        from job.plan.plan import number_of_tasks
+        from job.plan.packing import number_of_tasks
 
         return number_of_tasks(costs, self._cores, local=False)
 
     def run(self, work: Any, tasks: int, tick: Callable[[], None]) -> Any:
         """Write what workers would write."""
         from job.engine import EngineReport
+        from job.worker.training import Training
 
         self._marks["planned"] = reset_peak()
+        operation = cast(Training, work.operation)
+        fingerprints = (operation.recipe, operation.environment)
         share = [str(task) for task in range(tasks)]
         command = [sys.executable, "-m", "benchmarks.driver_scale", "--pretend", work.output.uri, work.run, work.plan]
         processes = [
             subprocess.Popen(
-                [*command, work.recipe, work.environment, ",".join(share[number::2])],
+                [*command, *fingerprints, ",".join(share[number::2])],
                 preexec_fn=end_with_parent,
             )
             for number in range(min(2, tasks))
@@ -108,16 +111,15 @@ def pretend(uri: str, run: str, plan: str, recipe: str, environment: str, tasks:
     import numpy as np
     import pyarrow as pa
 
+    from job import run_paths
     from job.arrow import decode, encode
     from job.outcome import SCHEMA
     from job.store import open_store
-    from job.worker import segment
-    from job.worker.work import task_name
 
     store = open_store(uri)
     random = np.random.default_rng(int(plan, 16) % 2**32)
     for task in tasks:
-        rows = decode(store.get(task_name(run, plan, task)))
+        rows = decode(store.get(run_paths.task_list(run, plan, task)))
         for begin in range(0, rows.num_rows, _SEGMENT):
             part = rows.slice(begin, _SEGMENT)
             count = part.num_rows
@@ -152,7 +154,7 @@ def pretend(uri: str, run: str, plan: str, recipe: str, environment: str, tasks:
                 for field in SCHEMA
             ]
             name = f"t{task:05d}-a0-{uuid.uuid4().hex[:16]}-{begin // _SEGMENT:04d}-n{count}-f0.arrow"
-            store.ensure(segment.folder(run, plan) + name, encode(pa.table(arrays, schema=SCHEMA)))
+            store.ensure(run_paths.segments(run, plan) + name, encode(pa.table(arrays, schema=SCHEMA)))
 
 
 def reset_peak() -> int:
@@ -165,7 +167,8 @@ def reset_peak() -> int:
 def one(kind: str, endpoint: str, output: str, cores: int) -> dict[str, Any]:
     """One command, in this process."""
     from job.config.settings import JobSettings
-    from job.run.assembly import assemble, finished_outcomes, make_plan
+    from job.run.assembly import assemble
+    from job.run.planning import finished_outcomes, make_plan
     from job.run.run import run
 
     assembly = assemble(JobSettings.model_validate(document(endpoint, output)))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import machine
-from job.plan.plan import number_of_tasks, pack
+from job.plan.packing import number_of_tasks, pack
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,14 @@ import pyarrow as pa
 
 from benchmarks import data
 from benchmarks.measure import machine, resident
+from job import run_paths
 from job.arrow import decode, encode
 from job.config.settings import JobSettings
 from job.outcome import SCHEMA
 from job.run.assembly import assemble
 from job.worker.direct import work_on
-from job.worker.work import TASK_SCHEMA, Work, task_name
+from job.worker.training import Training
+from job.worker.work import TASK_SCHEMA, Work
 
 _OBJECTS = 64
 
@@ -73,7 +75,7 @@ def _task(work: Work, output: _Output, number: int, size: int) -> None:
         },
         schema=TASK_SCHEMA,
     )
-    output.lists[task_name(work.run, work.plan, number)] = encode(table)
+    output.lists[run_paths.task_list(work.run, work.plan, number)] = encode(table)
     work_on(work, number, 0, expendable=False)
 
 
@@ -95,9 +97,11 @@ def measure(models: int, rows: int, estimator: dict[str, Any]) -> dict[str, Any]
         plan="0" * 12,
         input=cast(Any, _Input(blobs)),
         output=cast(Any, output),
-        fitting=assembly.fitting,
-        recipe=assembly.fingerprints.recipe,
-        environment=assembly.fingerprints.environment,
+        operation=Training(
+            fitting=assembly.fitting,
+            recipe=assembly.fingerprints.recipe,
+            environment=assembly.fingerprints.environment,
+        ),
         hive=False,
         timeout=None,
         memory=None,

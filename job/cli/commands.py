@@ -26,7 +26,8 @@ def plan(arguments: Namespace, overrides: list[str]) -> int:
     """What a run would do, and what it takes the columns for."""
     from job.cli import columns_table
     from job.run import preview
-    from job.run.assembly import check_identity, plan_alone
+    from job.run.assembly import check_identity
+    from job.run.planning import plan_alone
 
     assembly, _ = given.job(arguments, overrides)
     check_identity(assembly, create=False)
@@ -76,7 +77,8 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
 
 def check(arguments: Namespace, overrides: list[str]) -> int:
     """Read the input, write to the output, train nothing."""
-    from job.run.assembly import check_identity, list_input
+    from job.run.assembly import check_identity
+    from job.run.planning import list_input
     from job.store import probe
 
     assembly, _ = given.job(arguments, overrides)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from job.errors import ConfigurationError
-from job.globs import pattern
+from job.plan.globs import pattern
 from job.registry.row import ROW
 
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from job import run_paths
 from job.errors import ConfigurationError, NotFoundError
 from job.plan.compare import WHY
-from job.plan.plan import FIT_MEMORY, TRAIN, UNPACKED, Plan
+from job.plan.packing import FIT_MEMORY, UNPACKED
+from job.plan.plan import TRAIN, Plan
 from job.run import report
 from job.run.progress import State
 from job.run.report import RunReport
@@ -190,19 +192,19 @@ def read_status(output: Store, run: str | None) -> dict[str, Any]:
     """The state of a run: of the one that began last unless ``run`` is given."""
     if run is None:
         try:
-            run = str(json.loads(bytes(output.get("runs/latest.json")))["run"])
+            run = str(json.loads(bytes(output.get(run_paths.LATEST)))["run"])
         except NotFoundError:
             raise ConfigurationError(f"no run has begun in {output.uri}", hint="Is it the job's output.uri?") from None
     found: dict[str, Any] = {"run": run}
     try:
-        found["result"] = json.loads(RunReport.from_json(bytes(output.get(f"runs/{run}/result.json"))).to_json())
+        found["result"] = json.loads(RunReport.from_json(bytes(output.get(run_paths.result(run)))).to_json())
         return found
     except NotFoundError:
         pass
     try:
-        found["progress"] = json.loads(State.from_json(bytes(output.get(f"runs/{run}/progress.json"))).to_json())
+        found["progress"] = json.loads(State.from_json(bytes(output.get(run_paths.progress(run)))).to_json())
     except NotFoundError:
-        if output.head(f"runs/{run}/run.json") is None:
+        if output.head(run_paths.settings(run)) is None:
             raise ConfigurationError(f"there is no run {run!r} in {output.uri}") from None
         found["progress"] = None
     return found

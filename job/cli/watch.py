@@ -20,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from job import run_paths
 from job.cli import screens
 from job.errors import NotFoundError, SetupError, UnreachableError
 from job.run import heartbeat
@@ -99,9 +100,9 @@ def in_flight(output: Store) -> str | None:
     since = output.now() - timedelta(seconds=DEAD)
 
     def sign(run: str) -> float | None:
-        if output.head(f"runs/{run}/result.json") is not None:
+        if output.head(run_paths.result(run)) is not None:
             return None
-        found = [info.modified for each in _SIGNS if (info := output.head(f"runs/{run}/{each}")) is not None]
+        found = [info.modified for each in _SIGNS if (info := output.head(run_paths.folder(run) + each)) is not None]
         return max(found, default=None)
 
     with ThreadPoolExecutor(16) as pool:
@@ -162,7 +163,7 @@ class Watched:
 
     def _listen(self, beat: Any) -> None:
         """How long nothing was heard: by the store's clock at the first look, then by our own."""
-        infos = [self._output.head(f"runs/{self.run}/{each}") for each in ("progress.json", "run.json")]
+        infos = [self._output.head(run_paths.folder(self.run) + each) for each in ("progress.json", "run.json")]
         sign = max((each.modified for each in (*infos, beat) if each is not None), default=None)
         if sign != self._sign:
             first = self._sign is None

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from job.engine.base import EngineReport
-from job.plan.plan import number_of_tasks
+from job.plan.packing import number_of_tasks
 from job.plan.spark_read import TableRead
 from job.worker.direct import work_on
 from job.worker.work import Work, summary_row

@@ -14,7 +14,7 @@ from job.engine.aside import aside
 from job.engine.base import EngineReport
 from job.engine.local_pool import Makers, Pool, makers
 from job.engine.scratch import Scratch
-from job.plan.plan import number_of_small_tasks
+from job.plan.packing import number_of_small_tasks
 from job.plan.spark_read import TableRead
 from job.worker import machine
 from job.worker.work import Work

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,8 @@ class Result:
     reason: str | None = None
     message: str | None = None
     traceback: str | None = None
-    data: bytes | None = None
+    artifact: bytes | None = None
+    """the bytes to put: of the model"""
     digest: str | None = None
     rows: int | None = None
     metrics: str | None = None
@@ -58,18 +59,11 @@ class Result:
     """columns of `job.outcome.Outcome`: what is known of the model from held-out rows"""
 
 
-def fit(fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]]) -> Result:
-    """Train one partition from the bytes of its objects; never raises for what the data or the recipe does."""
-    return fit_rows(fitting, key, lambda: reader.read(blobs, fitting.spec))
-
-
-def fit_table(fitting: Fitting, key: str, table: Any) -> Result:
-    """The same from rows that are in memory already (the ``spark`` reader)."""
-    return fit_rows(fitting, key, lambda: table)
-
-
 def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
-    """The same from rows that are made now. Whoever makes them should keep neither them nor what they are made of."""
+    """Train one partition from rows that are made now; never raises for what the data or the recipe does.
+
+    Whoever makes the rows should keep neither them nor what they are made of: a fit needs the memory.
+    """
     try:
         return _fitted(fitting, rows, key)
     except MemoryError as error:
@@ -89,7 +83,7 @@ def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
     packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
     return Result(
         status=TRAINED,
-        data=packed.data,
+        artifact=packed.data,
         digest=packed.digest,
         rows=fitted.rows,
         metrics=json.dumps(fitted.metrics),

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from job import run_paths
 from job.errors import ConfigurationError, NotFoundError
 from job.keys import key_path
 from job.registry.history import VersionInfo
@@ -204,7 +205,7 @@ def _results(store: Store, run: str | None, last: int, *, needed: bool = True) -
 
 def _result(store: Store, run: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(bytes(store.get(f"runs/{run}/result.json")))
+        found: dict[str, Any] = json.loads(bytes(store.get(run_paths.result(run))))
         return found
     except NotFoundError:
         return None
@@ -212,7 +213,7 @@ def _result(store: Store, run: str) -> dict[str, Any] | None:
 
 def _outcomes(store: Store, run: str) -> pa.Table | None:
     try:
-        data = store.get(f"runs/{run}/outcomes.parquet")
+        data = store.get(run_paths.outcomes(run))
     except NotFoundError:
         return None
     coded = ["status", "reason", "message", "worker"]
@@ -242,7 +243,7 @@ def _failed_before(store: Store, keys: Sequence[str], runs: Sequence[str]) -> Ma
     paths = {f"{key_path(key)}.txt": key for key in keys}
 
     def failed_in(run: str) -> list[str]:
-        folder = f"runs/{run}/failures/"
+        folder = run_paths.failures(run)
         names = store.list(folder)["name"].to_pylist()
         return [paths[name.removeprefix(folder)] for name in names if name.removeprefix(folder) in paths]
 

@@ -16,9 +16,9 @@ from job.arrow import ascending, whole
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError
 from job.formats import COMPRESSIONS, SUFFIXES
-from job.globs import pattern
 from job.keys import hive_columns, hive_key, suffix
 from job.plan import table_marks
+from job.plan.globs import pattern
 
 # The same rule as partition.is_hidden, for a column of a million names; a test compares the two.
 _HIDDEN = r"(^|/)(\.[^/]*|_[^=/]*)(/|$)|/$|^$|_\$folder\$$"

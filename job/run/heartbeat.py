@@ -7,6 +7,7 @@ import logging
 import threading
 from typing import Self
 
+from job import run_paths
 from job.errors import StoreError
 from job.store import Store
 
@@ -18,7 +19,7 @@ EVERY = 30.0
 
 def name(run: str) -> str:
     """Where the sign lies below the output."""
-    return f"runs/{run}/heartbeat.json"
+    return run_paths.heartbeat(run)
 
 
 class Heartbeat:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
+from job import run_paths
 from job.errors import NotFoundError
 from job.store import Store
 
@@ -48,7 +49,7 @@ def begin(store: Store, run: str, plan: str) -> None:
     run, plan
         Whose notice it is; a driver that is started again gives one of its own.
     """
-    store.create(f"runs/{run}/begun-{plan}.json", b"{}")
+    store.create(run_paths.begun(run, plan), b"{}")
     asked: set[str] = set()
     while working := _working(store):
         for each in working:
@@ -96,9 +97,9 @@ class Others:
             run = str(json.loads(bytes(self._store.get("runs/latest.json")))["run"])
         except NotFoundError:
             return
-        if run == self._run or run in self._told or self._store.head(f"runs/{run}/result.json") is not None:
+        if run == self._run or run in self._told or self._store.head(run_paths.result(run)) is not None:
             return
-        word = self._store.head(f"runs/{run}/progress.json")
+        word = self._store.head(run_paths.progress(run))
         if word is None:
             return
         ago = self._store.now().timestamp() - word.modified

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job import run_paths
 from job.errors import NotFoundError
 from job.run import notice
 from job.store import LISTING, Store
@@ -50,7 +51,7 @@ class Runs:
             if name.count("/") < 2:
                 continue  # runs/latest.json belongs to no run
             self._newest[run] = max(modified, self._newest.get(run, modified))
-            if name == f"runs/{run}/result.json":
+            if name == run_paths.result(run):
                 finished.add(run)
         self._finished = finished
         heeded = max(margin, notice.LEASE)
@@ -71,7 +72,7 @@ class Runs:
     def references(self) -> list[pa.Table]:
         """Key and digest of every model that an unfinished run has put."""
         columns = ["key", "digest"]
-        return [segment.read(self._store, segment.folder(run), columns=columns) for run in self.unfinished]
+        return [segment.read(self._store, run_paths.segments(run), columns=columns) for run in self.unfinished]
 
     def retained(self, made_kept: set[str], keep: int) -> set[str]:
         """Runs that stay: unfinished ones, those that made a kept version, the newest, and what is young."""
@@ -95,7 +96,7 @@ class Runs:
         states = set()
         for run in retained:
             try:
-                told = json.loads(bytes(self._store.get(f"runs/{run}/run.json")))
+                told = json.loads(bytes(self._store.get(run_paths.settings(run))))
             except NotFoundError:
                 continue
             states.add(told.get("table"))

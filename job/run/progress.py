@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from job import run_paths
 from job.errors import StoreError
 from job.run import notice
 from job.run.running import Running
@@ -153,7 +154,7 @@ class Tracker:
             return
         self._looked = now
         try:
-            names = self._output.list(segment.folder(self._run, self._plan))["name"].to_pylist()
+            names = self._output.list(run_paths.segments(self._run, self._plan))["name"].to_pylist()
             self._note(segment.progress(names))
             if self.running is not None:
                 self.running.note(segment.by_task(names), now)
@@ -213,7 +214,7 @@ class Tracker:
             slowest=slowest[0] if slowest else None,
             slowest_seconds=round(slowest[1], 1) if slowest else 0.0,
         )
-        self._output.put(f"runs/{self._run}/progress.json", state.to_json())
+        self._output.put(run_paths.progress(self._run), state.to_json())
         if self._told is not None:
             self._told(state)
 

@@ -20,19 +20,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job import engine as engines
+from job import run_paths
 from job.arrow import give_back
 from job.config import local_file
 from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.outcome import SCHEMA
-from job.plan.plan import UNCHANGED, Plan, pack
+from job.plan.packing import pack
+from job.plan.plan import UNCHANGED, Plan
 from job.plan.table_keys import replaced
 from job.registry.index import FAILED, STALE, Release
 from job.registry.seal import Seal
 from job.run import barrier, notice, release_rows, report, run_files
-from job.run.assembly import Assembly, check_identity, finished_outcomes, list_table, make_plan
+from job.run.assembly import Assembly, check_identity
 from job.run.heartbeat import Heartbeat
 from job.run.metrics import Metrics
+from job.run.planning import finished_outcomes, list_table, make_plan
 from job.run.progress import Tracker
 from job.run.report import RunReport
 from job.run.run_files import Started, recorded, run_id
@@ -42,6 +45,7 @@ from job.run.task_lists import memory_needs, write_tasks
 from job.store import probe
 from job.store.side import storage
 from job.worker import segment
+from job.worker.training import Training
 from job.worker.work import Work
 
 log = logging.getLogger(__name__)
@@ -231,14 +235,14 @@ def _train(
         borrowed.stop()
     _refuse_replaced_files(assembly, plan)
     with storage("output", "the outcomes could not be read"):
-        done = segment.read(output, segment.folder(run))
+        done = segment.read(output, run_paths.segments(run))
         tracker.write("publishing")
     return outcome, done
 
 
 def _interrupted(assembly: Assembly, started: Started, due: int, error: BaseException) -> InterruptedRun:
     signum = error.exit_code - 128 if isinstance(error, InterruptedRun) else 2
-    names = assembly.output.list(segment.folder(started.id, started.plan))["name"].to_pylist()
+    names = assembly.output.list(run_paths.segments(started.id, started.plan))["name"].to_pylist()
     done = segment.progress(names).done
     return InterruptedRun(
         f"stopped: {done:,} of {due:,} partitions are finished and kept in {assembly.output.uri}; "
@@ -268,9 +272,11 @@ def _work(assembly: Assembly, started: Started, plan: Plan) -> Work:
         plan=started.plan,
         input=assembly.input,
         output=assembly.output,
-        fitting=assembly.fitting,
-        recipe=assembly.fingerprints.recipe,
-        environment=assembly.fingerprints.environment,
+        operation=Training(
+            fitting=assembly.fitting,
+            recipe=assembly.fingerprints.recipe,
+            environment=assembly.fingerprints.environment,
+        ),
         hive=settings.input.layout == "hive",
         timeout=settings.run.timeout,
         memory=settings.run.memory,

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from job import run_paths
 from job.engine import EngineReport
 from job.judge import intervals
-from job.keys import key_path
 from job.outcome import REPEATED
 from job.page import build, facts, render
 from job.plan import fingerprint
@@ -55,9 +55,9 @@ def run_id(assembly: Assembly, document: dict[str, object], now: datetime) -> st
 def recorded(assembly: Assembly, run: str) -> RunReport | None:
     """The result of a run that has ended already, or None."""
     with storage("output", f"the run {run} could not be looked up"):
-        if assembly.output.head(f"runs/{run}/result.json") is None:
+        if assembly.output.head(run_paths.result(run)) is None:
             return None
-        return RunReport.from_json(bytes(assembly.output.get(f"runs/{run}/result.json")))
+        return RunReport.from_json(bytes(assembly.output.get(run_paths.result(run))))
 
 
 def write_run(assembly: Assembly, started: Started, document: dict[str, object], plan: Plan) -> None:
@@ -74,8 +74,8 @@ def write_run(assembly: Assembly, started: Started, document: dict[str, object],
         record["table"] = state(plan.files, assembly.settings.input)
     with storage("output", "the run could not be recorded"):
         # A driver that is retried finds the record of its predecessor, which is as good.
-        assembly.output.create(f"runs/{started.id}/run.json", json.dumps(record, indent=1).encode())
-        assembly.output.put("runs/latest.json", json.dumps({"run": started.id}).encode())
+        assembly.output.create(run_paths.settings(started.id), json.dumps(record, indent=1).encode())
+        assembly.output.put(run_paths.LATEST, json.dumps({"run": started.id}).encode())
 
 
 def make_report(
@@ -123,7 +123,7 @@ def write_result(
     assembly: Assembly, started: Started, settled: pa.Table, result: RunReport, *, metrics: bytes | None = None
 ) -> None:
     """What is derived first, the result last: a run without a result is one that did not finish."""
-    output, folder = assembly.output, f"runs/{started.id}"
+    output = assembly.output
     with storage("output", "the result could not be written (the models are published)"):
         failed = settled.filter(pc.equal(settled["status"], "failed"))
         with ThreadPoolExecutor(8) as pool:
@@ -140,15 +140,15 @@ def write_result(
                     row_group_size=65_536,
                 )
                 outcomes = sink.getvalue().to_pybytes()
-                derived.append(pool.submit(output.put, f"{folder}/outcomes.parquet", outcomes))
+                derived.append(pool.submit(output.put, run_paths.outcomes(started.id), outcomes))
             derived += [pool.submit(_write_failure, assembly, started, row) for row in failed.to_pylist()]
             text = _page(assembly, settled, result).encode("utf-8", "replace")
-            derived.append(pool.submit(output.put, f"{folder}/report.html", text))
+            derived.append(pool.submit(output.put, run_paths.report(started.id), text))
             if metrics is not None:
-                derived.append(pool.submit(output.put, f"{folder}/metrics.prom", metrics))
+                derived.append(pool.submit(output.put, run_paths.metrics(started.id), metrics))
             for each in derived:
                 each.result()
-        output.create(f"{folder}/result.json", result.to_json().encode())
+        output.create(run_paths.result(started.id), result.to_json().encode())
 
 
 def _page(assembly: Assembly, settled: pa.Table, result: RunReport) -> str:
@@ -164,5 +164,4 @@ def _page(assembly: Assembly, settled: pa.Table, result: RunReport) -> str:
 
 def _write_failure(assembly: Assembly, started: Started, row: dict[str, object]) -> None:
     text = f"{row['key']}\n{row['source']}\n{row['reason']}: {row['message']}\n\n{row['traceback'] or ''}"
-    name = f"runs/{started.id}/failures/{key_path(str(row['key']))}.txt"
-    assembly.output.put(name, text.encode("utf-8", "replace"))
+    assembly.output.put(run_paths.failure(started.id, str(row["key"])), text.encode("utf-8", "replace"))

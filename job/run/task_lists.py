@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job import run_paths
 from job.arrow import digest_letters, encode, whole
-from job.plan.plan import FIT_MEMORY, UNPACKED, Plan
+from job.plan.packing import FIT_MEMORY, UNPACKED
+from job.plan.plan import Plan
 from job.store import Store
-from job.worker.work import TASK_SCHEMA, task_name
+from job.worker.work import TASK_SCHEMA
 
 _PLAIN = r"\.(csv|txt|tsv|jsonl|ndjson|json|arrow|feather|ipc)$"
 """Names of objects whose bytes are those of the rows."""
@@ -33,7 +35,7 @@ def write_tasks(
     costs
         Of each of them.
     assigned
-        The task of each row (`job.plan.plan.pack`).
+        The task of each row (`job.plan.packing.pack`).
     """
     tasks = int(assigned.max()) + 1
     order = np.lexsort((-costs, assigned))
@@ -53,7 +55,7 @@ def write_tasks(
             [rows["key"], digest_letters(rows["data"].chunk(0)), rows["content"], rows["bytes"], objects],
             schema=TASK_SCHEMA,
         )
-        output.ensure(task_name(run, plan_id, task), encode(table))
+        output.ensure(run_paths.task_list(run, plan_id, task), encode(table))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(tasks)))

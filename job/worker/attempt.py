@@ -1,13 +1,13 @@
-"""One attempt at a task: fit what its source hands over, upload behind, and write down what became of each key.
+"""One attempt at a task: do the operation on each key, upload behind, and write down what became of it.
 
-The same for every reader. A partition's failure becomes an outcome; only storage that stays unreachable raises, so that
-Spark tries the task again, and the next attempt takes over what is there.
+The same for every reader and every operation. A partition's failure becomes an outcome; only storage that stays
+unreachable raises, so that the engine tries the task again, and the next attempt takes over what is there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import resource
 import socket
 import threading
@@ -17,18 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import threadpool_limits
 
+from job import run_paths
 from job.errors import PartitionError
-from job.fit.partition_fit import Result, failed, of_error
-from job.keys import model_name
-from job.outcome import FAILED, SKIPPED, TRAINED, UNCHANGED, Outcome
+from job.fit.partition_fit import Result, failed
+from job.outcome import FAILED, SKIPPED, UNCHANGED, Outcome
 from job.worker import segment
 from job.worker.guarded_child import Child
 from job.worker.machine import container_limit
+from job.worker.operation import Item, Payload, perform
 from job.worker.segment import SegmentWriter
 from job.worker.watchdog import Watchdog
-from job.worker.work import Item, Payload, Source, Summary, Work
+from job.worker.work import Source, Summary, Work
 
 UPLOADS = 32
+_ATTEMPT = re.compile(r"-a\d+-[0-9a-f]+$")
+"""what is unique to the attempt in the name of a mark"""
 ENOUGH_DEATHS = 2
 """A partition at which so many attempts have died is not let in again."""
 _DIED = (
@@ -56,18 +59,18 @@ class Attempt:
         self.work, self.task, self.attempt = work, task, attempt
         self._expendable = expendable
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
-        self._counts = {TRAINED: 0, UNCHANGED: 0, SKIPPED: 0, FAILED: 0}
+        self._counts = {work.operation.done: 0, UNCHANGED: 0, SKIPPED: 0, FAILED: 0}
         self._fit_seconds = 0.0
         self._error: BaseException | None = None
         self._writer = SegmentWriter(work.output, run=work.run, plan=work.plan, task=task, attempt=attempt)
 
-    def train(self, source: Source) -> Summary:
-        """Train what the source hands over, but for what an earlier attempt has finished.
+    def work_on(self, source: Source) -> Summary:
+        """Do the operation on what the source hands over, but for what an earlier attempt has finished.
 
         Raises
         ------
         StoreError
-            The output stayed unreachable, or refuses to take models.
+            The output stayed unreachable, or refuses to take results.
         InputError
             The input stayed unreachable.
         """
@@ -85,7 +88,7 @@ class Attempt:
             raise
         return Summary(
             task=self.task,
-            trained=self._counts[TRAINED],
+            done=self._counts[self.work.operation.done],
             unchanged=self._counts[UNCHANGED],
             skipped=self._counts[SKIPPED],
             failed=self._counts[FAILED],
@@ -117,7 +120,7 @@ class Attempt:
                     result, content = self._one(item, read, None)
                     if watchdog:
                         watchdog.end()
-                    if result.data is None:
+                    if result.artifact is None:
                         self._record(item, result, content)
                         continue
                     room.acquire()
@@ -144,7 +147,7 @@ class Attempt:
             if item.key in done:
                 return False
             # With Spark's speculation the attempt that made the mark may be alive, and well.
-            deaths = 0 if self.work.speculation else marks[mark_name(self.work, self.task, item.key)]
+            deaths = 0 if self.work.speculation else marks[self._mark(item)]
             if deaths >= ENOUGH_DEATHS or (deaths and last):
                 given_up.append(item)
                 return False
@@ -154,7 +157,7 @@ class Attempt:
 
         limit = container_limit()
         memory = self.work.memory or (int(limit * 0.8) if limit else None)
-        child = Child(self.work.fitting, timeout=self.work.timeout, memory=memory)
+        child = Child(self.work.operation, timeout=self.work.timeout, memory=memory)
         try:
             later = []
             for item, read in source.read(wanted, lambda item: item.key in suspects):
@@ -178,10 +181,9 @@ class Attempt:
     def _guard(self, item: Item, read: Payload | PartitionError, child: Child) -> None:
         self._writer.flush()  # or a death at this one would throw suspicion on those before it
         # Unique to this attempt: Spark may give one number twice, and marks are counted.
-        name = f"{_marks(self.work)}{mark_name(self.work, self.task, item.key)}-a{self.attempt}-{self._writer.id}"
-        self.work.output.ensure(name, b"")
+        self.work.output.ensure(f"{self._mark(item)}-a{self.attempt}-{self._writer.id}", b"")
         result, content = self._one(item, read, child)
-        if result.data is None:
+        if result.artifact is None:
             self._record(item, result, content)
             return
         self._upload(item, result, content)
@@ -191,21 +193,20 @@ class Attempt:
 
     def _one(self, item: Item, read: Payload | PartitionError, child: Child | None) -> tuple[Result, str | None]:
         if isinstance(read, PartitionError):
-            return of_error(self.work.fitting, read), None
+            return self.work.operation.of_error(read), None
         content = read.content()
         if item.content is not None and content == item.content:
             return Result(status=UNCHANGED), content
-        fitting = self.work.fitting
-        result = read.fit(fitting, item.key) if child is None else read.fit_in(child, item.key)
+        result = perform(self.work.operation, item.key, read) if child is None else child.run(item.key, read)
         self._fit_seconds += result.seconds or 0.0
         return result, content
 
     def _upload(self, item: Item, result: Result, content: str | None) -> None:
         try:
             assert result.digest is not None
-            assert result.data is not None
+            assert result.artifact is not None
             try:
-                self.work.output.ensure(model_name(item.key, result.digest), result.data)
+                self.work.output.ensure(self.work.operation.place(item.key, result.digest), result.artifact)
             except PartitionError as error:
                 self._record(item, failed(error.reason, str(error)), content)
                 return
@@ -223,15 +224,13 @@ class Attempt:
                 message=result.message,
                 traceback=result.traceback,
                 digest=result.digest,
-                size=None if result.data is None else len(result.data),
+                size=None if result.artifact is None else len(result.artifact),
                 rows=result.rows,
                 metrics=result.metrics,
                 warnings=result.warnings,
                 seconds=result.seconds,
                 data=item.data,
                 content=content,
-                recipe=self.work.recipe,
-                environment=self.work.environment,
                 bytes=item.bytes,
                 source=item.source,
                 attempt=self.attempt,
@@ -239,6 +238,7 @@ class Attempt:
                 worker=self._worker,
                 peak=_peak(),
                 finished_at=time.time(),
+                **self.work.operation.columns(),
                 **result.judged,
             )
         )
@@ -251,23 +251,17 @@ class Attempt:
 
     def _finished_keys(self) -> set[str]:
         """Keys that any attempt of this task has an outcome for; an outcome is only written after its model is."""
-        prefix = segment.folder(self.work.run, self.work.plan)
+        prefix = run_paths.segments(self.work.run, self.work.plan)
         found = segment.read(self.work.output, prefix, columns=["key", "task"])
         return {row["key"] for row in found.to_pylist() if row["task"] == self.task}
 
+    def _mark(self, item: Item) -> str:
+        return run_paths.mark(self.work.run, self.work.plan, self.task, item.key)
+
     def _marks(self) -> Counter[str]:
         """How many attempts have left each mark."""
-        names = self.work.output.list(_marks(self.work))["name"].to_pylist()
-        return Counter("-".join(name.rpartition("/")[2].split("-")[:2]) for name in names)
-
-
-def _marks(work: Work) -> str:
-    return f"runs/{work.run}/marks/{work.plan}/"
-
-
-def mark_name(work: Work, task: int, key: str) -> str:
-    """A key's mark, without what is unique to the attempt."""
-    return f"t{task:05d}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        names = self.work.output.list(run_paths.marks(self.work.run, self.work.plan))["name"].to_pylist()
+        return Counter(_ATTEMPT.sub("", name) for name in names)
 
 
 def begun_before(work: Work, task: int) -> bool:
@@ -276,7 +270,7 @@ def begun_before(work: Work, task: int) -> bool:
     Spark counts attempts anew when it repeats a stage whose shuffle files were lost, so behind a shuffle its number 0
     does not say that this is the first.
     """
-    return not work.output.create(f"{_marks(work)}t{task:05d}-begun-a0", b"")
+    return not work.output.create(run_paths.task_begun(work.run, work.plan, task), b"")
 
 
 def _peak() -> int:

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from job import run_paths
 from job.arrow import decode
 from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, PartitionError
 from job.store import Store
 from job.store.side import storage
 from job.worker import merge
 from job.worker.attempt import Attempt
+from job.worker.operation import Item, Payload
 from job.worker.payload import Blobs
-from job.worker.work import TASK_SCHEMA, Item, Payload, Summary, Work, summary_row, task_name
+from job.worker.work import TASK_SCHEMA, Summary, Work, summary_row
 
-__all__ = ["TASK_SCHEMA", "Work", "read_ahead", "summary_row", "task_name", "work_on"]
+__all__ = ["TASK_SCHEMA", "Work", "read_ahead", "summary_row", "work_on"]
 
 READ_AHEAD = 32
 READ_AHEAD_BYTES = 256_000_000
@@ -49,9 +51,9 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
     """
     if work.scan is not None:
         return merge.train_own(work, task, attempt, expendable=expendable)
-    table = decode(work.output.get(task_name(work.run, work.plan, task)))
+    table = decode(work.output.get(run_paths.task_list(work.run, work.plan, task)))
     items = [Item(**row) for row in table.to_pylist()]
-    return Attempt(work, task, attempt, expendable=expendable).train(Objects(work, items))
+    return Attempt(work, task, attempt, expendable=expendable).work_on(Objects(work, items))
 
 
 class Objects:

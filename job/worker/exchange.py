@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job import run_paths
 from job.arrow import decode, whole
 from job.errors import ChangedError, InputError, NotFoundError, PartitionError
 from job.reader import table_scan
@@ -37,7 +38,7 @@ from job.reader.key_text import row_keys
 from job.reader.table_file import Piece, TableFile
 from job.store.side import storage
 from job.store.stored_file import StoredFile
-from job.worker.work import Work, keys_name, pieces_name
+from job.worker.work import Work
 
 AT = "__manyfit_at"
 """Column of a blob: the place of the row's key in the task's list."""
@@ -115,7 +116,7 @@ def sorted_rows(work: Work, reader: int) -> Iterator[tuple[int, pa.Table]]:
 def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
     scan = work.scan
     assert scan is not None
-    pieces = decode(work.output.get(pieces_name(work.run, work.plan)))
+    pieces = decode(work.output.get(run_paths.pieces(work.run, work.plan)))
     mine = pieces.filter(pc.equal(pieces["reader"], reader))
     opened: tuple[str, TableFile] | None = None
     with storage("input", "the table could not be read"):
@@ -161,7 +162,7 @@ class _Lookup:
     def __init__(self, work: Work) -> None:
         assert work.scan is not None
         self._key = work.scan.key
-        keys = decode(work.output.get(keys_name(work.run, work.plan)))
+        keys = decode(work.output.get(run_paths.table_keys(work.run, work.plan)))
         self._keys = whole(keys["key"])
         task = keys["task"].to_numpy()
         self._tasks, self._begins = np.unique(task, return_index=True)

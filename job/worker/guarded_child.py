@@ -14,11 +14,11 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from typing import IO, Any
 
-from job.fit.partition_fit import Fitting, Result, failed, fit
+from job.fit.partition_fit import Result, failed
 from job.worker.machine import resident_bytes
+from job.worker.operation import Operation, Payload, perform
 from job.worker.orphan import end_with_parent
 
 _HEADER = struct.Struct(">Q")
@@ -26,39 +26,31 @@ _POLL = 0.05
 
 
 class Child:
-    """A process that fits one partition at a time; started again after each death.
+    """A process that does the operation on one key at a time; started again after each death.
 
     Parameters
     ----------
-    fitting
-        What every partition is fitted with.
+    operation
+        What is done with every key.
     timeout
         Seconds per partition, or None.
     memory
         Resident bytes of the child, or None.
     """
 
-    def __init__(self, fitting: Fitting, *, timeout: float | None, memory: int | None) -> None:
-        self._fitting = fitting
+    def __init__(self, operation: Operation, *, timeout: float | None, memory: int | None) -> None:
+        self._operation = operation
         self._timeout = timeout
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def fit(self, key: str, blobs: Sequence[tuple[str, Any]]) -> Result:
-        """Fit in the child; a death, a timeout and too much memory are failed results."""
-        request = ("fit", key, [(name, bytes(blob)) for name, blob in blobs])
-        return self._ask(request)
-
-    def fit_table(self, key: str, table: Any) -> Result:
-        """The same for rows in memory."""
-        return self._ask(("fit_table", key, table))
-
-    def _ask(self, request: tuple[Any, ...]) -> Result:
+    def run(self, key: str, payload: Payload) -> Result:
+        """Do the operation in the child; a death, a timeout and too much memory are failed results."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            _send(process.stdin, request)
+            _send(process.stdin, (key, payload))
         except BrokenPipeError:
             return self._died()
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -90,7 +82,7 @@ class Child:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        _send(self._process.stdin, self._fitting)
+        _send(self._process.stdin, self._operation)
         _receive(self._process.stdout)
         return self._process
 
@@ -139,27 +131,24 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
 
 
 def main() -> None:
-    """The child: read the fitting, then answer one request after the other until the pipe closes."""
+    """The child: read the operation, then answer one request after the other until the pipe closes."""
     # A fit that hangs would never see that the pipe was closed.
     end_with_parent(int(sys.argv[1]))
     from threadpoolctl import threadpool_limits
-
-    from job.fit.partition_fit import fit_table
 
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     # What the user's code prints must not get between the replies.
     os.dup2(2, 1)
-    fitting = _receive(requests)
+    operation = _receive(requests)
     _send(replies, "ready")
     with threadpool_limits(1):
         while True:
             try:
-                kind, key, payload = _receive(requests)
+                key, payload = _receive(requests)
             except EOFError:
                 return
-            result = fit(fitting, key, payload) if kind == "fit" else fit_table(fitting, key, payload)
-            _send(replies, result)
+            _send(replies, perform(operation, key, payload))
 
 
 if __name__ == "__main__":

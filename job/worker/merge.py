@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from job import run_paths
 from job.arrow import decode
 from job.errors import AccountingError, PartitionError
 from job.plan.table_keys import rows_of
 from job.worker import row_digest
 from job.worker.attempt import Attempt
 from job.worker.exchange import AT, FRAME, Blob, encoded, mapped_blobs, sorted_rows
+from job.worker.operation import Item, Payload
 from job.worker.payload import TableRows
-from job.worker.work import Item, Payload, Summary, Work, task_name
+from job.worker.work import Summary, Work
 
 WINDOW_BYTES = 24 << 20
 """Rows of several small keys that are put together at a time."""
@@ -62,7 +64,7 @@ def train(
     with Runs(scratch) as runs:
         for blob in blobs:
             runs.add(blob)
-        return Attempt(work, task, attempt, expendable=expendable).train(Merged(work, items_of(work, task), runs))
+        return Attempt(work, task, attempt, expendable=expendable).work_on(Merged(work, items_of(work, task), runs))
 
 
 def train_own(work: Work, task: int, attempt: int, *, expendable: bool = True, scratch: str | None = None) -> Summary:
@@ -70,12 +72,12 @@ def train_own(work: Work, task: int, attempt: int, *, expendable: bool = True, s
     with Runs(scratch) as runs:
         for sequence, (_, table) in enumerate(sorted_rows(work, task)):
             runs.add_table(sequence, table)
-        return Attempt(work, task, attempt, expendable=expendable).train(Merged(work, items_of(work, task), runs))
+        return Attempt(work, task, attempt, expendable=expendable).work_on(Merged(work, items_of(work, task), runs))
 
 
 def items_of(work: Work, task: int) -> list[Item]:
     """A task's list."""
-    return [Item(**row) for row in decode(work.output.get(task_name(work.run, work.plan, task))).to_pylist()]
+    return [Item(**row) for row in decode(work.output.get(run_paths.task_list(work.run, work.plan, task))).to_pylist()]
 
 
 @dataclass(frozen=True, slots=True)

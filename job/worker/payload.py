@@ -7,10 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from job import reader
-from job.fit.partition_fit import Fitting, Result, fit_rows
 from job.plan.fingerprint import content_digest
+from job.reader.spec import ReadSpec
 from job.worker import row_order
-from job.worker.guarded_child import Child
 
 
 class Blobs:
@@ -19,7 +18,7 @@ class Blobs:
     Parameters
     ----------
     blobs
-        Name and bytes (any buffer) of each, in the order of names. Emptied by `fit`: a fit needs the memory.
+        Name and bytes (any buffer) of each, in the order of names. Emptied by `rows`: a fit needs the memory.
     """
 
     __slots__ = ("_blobs",)
@@ -31,18 +30,14 @@ class Blobs:
         """SHA-256 of the bytes."""
         return content_digest(blob for _, blob in self._blobs)
 
-    def fit(self, fitting: Fitting, key: str) -> Result:
-        """Train here."""
-        return fit_rows(fitting, key, lambda: self._rows(fitting))
-
-    def _rows(self, fitting: Fitting) -> pa.Table:
-        table = reader.read(self._blobs, fitting.spec)
+    def rows(self, spec: ReadSpec) -> pa.Table:
+        """All rows of the objects, in the order of their names."""
+        table = reader.read(self._blobs, spec)
         self._blobs.clear()
         return table
 
-    def fit_in(self, child: Child, key: str) -> Result:
-        """Train in a guarded child."""
-        return child.fit(key, self._blobs)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ([(name, bytes(blob)) for name, blob in self._blobs],)
 
 
 class Rows:
@@ -51,7 +46,7 @@ class Rows:
     Parameters
     ----------
     table
-        All rows of the key. `fit` lets go of them as soon as it can.
+        All rows of the key. `rows` lets go of them.
     """
 
     __slots__ = ("_held",)
@@ -63,13 +58,9 @@ class Rows:
         """SHA-256 of the rows, the same for every order of them."""
         return row_order.digest(self._held[0])
 
-    def fit(self, fitting: Fitting, key: str) -> Result:
-        """Train here."""
-        return fit_rows(fitting, key, self._held.pop)
-
-    def fit_in(self, child: Child, key: str) -> Result:
-        """Train in a guarded child."""
-        return child.fit_table(key, self._held[0])
+    def rows(self, spec: ReadSpec) -> pa.Table:
+        """The rows, in one order."""
+        return self._held.pop()
 
 
 class TableRows:
@@ -78,7 +69,7 @@ class TableRows:
     Parameters
     ----------
     held
-        The rows, as the only element: `fit` lets go of them as soon as it can.
+        The rows, as the only element: `rows` lets go of them.
     digest
         See `job.worker.row_digest`.
     """
@@ -92,10 +83,6 @@ class TableRows:
         """Digest of the rows, the same for every order of them."""
         return self._digest
 
-    def fit(self, fitting: Fitting, key: str) -> Result:
-        """Train here."""
-        return fit_rows(fitting, key, self._held.pop)
-
-    def fit_in(self, child: Child, key: str) -> Result:
-        """Train in a guarded child."""
-        return child.fit_table(key, self._held[0])
+    def rows(self, spec: ReadSpec) -> pa.Table:
+        """The rows, in the order of the table's files."""
+        return self._held.pop()

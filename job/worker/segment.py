@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from job import run_paths
 from job.arrow import decode, encode
 from job.errors import StoreError
 from job.outcome import FAILED, SCHEMA, Outcome, coded, to_table
@@ -27,11 +28,6 @@ EVERY_OUTCOMES = 512
 ADOPT_SECONDS = 7 * 86400.0
 """What runs that did not finish have written is taken over for this long, and kept by ``gc`` for its margin more."""
 _NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
-
-
-def folder(run: str, plan: str = "") -> str:
-    """Where the segments of a run, or of one of its plans, lie below the output."""
-    return f"runs/{run}/segments/{plan}/" if plan else f"runs/{run}/segments/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +84,7 @@ class SegmentWriter:
         self._store = store
         self.id = uuid.uuid4().hex[:16]
         """of this attempt, and of no other"""
-        self._stem = f"{folder(run, plan)}t{task:05d}-a{attempt}-{self.id}"
+        self._stem = f"{run_paths.segments(run, plan)}t{task:05d}-a{attempt}-{self.id}"
         self._rows: list[Outcome] = []
         self._lock = threading.Lock()
         self._put = threading.Lock()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from job.fit.partition_fit import Result, failed
 from job.worker.machine import resident_bytes
-from job.worker.work import Item
+from job.worker.operation import Item
 
 
 class Watchdog:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from job.errors import PartitionError
-from job.fit.partition_fit import Fitting, Result
 from job.plan.spark_read import TableRead
 from job.reader.table_scan import TableScan
 from job.store import Store
-
-if TYPE_CHECKING:
-    from job.worker.guarded_child import Child
+from job.worker.operation import Item, Operation, Payload
 
 TASK_SCHEMA = pa.schema(
     [
@@ -54,12 +50,8 @@ class Work:
     """where objects are read"""
     output: Store
     """where models and segments are put"""
-    fitting: Fitting
-    """what is fitted"""
-    recipe: str
-    """fingerprint of the recipe"""
-    environment: str
-    """fingerprint of the environment"""
+    operation: Operation
+    """what is done with each key"""
     hive: bool
     """directories give columns"""
     timeout: float | None
@@ -85,7 +77,8 @@ class Summary:
     """What a task tells the driver: a hint, never the truth (that is in the segments)."""
 
     task: int
-    trained: int
+    done: int
+    """keys for which the operation succeeded"""
     unchanged: int
     skipped: int
     failed: int
@@ -94,40 +87,6 @@ class Summary:
     seconds: float
     fit_seconds: float
     peak: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One planned key of a task's list."""
-
-    key: str
-    data: str
-    content: str | None
-    """digest of what the published model was fitted on; equal content is not fitted again"""
-    bytes: int
-    objects: list[dict[str, Any]]
-    """name, etag, size and modified of each"""
-
-    @property
-    def source(self) -> str:
-        """The object, or the folder and the number of objects."""
-        names = [str(each["name"]) for each in self.objects]
-        if len(names) == 1:
-            return names[0]
-        return os.path.commonpath([name.rpartition("/")[0] or "." for name in names]) + f"/ ({len(names)} objects)"
-
-
-class Payload(Protocol):
-    """What was read for one key: bytes of objects, or rows."""
-
-    def content(self) -> str:
-        """Digest of what was read."""
-
-    def fit(self, fitting: Fitting, key: str) -> Result:
-        """Train here."""
-
-    def fit_in(self, child: Child, key: str) -> Result:
-        """Train in a guarded child."""
 
 
 class Source(Protocol):
@@ -140,21 +99,6 @@ class Source(Protocol):
 
         Those for which ``last`` holds come at the end, where the source can choose; ``wanted`` is asked for all before.
         """
-
-
-def task_name(run: str, plan: str, task: int) -> str:
-    """Where a task's list lies below the output."""
-    return f"runs/{run}/plan/{plan}/{task:05d}.arrow"
-
-
-def pieces_name(run: str, plan: str) -> str:
-    """Where the pieces of a table's files lie below the output, each with who reads it."""
-    return f"runs/{run}/plan/{plan}/pieces.arrow"
-
-
-def keys_name(run: str, plan: str) -> str:
-    """Where the planned keys of a table lie below the output, each with its task and its place there."""
-    return f"runs/{run}/plan/{plan}/keys.arrow"
 
 
 def summary_row(summary: Summary) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,16 +23,16 @@ from deltalake import DeltaTable
 
 from job import arrow
 from job.fit import artifact, linear, train
-from job.fit import partition_fit as fits
-from job.fit.partition_fit import Fitting, Result
+from job.fit.partition_fit import Result
 from job.plan import plan
 from job.registry import delta_log
 from job.registry.delta_log import Table
-from job.run import assembly, run_files, task_lists
+from job.run import planning, run_files, task_lists
 from job.run import run as runs
 from job.store import probe
 from job.store.folder import FolderStore
 from job.worker import attempt, direct, segment
+from job.worker.operation import perform
 from job.worker.payload import Blobs
 from tests.chaos.audit import folder_objects
 from tests.chaos.baton import here
@@ -61,7 +61,7 @@ class Here:
 
 
 class Once:
-    """Fits of the one recipe that all schedules have: by the key, the data and the columns of its folders.
+    """Results of the one recipe that all schedules have: by the key, the data and the columns of its folders.
 
     Parameters
     ----------
@@ -73,16 +73,15 @@ class Once:
         self._most = most
         self._results: dict[object, Result] = {}
 
-    def fit(
-        self, fitting: Fitting, key: str, blobs: Sequence[tuple[str, Any]], columns: Mapping[str, str | None]
-    ) -> Result:
-        """As `job.fit.partition_fit.fit`."""
-        given = (key, tuple((name, bytes(data)) for name, data in blobs), tuple(columns.items()))
+    def perform(self, operation: Any, key: str, payload: Blobs) -> Result:
+        """As `job.worker.operation.perform`."""
+        given = (key, tuple((name, bytes(data)) for name, data in payload._blobs), tuple(payload._columns.items()))
         found = self._results.get(given)
         if found is None:
-            found = self._results[given] = fits.fit(fitting, key, blobs, columns)
+            found = self._results[given] = perform(operation, key, payload)
             if len(self._results) > self._most:
                 del self._results[next(iter(self._results))]
+        payload._blobs.clear()
         return found
 
 
@@ -92,19 +91,13 @@ ONCE = Once()
 class Child:
     """A guarded child that is none: a process for each would be most of the time."""
 
-    def __init__(self, fitting: Any, **_: object) -> None:
-        self.fitting = fitting
+    def __init__(self, operation: Any, **_: object) -> None:
+        self.operation = operation
 
-    def fit(self, key: str, blobs: Any, columns: Any) -> Any:
-        return ONCE.fit(self.fitting, key, blobs, columns)
+    def run(self, key: str, payload: Any) -> Any:
+        return ONCE.perform(self.operation, key, payload)
 
     def close(self) -> None: ...
-
-
-def _fit_blobs(blobs: Blobs, fitting: Fitting, key: str) -> Result:
-    result = ONCE.fit(fitting, key, blobs._blobs, blobs._columns)
-    blobs._blobs.clear()
-    return result
 
 
 @functools.lru_cache(4096)
@@ -175,9 +168,9 @@ def cooperative() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(delta_log.time, "sleep", lambda seconds: here.baton.step() if hasattr(here, "baton") else None)
         # The whole machine's disks would be flushed, for a folder in memory; and its few bytes given back.
         patch.setattr(FolderStore, "sync", lambda self: None)
-        for module in (assembly, plan, runs):
+        for module in (planning, plan, runs):
             patch.setattr(module, "give_back", lambda: None)
-        patch.setattr(Blobs, "fit", _fit_blobs)
+        patch.setattr(attempt, "perform", ONCE.perform)
         # It gets bytes whose digest has just been verified.
         patch.setattr(artifact, "joblib", SimpleNamespace(load=lambda file: _unpickled(file.getvalue())))
         yield patch

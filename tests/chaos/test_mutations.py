@@ -18,6 +18,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from job import run_paths
 from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
@@ -27,14 +28,14 @@ from job.outcome import Outcome
 from job.registry import index, row
 from job.registry.index import Index, Release
 from job.registry.model_set import ModelSet
-from job.run import assembly, barrier, retention
+from job.run import assembly, barrier, planning, retention
 from job.run import run as runs
 from job.run.past_runs import Runs
 from job.run.run import run
 from job.store import Store, open_store, probe
 from job.store.cloud import CloudStore
 from job.store.folder import FolderStore
-from job.worker import attempt, segment
+from job.worker import attempt, segment, training
 from job.worker.direct import _read
 from job.worker.segment import SegmentWriter
 from job.worker.work import Work
@@ -323,7 +324,7 @@ def trusting_the_tasks(patch: Patch) -> None:
         table = segment.to_table(told)
         return table if columns is None else table.select(columns)
 
-    finished = assembly.finished_outcomes
+    finished = planning.finished_outcomes
 
     def fresh(made: Any, now: datetime) -> pa.Table:
         told.clear()
@@ -338,7 +339,7 @@ def outcome_before_model(patch: Patch) -> None:
         try:
             self._record(item, result, content)
             self._writer.flush()
-            self.work.output.ensure(attempt.model_name(item.key, result.digest), result.data)
+            self.work.output.ensure(self.work.operation.place(item.key, result.digest), result.artifact)
         except BaseException as error:
             self._error = self._error or error
 
@@ -346,14 +347,14 @@ def outcome_before_model(patch: Patch) -> None:
 
 
 def named_otherwise(patch: Patch) -> None:
-    patch.setattr(attempt, "model_name", lambda key, digest: f"models/{key}/model.joblib")
+    patch.setattr(training, "model_name", lambda key, digest: f"models/{key}/model.joblib")
 
 
 def adopting_failures(patch: Patch) -> None:
     def every(made: Any, now: datetime) -> pa.Table:
         return pa.concat_tables(
-            [segment.read(made.output, segment.folder(each)) for each in assembly.unfinished_runs(made.output, now)]
-            or [assembly.SCHEMA.empty_table()]
+            [segment.read(made.output, run_paths.segments(each)) for each in planning.unfinished_runs(made.output, now)]
+            or [planning.SCHEMA.empty_table()]
         )
 
     patch.setattr(runs, "finished_outcomes", every)

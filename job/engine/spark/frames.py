@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job import run_paths
 from job.arrow import decode
 from job.engine.base import EngineReport
 from job.engine.spark.gather import AT, CONTENT, MOST_BYTES, OBJECT, SAME, SUMMARY, TASK, WHOLE, TableRunner
@@ -20,13 +21,14 @@ from job.engine.spark.unreadable import readable
 from job.engine.spark.unseen import Unseen
 from job.errors import ConfigurationError, InputError
 from job.keys import HIVE_NULL, hive_columns, key_of_columns
-from job.plan.plan import BASE_COST, COST_PER_BYTE
+from job.plan.packing import BASE_COST, COST_PER_BYTE
 from job.plan.spark_read import TableRead
 from job.plan.table_keys import COUNTS, nearest
 from job.reader.schema import arrow_type
 from job.worker import segment
 from job.worker.attempt import Attempt
-from job.worker.work import TASK_SCHEMA, Item, Work, summary_row, task_name
+from job.worker.operation import Item
+from job.worker.work import TASK_SCHEMA, Work, summary_row
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
@@ -210,12 +212,12 @@ class TableEngine:
 
         Whatever is left then has no outcome, and the barrier names it.
         """
-        done = segment.read(work.output, segment.folder(work.run, work.plan), columns=["key"])
+        done = segment.read(work.output, run_paths.segments(work.run, work.plan), columns=["key"])
         left = due.filter(pc.invert(pc.is_in(due["key"], value_set=done["key"].combine_chunks())))
         if not left.num_rows:
             return []
         items = [Item(**row) for row in left.select(TASK_SCHEMA.names).to_pylist()]
-        summary = Attempt(work, tasks, 0, expendable=False).train(Unseen(work, items))
+        summary = Attempt(work, tasks, 0, expendable=False).work_on(Unseen(work, items))
         return [summary_row(summary)]
 
     def _set(self, conf: dict[str, str]) -> None:
@@ -230,7 +232,7 @@ def _planned(work: Work, tasks: int) -> pa.Table:
     """The lists of the plan as one table, each row with its list and its place there."""
     parts = []
     for task in range(tasks):
-        part = decode(work.output.get(task_name(work.run, work.plan, task)))
+        part = decode(work.output.get(run_paths.task_list(work.run, work.plan, task)))
         part = part.append_column("task", pa.repeat(pa.scalar(task, pa.int32()), part.num_rows))
         parts.append(part.append_column("at", pa.array(np.arange(part.num_rows, dtype=np.int32))))
     return pa.concat_tables(parts).combine_chunks()

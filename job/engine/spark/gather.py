@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job import reader
+from job import reader, run_paths
 from job.arrow import decode
 from job.errors import AccountingError, PartitionError
 from job.keys import hive_columns
@@ -22,8 +22,9 @@ from job.plan import table_keys
 from job.plan.spark_read import TableRead
 from job.reader.schema import arrow_type, cast_declared, check_declared
 from job.worker.attempt import Attempt, begun_before
+from job.worker.operation import Item, Payload
 from job.worker.payload import Blobs, Rows
-from job.worker.work import Item, Payload, Work, summary_row, task_name
+from job.worker.work import Work, summary_row
 
 TASK, AT, OBJECT, SAME, WHOLE, CONTENT = (
     f"__manyfit_{name}" for name in ("task", "at", "object", "same", "whole", "content")
@@ -36,7 +37,7 @@ MOST_BYTES = 1_000_000_000
 SUMMARY = pa.schema(
     [
         ("task", pa.int32()),
-        *((name, pa.int64()) for name in ("trained", "unchanged", "skipped", "failed", "adopted")),
+        *((name, pa.int64()) for name in ("done", "unchanged", "skipped", "failed", "adopted")),
         ("worker", pa.string()),
         ("seconds", pa.float64()),
         ("fit_seconds", pa.float64()),
@@ -69,7 +70,7 @@ class TableRunner:
         else:
             task = context.partitionId() if context is not None else 0
         source = Gathered(self._work, itertools.chain([first], batches))
-        summary = Attempt(self._work, task, attempt, expendable=context is not None).train(source)
+        summary = Attempt(self._work, task, attempt, expendable=context is not None).work_on(source)
         yield pa.RecordBatch.from_pylist([summary_row(summary)], schema=SUMMARY)
 
 
@@ -107,7 +108,7 @@ class Gathered:
 
     def _item(self, task: int, at: int) -> Item:
         if task not in self._lists:
-            name = task_name(self._work.run, self._work.plan, task)
+            name = run_paths.task_list(self._work.run, self._work.plan, task)
             self._lists[task] = decode(self._work.output.get(name))
         return Item(**self._lists[task].slice(at, 1).to_pylist()[0])
 
@@ -141,7 +142,7 @@ class Gathered:
             _check_files(item, found)
             file_of_row = found.column(OBJECT).to_numpy()
             found = found.drop_columns([TASK, AT, OBJECT, SAME, WHOLE])
-        declared = {name: arrow_type(name, kind) for name, kind in self._work.fitting.spec.schema}
+        declared = {name: arrow_type(name, kind) for name, kind in self._work.operation.spec.schema}
         if declared:
             if self._read.layout != "columns":
                 check_declared(

@@ -21,7 +21,7 @@ from job.engine.spark import jars, jvm
 from job.engine.spark.raised import not_started, translated
 from job.engine.spark.waiting import Waiting
 from job.errors import SetupError
-from job.plan.plan import number_of_tasks
+from job.plan.packing import number_of_tasks
 from job.plan.spark_read import TableRead
 from job.worker.work import Work
 

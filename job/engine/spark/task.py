@@ -11,7 +11,7 @@ from job.worker.direct import work_on
 from job.worker.work import Work, summary_row
 
 SUMMARY = (
-    "task int, trained long, unchanged long, skipped long, failed long, adopted long, worker string, seconds double, "
+    "task int, done long, unchanged long, skipped long, failed long, adopted long, worker string, seconds double, "
     "fit_seconds double, peak long"
 )
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from job.engine.spark.gather import changed, missing, refuse_unreadable
 from job.errors import PartitionError, SkipPartition
 from job.store.side import storage
-from job.worker.work import Item, Payload, Work
+from job.worker.operation import Item, Payload
+from job.worker.work import Work
 
 
 class Unseen:

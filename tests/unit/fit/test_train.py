@@ -18,7 +18,7 @@ from sklearn.model_selection import cross_validate
 from job.config.settings import ArtifactSettings, InputSettings, RecipeSettings
 from job.errors import PartitionError, SkipPartition
 from job.fit import linear, scores
-from job.fit.partition_fit import Fitting
+from job.fit.partition_fit import Fitting, fit_rows
 from job.fit.recipe import Recipe
 from job.fit.train import fit_seed, train
 from job.outcome import REASONS
@@ -718,7 +718,7 @@ def test_neither_bytes_nor_rows_are_in_memory_while_the_estimator_is_fitted(monk
     def left():
         return len(blobs), pa.total_allocated_bytes() - before
 
-    assert payload.fit(fitting, "k").status == "trained"
+    assert fit_rows(fitting, "k", lambda: payload.rows(fitting.spec)).status == "trained"
     (count, more), column = held[0], numbers.nbytes
     assert count == 0
     # The target may be a view of the rows; the features are not, but pandas' copy of them is counted, too.

@@ -15,7 +15,8 @@ from job.arrow import digest_column, digest_letters
 from job.config.settings import InputSettings
 from job.plan.compare import INDEX_COLUMNS, Fingerprints
 from job.plan.fingerprint import data_fingerprint
-from job.plan.plan import Plan, make, number_of_tasks, pack
+from job.plan.packing import number_of_tasks, pack
+from job.plan.plan import Plan, make
 from job.plan.selection import select
 from tests.support.listings import listing
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError
-from job.globs import pattern
 from job.keys import is_hidden, object_key
+from job.plan.globs import pattern
 from job.plan.selection import Selected, select
 from tests.support.listings import listing
 

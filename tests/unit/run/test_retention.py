@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from job import run_paths
 from job.arrow import encode
 from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
@@ -18,7 +19,6 @@ from job.registry.model_set import ModelSet
 from job.registry.verify import verify
 from job.run import retention
 from job.store import Store, open_store
-from job.worker import segment
 from tests.support.published import at, dumped, line, publish, put, slope
 
 DAY = 24 * 3600.0
@@ -58,7 +58,7 @@ def run(store: Store, name: str, *, finished: bool, **models: object) -> None:
         row = put(store, key, dumped(model))
         rows.append(Outcome(key=key, status="trained", digest=row["digest"], size=row["size"]))
     store.create(f"runs/{name}/run.json", b"{}")
-    segment_name = f"{segment.folder(name, 'p')}t00000-a0-0123456789abcdef-0000-n{len(rows)}-f0.arrow"
+    segment_name = f"{run_paths.segments(name, 'p')}t00000-a0-0123456789abcdef-0000-n{len(rows)}-f0.arrow"
     store.create(segment_name, encode(to_table(rows)))
     if finished:
         store.create(f"runs/{name}/result.json", b"{}")

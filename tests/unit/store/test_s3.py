@@ -31,7 +31,7 @@ from job.errors import (
 )
 from job.store import Store, open_store
 from job.worker.direct import read_ahead
-from job.worker.work import Item
+from job.worker.operation import Item
 from tests.support.s3_double import S3Double, s3_double
 
 Operation = Callable[[Store], Any]

@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from job import run_paths
 from job.config.settings import JobSettings, StorageSide
 from job.engine.spark.session import most_attempts
-from job.fit.partition_fit import Result, failed
+from job.errors import PartitionError
 from job.run.assembly import assemble
 from job.store import open_store
 from job.worker import direct, segment
 from job.worker.attempt import Attempt
-from job.worker.work import Item, Work
+from job.worker.operation import Item, perform
+from job.worker.training import Training
+from job.worker.work import Work
 
 
 class Container(BaseException):
@@ -27,20 +30,34 @@ class Container(BaseException):
 class Data:
     """What was read for a key; fitting a deadly one ends everything, as often as it is told to."""
 
-    def __init__(self, deaths: dict[str, int]) -> None:
-        self.deaths = deaths
+    def __init__(self, key: str, deaths: dict[str, int]) -> None:
+        self.key, self.deaths = key, deaths
 
     def content(self) -> str:
         return "content"
 
-    def fit(self, fitting: Any, key: str) -> Result:
-        if self.deaths.get(key, 0):
-            self.deaths[key] -= 1
+    def rows(self, spec: Any) -> Any:
+        if self.deaths.get(self.key, 0):
+            self.deaths[self.key] -= 1
             raise Container
-        return failed("fit_error", "no model, which is quickly said")
+        raise PartitionError("fit_error", "no model, which is quickly said")
 
-    def fit_in(self, child: Any, key: str) -> Result:
-        return self.fit(None, key)
+
+class Child:
+    """A guarded child in this process: what ends the container ends the test's part of it, too."""
+
+    def __init__(self, operation: Any, **_: object) -> None:
+        self.operation = operation
+
+    def run(self, key: str, payload: Data) -> Any:
+        return perform(self.operation, key, payload)
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("job.worker.attempt.Child", Child)
 
 
 POISON = 1000
@@ -59,7 +76,7 @@ class Source:
         for key in self.keys:
             item = Item(key=key, data=key, content=None, bytes=1, objects=[{"name": f"{key}.csv"}])
             if wanted(item):
-                yield item, Data(self.deaths)
+                yield item, Data(key, self.deaths)
 
 
 def test_objects_of_a_suspect_are_read_after_all_others_and_not_kept_in_memory_meanwhile(work: Work) -> None:
@@ -95,9 +112,7 @@ def work() -> Work:
         plan="p",
         input=store,
         output=store,
-        fitting=assemble(settings).fitting,
-        recipe="recipe",
-        environment="environment",
+        operation=Training(fitting=assemble(settings).fitting, recipe="recipe", environment="environment"),
         hive=False,
         timeout=None,
         memory=None,
@@ -109,13 +124,13 @@ def attempted(work: Work, source: Source) -> tuple[int, dict[str, str]]:
     """Attempts until one ends well or Spark would end the job, and what became of each key."""
     for attempt in range(work.attempts):
         try:
-            Attempt(work, 0, attempt, expendable=False).train(source)
+            Attempt(work, 0, attempt, expendable=False).work_on(source)
             break
         except Container:
             pass
     else:
         attempt += 1
-    rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    rows = segment.read(work.output, run_paths.segments(work.run)).to_pylist()
     assert len({row["key"] for row in rows}) == len(rows), "no key has two outcomes"
     return attempt + 1, {row["key"]: row["reason"] for row in rows}
 
@@ -158,20 +173,20 @@ def test_a_worker_killed_from_outside_during_a_second_attempt_costs_no_partition
 def test_a_suspect_is_tried_again_only_after_all_others(work: Work) -> None:
     for attempt in (1, 2):
         with pytest.raises(Container):
-            Attempt(work, 0, attempt, expendable=False).train(Source(deadly=POISON, a=0, z=0))
+            Attempt(work, 0, attempt, expendable=False).work_on(Source(deadly=POISON, a=0, z=0))
 
-    rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    rows = segment.read(work.output, run_paths.segments(work.run)).to_pylist()
     assert {row["key"] for row in rows} == {"a", "z"}
 
 
 def test_the_last_attempt_lets_no_suspect_in(work: Work) -> None:
     """If it was a poison after all, the run would end with nothing published."""
     with pytest.raises(Container):
-        Attempt(work, 0, 2, expendable=False).train(Source(killed_from_outside=1, z=0))
+        Attempt(work, 0, 2, expendable=False).work_on(Source(killed_from_outside=1, z=0))
 
-    Attempt(work, 0, 3, expendable=False).train(Source(killed_from_outside=0, z=0))
+    Attempt(work, 0, 3, expendable=False).work_on(Source(killed_from_outside=0, z=0))
 
-    rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    rows = segment.read(work.output, run_paths.segments(work.run)).to_pylist()
     assert {row["key"]: row["reason"] for row in rows} == {"killed_from_outside": "worker_died", "z": "fit_error"}
 
 
@@ -184,11 +199,11 @@ def test_a_mark_counts_whatever_the_attempt_that_left_it_is_called(
     source = Source(deadly=POISON)
     for _ in range(2):
         with pytest.raises(Container):
-            Attempt(work, 0, 1, expendable=False).train(source)
+            Attempt(work, 0, 1, expendable=False).work_on(source)
 
-    Attempt(work, 0, 1, expendable=False).train(source)
+    Attempt(work, 0, 1, expendable=False).work_on(source)
 
-    rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    rows = segment.read(work.output, run_paths.segments(work.run)).to_pylist()
     assert [row["reason"] for row in rows] == ["worker_died"]
 
 
@@ -197,11 +212,11 @@ def test_an_attempt_that_spark_numbers_again_counts_as_one_of_its_own(work: Work
     source = Source(deadly=POISON, z=0)
     for _ in range(2):
         with pytest.raises(Container):
-            Attempt(work, 0, 1, expendable=False).train(source)
+            Attempt(work, 0, 1, expendable=False).work_on(source)
 
-    Attempt(work, 0, 1, expendable=False).train(source)
+    Attempt(work, 0, 1, expendable=False).work_on(source)
 
-    rows = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    rows = segment.read(work.output, run_paths.segments(work.run)).to_pylist()
     assert {row["key"]: row["reason"] for row in rows} == {"deadly": "worker_died", "z": "fit_error"}
 
 

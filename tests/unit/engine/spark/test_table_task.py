@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from job import run_paths
 from job.arrow import encode
 from job.config.settings import JobSettings, StorageSide
 from job.engine.spark.gather import AT, CONTENT, OBJECT, SAME, TASK, WHOLE, TableRunner
@@ -18,7 +19,9 @@ from job.plan.spark_read import BINARY, TableRead
 from job.run.assembly import assemble
 from job.store import open_store
 from job.worker import segment
-from job.worker.work import TASK_SCHEMA, Item, Work, task_name
+from job.worker.operation import Item
+from job.worker.training import Training
+from job.worker.work import TASK_SCHEMA, Work
 
 AT_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -47,9 +50,7 @@ def work() -> Work:
         plan="p",
         input=store,
         output=store,
-        fitting=assemble(settings).fitting,
-        recipe="recipe",
-        environment="environment",
+        operation=Training(fitting=assemble(settings).fitting, recipe="recipe", environment="environment"),
         hive=False,
         timeout=None,
         memory=None,
@@ -59,7 +60,7 @@ def work() -> Work:
 
 def plan(work: Work, *items: dict[str, Any], task: int = 0) -> None:
     table = pa.Table.from_pylist(list(items), schema=TASK_SCHEMA)
-    work.output.ensure(task_name(work.run, work.plan, task), encode(table))
+    work.output.ensure(run_paths.task_list(work.run, work.plan, task), encode(table))
 
 
 def rows(*keys: str) -> pa.RecordBatch:
@@ -77,7 +78,7 @@ def rows(*keys: str) -> pa.RecordBatch:
 
 
 def outcomes(work: Work) -> dict[str, dict[str, Any]]:
-    found = segment.read(work.output, segment.folder(work.run)).to_pylist()
+    found = segment.read(work.output, run_paths.segments(work.run)).to_pylist()
     assert len({row["key"] for row in found}) == len(found)
     return {row["key"]: row for row in found}
 
@@ -86,8 +87,8 @@ def test_a_second_beginning_takes_over_what_is_there_though_spark_counts_from_ze
     plan(work, item("k=a", ("k=a", 1, "s:5")), item("k=b", ("k=b", 1, "s:5")))
     (first,) = list(TableRunner(work)([rows("a", "b")]))
     (second,) = list(TableRunner(work)([rows("a", "b")]))
-    assert (first.to_pylist()[0]["trained"], first.to_pylist()[0]["adopted"]) == (2, 0)
-    assert (second.to_pylist()[0]["trained"], second.to_pylist()[0]["adopted"]) == (0, 2)
+    assert (first.to_pylist()[0]["done"], first.to_pylist()[0]["adopted"]) == (2, 0)
+    assert (second.to_pylist()[0]["done"], second.to_pylist()[0]["adopted"]) == (0, 2)
     assert {row["status"] for row in outcomes(work).values()} == {"trained"}
 
 

@@ -1,0 +1,144 @@
+"""The plan of a job: the input is listed, keys are selected and compared with what is published. Nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import engine as engines
+from job import run_paths
+from job.arrow import compact, give_back
+from job.engine import Borrowed
+from job.errors import NotFoundError, OutputError
+from job.outcome import SCHEMA
+from job.plan import plan, selection, spark_read, table_keys
+from job.plan.compare import INDEX_COLUMNS
+from job.plan.plan import Plan
+from job.plan.spark_read import TableRead
+from job.run.assembly import Assembly
+from job.store import Store
+from job.store.side import storage
+from job.worker import segment
+
+_REPEATED = ("state", "recipe", "environment")
+"""Columns with few texts in many rows: read as dictionaries."""
+
+
+def list_input(assembly: Assembly) -> tuple[pa.Table, datetime]:
+    """All objects below ``input.uri``, and the store's clock before they were listed."""
+    uri = assembly.input.uri
+    with storage("input", f"the input {uri} cannot be listed"):
+        now = assembly.input.now()
+        # A thousand pages in one piece: their many small buffers took a hundred bytes a name.
+        listing = compact(assembly.input.list())
+    give_back()
+    return listing, now
+
+
+def unfinished_runs(output: Store, now: datetime) -> list[str]:
+    """Runs without a result, begun within the last days, the longest ago first."""
+    found = []
+    for run in output.prefixes("runs"):
+        if output.head(run_paths.result(run)) is None:
+            try:
+                begun = json.loads(bytes(output.get(run_paths.settings(run))))["started_at"]
+            except NotFoundError:
+                continue
+            if (now - datetime.fromisoformat(begun)).total_seconds() < segment.ADOPT_SECONDS:
+                found.append((begun, run))
+    return [run for _, run in sorted(found)]
+
+
+def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
+    """Trained outcomes of runs that did not finish: their models are in the store. Failures are never adopted."""
+    with storage("output", "unfinished runs could not be read"):
+        tables = [
+            segment.read(assembly.output, run_paths.segments(run)) for run in unfinished_runs(assembly.output, now)
+        ]
+    if not tables:
+        return SCHEMA.empty_table()
+    every = pa.concat_tables(tables)
+    return every.filter(pc.equal(every["status"], "trained"))
+
+
+def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = None) -> Plan:
+    """List, select and compare.
+
+    Parameters
+    ----------
+    assembly
+        The job.
+    finished
+        Trained outcomes of runs that did not finish.
+    engine
+        Counts the keys of a table, and the counts are kept: given by a run. Without it, one is started for that alone.
+
+    Raises
+    ------
+    InputError
+        The input cannot be listed, or has no object to train on.
+    """
+    listing, listed_at = list_input(assembly)
+    settings = assembly.settings
+    files, read = None, None
+    if settings.input.layout == "columns":
+        selected, read, files = _select_rows(assembly, listing, engine)
+    else:
+        selected = selection.select(listing, settings.input, settings.run.seed)
+        read = spark_read.of_objects(settings, assembly.input)
+    del listing
+    give_back()
+    with storage("output", "the published table cannot be read"):
+        published = assembly.index.slices(columns=INDEX_COLUMNS, encoded=_REPEATED)
+        made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at)
+    give_back()
+    return replace(made, read=read, files=files)
+
+
+def plan_alone(assembly: Assembly) -> Plan:
+    """The plan of a run that does not take place; errors as those of a run."""
+    try:
+        finished = finished_outcomes(assembly, datetime.now(UTC))
+    except OutputError as error:
+        # A folder or bucket that is not there yet has nothing unfinished; `run` will say so where it matters.
+        if not isinstance(error.__cause__, NotFoundError):
+            raise
+        finished = SCHEMA.empty_table()
+    return make_plan(assembly, finished)
+
+
+def _select_rows(
+    assembly: Assembly, listing: pa.Table, engine: Borrowed | None
+) -> tuple[selection.Selected, TableRead, pa.Table]:
+    settings, output = assembly.settings, assembly.output
+    files, ignored, unmatched = table_keys.files(listing, settings.input)
+    read = spark_read.of_table(
+        settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.fitting.spec
+    )
+
+    def count() -> pa.Table:
+        if engine is not None:
+            return engine.get().count(read)
+        own = Borrowed(lambda: engines.make(settings))
+        try:
+            return own.get().count(read)
+        finally:
+            own.stop()
+
+    def still() -> str:
+        return table_keys.state(list_table(assembly), settings.input)
+
+    with storage("output", "the keys of the table could not be kept"):
+        selected = table_keys.select(
+            files, settings, output, ignored=ignored, unmatched=unmatched, count=count, still=still if engine else None
+        )
+    return selected, read, files
+
+
+def list_table(assembly: Assembly) -> pa.Table:
+    """The files of a table as they are now."""
+    return table_keys.files(list_input(assembly)[0], assembly.settings.input)[0]

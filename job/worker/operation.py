@@ -1,0 +1,84 @@
+"""What is done with each key of a task, apart from how: the attempt reads, guards, uploads and writes down.
+
+Training is one operation (`job.worker.training`).
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from job.fit.partition_fit import Result
+from job.reader.spec import ReadSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One planned key of a task's list."""
+
+    key: str
+    data: str
+    content: str | None
+    """digest of what the published model was fitted on; equal content is not fitted again"""
+    bytes: int
+    objects: list[dict[str, Any]]
+    """name, etag, size and modified of each"""
+
+    @property
+    def source(self) -> str:
+        """The object, or the folder and the number of objects."""
+        names = [str(each["name"]) for each in self.objects]
+        if len(names) == 1:
+            return names[0]
+        return os.path.commonpath([name.rpartition("/")[0] or "." for name in names]) + f"/ ({len(names)} objects)"
+
+
+class Payload(Protocol):
+    """What was read for one key: bytes of objects, or rows. It can be pickled, for a guarded child."""
+
+    def content(self) -> str:
+        """Digest of what was read."""
+
+    def rows(self, spec: ReadSpec) -> pa.Table:
+        """The rows; asked for once, and then the payload lets go of what it holds."""
+
+
+class Operation(Protocol):
+    """What is done with a key. Plain data that travels to executors and guarded children; it touches no store."""
+
+    @property
+    def done(self) -> str:
+        """The status of a key for which it succeeded."""
+
+    @property
+    def spec(self) -> ReadSpec:
+        """How bytes become rows."""
+
+    def run(self, key: str, rows: Callable[[], pa.Table]) -> Result:
+        """Do it; whatever the data or the user's code does becomes a failed result.
+
+        Parameters
+        ----------
+        key
+            The partition's key.
+        rows
+            Makes the rows, once; an error of theirs is the key's failure too.
+        """
+
+    def of_error(self, error: BaseException) -> Result:
+        """The result of a key that could not be read."""
+
+    def place(self, key: str, digest: str) -> str:
+        """Where the bytes of a result are put below the output; their name holds their digest."""
+
+    def columns(self) -> dict[str, Any]:
+        """Columns that each outcome of this operation has, such as fingerprints."""
+
+
+def perform(operation: Operation, key: str, payload: Payload) -> Result:
+    """The operation on what was read for a key, in this process."""
+    return operation.run(key, lambda: payload.rows(operation.spec))

@@ -1,0 +1,53 @@
+"""Training as the operation of a task: one model per key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from job.fit import partition_fit
+from job.fit.partition_fit import Fitting, Result
+from job.keys import model_name
+from job.outcome import TRAINED
+from job.reader.spec import ReadSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Fits each key's rows."""
+
+    fitting: Fitting
+    """what is fitted"""
+    recipe: str
+    """fingerprint of the recipe"""
+    environment: str
+    """fingerprint of the environment"""
+
+    @property
+    def done(self) -> str:
+        """The status of a trained key."""
+        return TRAINED
+
+    @property
+    def spec(self) -> ReadSpec:
+        """How bytes become rows."""
+        return self.fitting.spec
+
+    def run(self, key: str, rows: Callable[[], pa.Table]) -> Result:
+        """Fit, serialise and check the model."""
+        return partition_fit.fit_rows(self.fitting, key, rows)
+
+    def of_error(self, error: BaseException) -> Result:
+        """Skipped where there was nothing to train on, else failed."""
+        return partition_fit.of_error(self.fitting, error)
+
+    def place(self, key: str, digest: str) -> str:
+        """The path of the model file."""
+        return model_name(key, digest)
+
+    def columns(self) -> dict[str, Any]:
+        """The fingerprints that the model is compared by later."""
+        return {"recipe": self.recipe, "environment": self.environment}
