@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from job.engine.spark.aside import aside
+from job.engine.aside import aside
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 
 from job.engine.spark.raised import not_started
