@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from job.engine.aside import aside
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 
+from job.engine.aside import aside
 from job.engine.spark.raised import not_started
 
 CALL = "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
