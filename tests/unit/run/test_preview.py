@@ -13,7 +13,8 @@ import pytest
 from job.cli.main import main
 from job.errors import ConfigurationError
 from job.run import preview
-from job.run.assembly import assemble, plan_alone
+from job.run.assembly import assemble
+from job.run.planning import plan_alone
 from tests.support.folder_job import Job, line
 
 RIDGE = {"_target_": "sklearn.linear_model.Ridge"}
