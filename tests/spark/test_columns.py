@@ -12,7 +12,7 @@ import pytest
 
 from job import engine as engines
 from job.errors import ConfigurationError, InputError
-from tests.support.spark_jobs import Job, Kept
+from tests.support.spark_jobs import Job, SharedEngine
 
 pytestmark = pytest.mark.spark
 
@@ -137,7 +137,7 @@ def test_files_whose_columns_cannot_be_one_table_and_damaged_ones_are_named(job:
 
 
 def test_a_file_replaced_while_the_table_is_read_publishes_nothing(table: Job) -> None:
-    class Meanwhile(Kept):
+    class Meanwhile(SharedEngine):
         def run(self, *arguments: Any) -> Any:
             report = super().run(*arguments)
             path = table.data / "p1.parquet"

@@ -72,11 +72,11 @@ def test_bad_objects_are_rows_with_the_reasons_of_the_strict_reader(job: Any, li
 def test_objects_replaced_or_deleted_after_the_plan_are_named_and_never_mixed(
     job: Any, line: Callable[..., bytes]
 ) -> None:
-    from tests.support.spark_jobs import Kept
+    from tests.support.spark_jobs import SharedEngine
 
     paths = [job.put(f"{number}.csv.gz", line(number + 1)) for number in range(4)]
 
-    class Meanwhile(Kept):
+    class Meanwhile(SharedEngine):
         def run(self, *arguments: Any) -> Any:
             paths[0].write_bytes(line(7, rows=30))
             same = line(8)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from job.config.settings import JobSettings
-from job.engine import Engine, EngineReport
+from job.engine import Engine
 from job.engine.spark.session import SparkEngine
 from job.registry.model_set import ModelSet
 from job.run.assembly import assemble
@@ -20,21 +20,6 @@ class SharedEngine(SparkEngine):
 
     def stop(self) -> None:
         """Left to the fixture."""
-
-
-class Kept:
-    """A `SparkEngine` on the shared session, which it leaves running."""
-
-    def __init__(self, settings: JobSettings) -> None:
-        self._engine = SparkEngine(settings)
-        self.cores, self.number_of_tasks = self._engine.cores, self._engine.number_of_tasks
-        self.count, self.executors = self._engine.count, self._engine.executors
-
-    def run(self, *arguments: Any) -> EngineReport:
-        return self._engine.run(*arguments)
-
-    def stop(self) -> None:
-        """The session is everybody's."""
 
 
 class Job:
@@ -67,7 +52,7 @@ class Job:
             document[name] = {**document.get(name, {}), **values}
         return JobSettings.model_validate(document)
 
-    def run(self, engine: Callable[[JobSettings], Engine] = Kept, **sections: Any) -> RunReport:
+    def run(self, engine: Callable[[JobSettings], Engine] = SharedEngine, **sections: Any) -> RunReport:
         settings = self.settings(**sections)
 
         def start(_: Any) -> Engine:
