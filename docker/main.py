@@ -1,5 +1,5 @@
 """The application file that the operator hands to spark-submit; everything is in the package."""
 
-from job.cli.main import main
+from job.cli.main import entry
 
-raise SystemExit(main())
+entry()

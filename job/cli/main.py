@@ -11,9 +11,11 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from job import __version__
 from job.errors import InterruptedRun, ManyfitError
@@ -230,12 +232,44 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+_PROCESS = 0
+"""The process that runs the command."""
+
+
+def entry() -> NoReturn:
+    """The command ``manyfit``: ends the process, whatever the recipe's code has left running in it."""
+    code = main()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if _left_running():
+        os._exit(code)
+    sys.exit(code)
+
+
+def _left_running() -> bool:
+    """Whether there are threads or processes that Python would wait for."""
+    threads = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    processes = sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
+    for each in processes:
+        each.terminate()
+    if threads or processes:
+        import logging
+
+        what = [f"the thread {each.name!r}" for each in threads] + [f"the process {each.pid}" for each in processes]
+        shown = ", ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3 else "")
+        logging.getLogger("manyfit").warning("ended without waiting for what the recipe left running: %s", shown)
+    return bool(threads or processes)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. The entry point of ``manyfit``."""
+    """Run one command; returns the exit code."""
     arguments, overrides = parser().parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     from job.cli import logs
 
     logs.setup(arguments.log_format, verbose=arguments.verbose)
+    global _PROCESS
+    _PROCESS = os.getpid()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return _dispatch(arguments, overrides)
@@ -298,10 +332,14 @@ def _termination_message(error: ManyfitError) -> None:
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
+    if os.getpid() != _PROCESS:
+        # A child that the recipe's code has forked, as a pool of processes does: it ends as any process does.
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
     raise InterruptedRun(
         f"stopped by {signal.Signals(signum).name}", hint="Run the same command again to go on.", signum=signum
     )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

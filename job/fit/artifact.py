@@ -110,7 +110,10 @@ class _Reducers(dict[type, Any]):
         return reducer
 
     def _reduce(self, estimator: Any) -> Any:
-        rebuild, arguments, state, *rest = estimator.__reduce_ex__(_PROTOCOL)
+        reduced = estimator.__reduce_ex__(_PROTOCOL)
+        if isinstance(reduced, str) or len(reduced) < 3:
+            return reduced  # the class makes its state part of the arguments, or is a global object
+        rebuild, arguments, state, *rest = reduced
         if type(state) is dict:
             state = {self._one(name): self._one(value) for name, value in state.items()}
             if isinstance(estimator, CountVectorizer):

@@ -7,16 +7,20 @@ row's loss: a baseline, intervals, a backtest, or a live model that is to be com
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import FitFailedWarning
 
+from job.errors import PartitionError
 from job.fit import backtest, scores
 from job.fit.contest import Against, Held, compare, losses_of, stamp
-from job.fit.fit_errors import Words
+from job.fit.fit_errors import Words, describe
 from job.fit.fitted import Evaluation
 from job.fit.recipe import Recipe
 from job.fit.validation import Split
@@ -87,11 +91,32 @@ def evaluate(
         ``metric_error``.
     """
     judge = _Judge(recipe, data, metrics, words, against)
+    if judge.only_scores():
+        return _scored(splits, fit, judge, words, notes)
     estimator = None
     for split in splits:
         if estimator is None or recipe.validation.method != "backtest" or recipe.validation.refit:
             estimator, fitted_on = fit(split.train), split.train
         judge.add(split, fitted_on, estimator, fit_baseline)
+    return judge.evaluation(notes)
+
+
+def _scored(splits: Iterator[Split], fit: Fit, judge: _Judge, words: Words, notes: list[str]) -> Evaluation:
+    """As scikit-learn's `cross_validate`: a fold that cannot be fitted has no scores, unless none of them can be."""
+    failed: list[Exception] = []
+    for split in splits:
+        try:
+            estimator = fit(split.train)
+        except (PartitionError, MemoryError):
+            raise
+        except Exception as error:
+            warnings.warn(f"a fold is not scored: {describe(error, words)}", FitFailedWarning, stacklevel=2)
+            failed.append(error)
+            judge.add_failed(split)
+        else:
+            judge.add(split, split.train, estimator, None)
+    if judge.all_failed():
+        raise failed[-1]
     return judge.evaluation(notes)
 
 
@@ -105,11 +130,26 @@ class _Judge:
         self._main = data.main_loss(metrics)
         self._baseline: Any = None
         self._splits: list[Split] = []
+        self._failed = 0
         self._scores: list[dict[str, float]] = []
         self._held: list[Held] = []
         self._own: list[Rows] = []
         self._naive: list[Rows] = []
         self._parts: list[dict[str, Rows]] = []
+
+    def only_scores(self) -> bool:
+        """Whether nothing but the means of the scores is asked for."""
+        return self._recipe.validation.method == "kfold" and not (
+            self._against or self._recipe.baseline or self._recipe.validation.intervals
+        )
+
+    def add_failed(self, split: Split) -> None:
+        self._splits.append(split)
+        self._scores.append(dict.fromkeys(self._metrics, math.nan))
+        self._failed += 1
+
+    def all_failed(self) -> bool:
+        return 0 < self._failed == len(self._splits)
 
     def add(self, split: Split, fitted_on: Rows, estimator: Any, fit_baseline: Fit | None) -> None:
         data = self._data

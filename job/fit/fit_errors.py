@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +48,30 @@ class Words:
         return False
 
 
-def fit_error(error: BaseException, words: Words, *, reason: str = "fit_error", what: str = "") -> PartitionError:
-    """A `PartitionError` with the exception's type and first line."""
+def fit_error(
+    error: BaseException, words: Words, *, reason: str = "fit_error", what: str = "", names: Sequence[str] = ()
+) -> PartitionError:
+    """A `PartitionError` with the exception's type and first line.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    words
+        What the message must not hold.
+    reason, what
+        Of the error, and what stands before the exception's own text.
+    names
+        The features, of a library that may refuse their names without saying which.
+    """
     text = describe(error, words)
-    return PartitionError(reason, f"{what}: {text}" if what else text)
+    odd = [name for name in names if _ODD.search(name)] if re.search("(?i)feature.?names?", text) else []
+    shown = ", ".join(map(repr, odd[:5])) + (" ..." if len(odd) > 5 else "")
+    hint = f"Rename the columns with other characters than letters, digits and _: {shown}." if odd else ""
+    return PartitionError(reason, f"{what}: {text}" if what else text, hint=hint)
+
+
+_ODD = re.compile(r"\W")
 
 
 def describe(error: BaseException, words: Words) -> str:

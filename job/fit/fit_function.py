@@ -21,7 +21,7 @@ from job.fit.evaluation import Data
 from job.fit.fit_errors import Words, caught, fit_error
 from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
-from job.fit.traits import as_tuple
+from job.fit.traits import as_tuple, usable
 from job.words import counted
 
 
@@ -102,9 +102,9 @@ def _baseline(recipe: Recipe, X: Any, y: Any, seed: int) -> Callable[[Any], Any]
 
 def _check_estimator(estimator: Any, reference: str) -> None:
     kind = type(estimator).__name__
-    if isinstance(estimator, type) or not any(hasattr(estimator, each) for each in ("predict", "transform", "fit")):
+    if isinstance(estimator, type) or not usable(estimator):
         message = f"{reference} returned {'the class ' + estimator.__name__ if isinstance(estimator, type) else kind}"
-        hint = "It returns a fitted estimator, or a fitted estimator and a mapping of metrics."
+        hint = "It returns a fitted estimator that can predict or transform, or that and a mapping of metrics."
         raise PartitionError("not_an_estimator", message, hint=hint)
     if isinstance(estimator, sklearn.base.BaseEstimator):
         try:

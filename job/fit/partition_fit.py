@@ -9,6 +9,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from job import reader
 from job.config.settings import ArtifactSettings
 from job.errors import PartitionError, SkipPartition
 from job.fit import artifact, train
+from job.fit.contained import contained
 from job.fit.fitted import Fitted
 from job.fit.recipe import Recipe
 from job.outcome import FAILED, SKIPPED, TRAINED
@@ -75,12 +77,13 @@ def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
 def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
     told: list[str] = []
     # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
-    fitted = train.train(
-        arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
-    )
-    warnings = (*told, *fitted.warnings)
-    sample = fitted.sample if fitting.artifact.check == "predict" else None
-    packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
+    with contained() if fitting.recipe.foreign else nullcontext():
+        fitted = train.train(
+            arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
+        )
+        warnings = (*told, *fitted.warnings)
+        sample = fitted.sample if fitting.artifact.check == "predict" else None
+        packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
     return Result(
         status=TRAINED,
         artifact=packed.data,

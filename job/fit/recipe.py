@@ -129,12 +129,18 @@ class Recipe:
         return Traits.of(targets.build(self.baseline, self.allow))
 
     @property
+    def foreign(self) -> bool:
+        """Whether code runs that is neither ours nor scikit-learn's."""
+        known = (self.traits, self.fallback_traits, self.baseline_traits)
+        return self.function is not None or any(each is not None and each.foreign for each in known)
+
+    @property
     def season(self) -> int | None:
         """The rows of a season, where the baseline is the seasonal naive forecast."""
         return None if self.baseline is None else self.baseline.get("seasonal_naive")
 
     def build(self, seed: int) -> Any:
-        """A new unfitted estimator: every open ``random_state`` from ``seed``, every ``n_jobs`` 1."""
+        """A new unfitted estimator: every open ``random_state`` from ``seed``, every ``n_jobs`` 1, no ``memory``."""
         assert self.estimator is not None
         assert self.traits is not None
         return _seeded(targets.build(self.estimator, self.allow), self.traits, seed)
@@ -204,6 +210,8 @@ class Recipe:
             "missing": self.missing,
             "drop_null_target": self.drop_null_target,
             "constant_target": self.constant_target,
+            # What a cache of scikit-learn's may have spoilt is trained again.
+            **({"memory": "off"} if self.traits is not None and self.traits.caches else {}),
             **({} if self.baseline is None else {"baseline": _plain(self.baseline)}),
         }
 
@@ -251,10 +259,10 @@ def _plain(node: Any) -> Any:
 
 
 def _seeded(estimator: Any, traits: Traits, seed: int) -> Any:
-    if traits.seeds or traits.parallel:
+    if traits.seeds or traits.parallel or traits.caches:
         # Each gets its own: members of a vote that are alike must not be the same.
         given = {name: (seed + number * _STRIDE) % 2**32 for number, name in enumerate(traits.seeds)}
-        estimator.set_params(**given, **dict.fromkeys(traits.parallel, 1))
+        estimator.set_params(**given, **dict.fromkeys(traits.parallel, 1), **dict.fromkeys(traits.caches))
     if traits.splitters:
         found = estimator.get_params(deep=True)
         for name in traits.splitters:

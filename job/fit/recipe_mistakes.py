@@ -10,7 +10,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 
 from job.config.settings import RecipeSettings, ValidationSettings
 from job.fit import targets
-from job.fit.traits import Traits, as_tuple, named_columns
+from job.fit.traits import Traits, as_tuple, named_columns, usable
 
 _SCORERS = {
     "rmse": "neg_root_mean_squared_error",
@@ -121,7 +121,20 @@ def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]
         built = targets.build(node, frozenset(allow))
         if isinstance(built, type) or not hasattr(built, "fit"):
             problems.append(f"{path}: {node['_target_']} is not an estimator: it has no fit")
+        else:
+            problems += _of_use(built, path)
     return problems
+
+
+def _of_use(estimator: Any, path: str) -> list[str]:
+    """Estimators whose models could say nothing of other rows than their own."""
+    last = estimator.steps[-1][1] if type(estimator).__name__ == "Pipeline" and estimator.steps else estimator
+    if getattr(last, "refit", True) is False:
+        return [f"{path}: with refit: false a {type(last).__name__} has no model; name the metric to refit by"]
+    if not usable(estimator):
+        hint = "; set novelty: true" if hasattr(last, "novelty") else ""
+        return [f"{path}: a {type(last).__name__} can neither predict nor transform other rows{hint}"]
+    return []
 
 
 def of_columns(recipe: Described) -> list[str]:

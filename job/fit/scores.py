@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer
 
-from job.fit.fit_errors import Words, fit_error
+from job.fit.fit_errors import Words, describe, fit_error
 
 Rows = np.ndarray[Any, Any]
 
 
 def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) -> dict[str, float]:
-    """What the scorers of these names say; raises ``metric_error``, whose message holds none of the ``words``."""
+    """What the scorers of these names say; NaN and a warning where one is not defined on these rows.
+
+    Raises
+    ------
+    PartitionError
+        ``metric_error``: the estimator cannot be asked what the scorer needs. The message holds none of the ``words``.
+    """
     found = {}
     for name in names:
         try:
@@ -25,13 +33,20 @@ def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) 
         except MemoryError:
             raise
         except Exception as error:
-            raise fit_error(error, words, reason="metric_error", what=f"metric {name!r}") from error
+            asked = getattr(_scorer(name), "_response_method", None)
+            if isinstance(error, AttributeError) and isinstance(asked, str) and not hasattr(estimator, asked):
+                raise fit_error(error, words, reason="metric_error", what=f"metric {name!r}") from error
+            # As in scikit-learn's cross_validate: no number, a warning, and the model is a model all the same.
+            warnings.warn(f"metric {name!r}: {describe(error, words)}", UndefinedMetricWarning, stacklevel=2)
+            value = math.nan
         found[name] = value
     return found
 
 
 def _quick(name: str, estimator: Any, X: Any, y: Any) -> float | None:
     """The two metrics by default without scikit-learn's checks of input; None where it is not that plain."""
+    if name == "accuracy" and y.ndim == 2:
+        return _all_right(estimator.predict(X), y.to_numpy())
     if name not in ("r2", "accuracy") or y.ndim != 1 or len(y) < 2:
         return None
     predicted = estimator.predict(X)
@@ -44,6 +59,14 @@ def _quick(name: str, estimator: Any, X: Any, y: Any) -> float | None:
         return None
     value = r2(truth.astype(np.float64, copy=False), predicted)
     return value if math.isfinite(value) else None
+
+
+def _all_right(predicted: Any, truth: Rows) -> float | None:
+    """The share of rows with every class right: ``accuracy_score`` of labels, which refuses three classes."""
+    if not isinstance(predicted, np.ndarray) or predicted.shape != truth.shape:
+        return None
+    same_kind = truth.dtype.kind == predicted.dtype.kind
+    return float(np.mean((truth == predicted).all(axis=1))) if same_kind else None
 
 
 @lru_cache(maxsize=64)

@@ -7,12 +7,14 @@ rows of the fit.
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sklearn
 
@@ -24,7 +26,7 @@ from job.fit.fit_errors import Words, caught, fit_error
 from job.fit.fit_function import train_function
 from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
-from job.fit.traits import Traits, as_tuple
+from job.fit.traits import Traits, as_tuple, usable
 
 __all__ = ["Fitted", "fit_seed", "train"]
 
@@ -93,6 +95,9 @@ def _train_frame(
     frame.give_back(X.size)
 
     def fitted(build: Callable[[int], Any], traits: Traits, rows: Any = None) -> Any:
+        if traits.foreign:  # scikit-learn's take their numbers from random_state
+            random.seed(seed)
+            np.random.seed(seed)
         estimator = build(seed)
         part = X if rows is None else X.iloc[rows]
         options: dict[str, Any] = {}
@@ -120,6 +125,7 @@ def _train_frame(
             start = time.perf_counter()
             estimator = fit()
             seconds = time.perf_counter() - start
+            refuse_unusable(estimator)
             if method == "none" and y is not None:
                 naive = None if fit_baseline is None else fit_baseline()
                 found = evaluation.on_training_rows(estimator, naive, data, metrics, words, notes)
@@ -129,7 +135,7 @@ def _train_frame(
             if rows.constant:
                 message = "the target has one value only, and the estimator needs more"
                 raise fit_error(error, words, reason="constant_target", what=message) from error
-            raise fit_error(error, words) from error
+            raise fit_error(error, words, names=names if traits.foreign else ()) from error
     return Fitted(
         estimator=estimator,
         evaluation=replace(found, metrics=defined(found.metrics, notes)),
@@ -139,6 +145,13 @@ def _train_frame(
         features=X,
         names=names,
     )
+
+
+def refuse_unusable(estimator: Any) -> None:
+    """Raise ``not_an_estimator`` for a model that can say nothing of rows that it was not fitted on."""
+    if not usable(estimator):
+        message = f"the fitted {type(estimator).__name__} can neither predict nor transform"
+        raise PartitionError("not_an_estimator", message, hint="A search needs refit, a LocalOutlierFactor novelty.")
 
 
 def held_out_by(table: pa.Table, recipe: Recipe, method: str) -> tuple[Any, Any]:

@@ -6,15 +6,29 @@ member of a vote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from sklearn.utils.validation import has_fit_parameter
 
 _INNER = ("estimator", "base_estimator", "regressor", "classifier")
 _MEMBERS = ("estimators", "transformer_list")
+_PASS_ON = frozenset(
+    {
+        "VotingClassifier",
+        "VotingRegressor",
+        "StackingClassifier",
+        "StackingRegressor",
+        "RFE",
+        "SelectFromModel",
+        "RegressorChain",
+    }
+)
+"""what hands row weights on to its members, whose ``fit`` names none itself"""
+_THREADS = ("n_jobs", "nthread", "nthreads", "num_thread", "num_threads", "thread_count")
 _TEXT = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"})
 _RAW = _TEXT | {
     "ColumnTransformer",
@@ -46,6 +60,10 @@ class Traits:
     """parameters that hold a splitter that gets a seed"""
     parallel: tuple[str, ...]
     """parameters set to 1"""
+    caches: tuple[str, ...]
+    """parameters set to None: folders that results of earlier code would come from"""
+    foreign: bool
+    """not scikit-learn's alone"""
     text: bool
     """wants one column of texts"""
     words: frozenset[str]
@@ -76,6 +94,8 @@ class Traits:
             seeds=open_seeds(estimator),
             splitters=open_splitters(estimator),
             parallel=parallel(estimator),
+            caches=caches(estimator),
+            foreign=not all(_is_sklearn(each) for each in everything(estimator)),
             text=is_text(estimator),
             words=text_columns(estimator),
             table=wants_table(estimator),
@@ -205,9 +225,17 @@ def everything(estimator: Any) -> Iterator[Any]:
 
 def default_metrics(estimator: Any) -> tuple[str, ...]:
     """``r2`` for regressors, ``accuracy`` for classifiers, nothing else."""
-    if is_classifier(estimator):
+    if _is(is_classifier, estimator):
         return ("accuracy",)
-    return ("r2",) if is_regressor(estimator) else ()
+    return ("r2",) if _is(is_regressor, estimator) else ()
+
+
+def _is(kind: Callable[[Any], bool], estimator: Any) -> bool:
+    """What scikit-learn says of an estimator's kind; of a class that tells it nothing of itself, that it is of none."""
+    try:
+        return kind(estimator)
+    except AttributeError:
+        return False
 
 
 def weight_argument(estimator: Any) -> str | None:
@@ -220,7 +248,22 @@ def weight_argument(estimator: Any) -> str | None:
         return weight_argument(estimator.estimator)
     if type(estimator).__name__ == "TransformedTargetRegressor":
         return "sample_weight" if estimator.regressor is None else weight_argument(estimator.regressor)
+    if _is_sklearn(estimator) and type(estimator).__name__ in _PASS_ON:
+        return (
+            "sample_weight" if all(weight_argument(each) == "sample_weight" for each in _fitted_by(estimator)) else None
+        )
     return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
+def _fitted_by(estimator: Any) -> Iterator[Any]:
+    """The estimators that one of `_PASS_ON` fits."""
+    for _, member in getattr(estimator, "estimators", None) or ():
+        if _is_estimator(member):
+            yield member
+    for name in ("estimator", "base_estimator", "final_estimator"):
+        inner = getattr(estimator, name, None)
+        if _is_estimator(inner):
+            yield inner
 
 
 def open_seeds(estimator: Any) -> tuple[str, ...]:
@@ -248,10 +291,51 @@ def open_splitters(estimator: Any) -> tuple[str, ...]:
 
 
 def parallel(estimator: Any) -> tuple[str, ...]:
-    """The names of all ``n_jobs`` parameters that ask for more than one, at any depth."""
+    """The names of all parameters that would let a fit use more than one thread, at any depth.
+
+    To scikit-learn ``n_jobs`` None is one; to LightGBM, XGBoost and CatBoost it is all that the machine has.
+    """
+    if not hasattr(estimator, "get_params"):
+        return ()
+    found = estimator.get_params(deep=True)
+    names = []
+    for name, value in found.items():
+        path, _, leaf = name.rpartition("__")
+        owner = found.get(path) if path else estimator
+        if leaf in _THREADS and value != 1 and (value is not None or not _is_sklearn(owner)):
+            names.append(name)
+    for path, owner in (("", estimator), *((f"{name}__", each) for name, each in found.items())):
+        if _is_estimator(owner) and not _is_sklearn(owner):  # CatBoost lists only what was given
+            names += [f"{path}{leaf}" for leaf in _THREADS if f"{path}{leaf}" not in found and _takes(owner, leaf)]
+    return tuple(sorted(names))
+
+
+def _takes(estimator: Any, name: str) -> bool:
+    try:
+        return name in inspect.signature(type(estimator).__init__).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def caches(estimator: Any) -> tuple[str, ...]:
+    """The names of all ``memory`` parameters that name a folder, at any depth.
+
+    joblib's cache looks at a transformer's parameters and not at its code: it would hand out what older code has made.
+    """
     if not hasattr(estimator, "get_params"):
         return ()
     found = estimator.get_params(deep=True).items()
-    return tuple(
-        sorted(name for name, value in found if name.rpartition("__")[2] == "n_jobs" and value not in (None, 1))
+    return tuple(sorted(name for name, value in found if name.rpartition("__")[2] == "memory" and value is not None))
+
+
+def usable(estimator: Any) -> bool:
+    """Whether it can say anything of rows that it was not fitted on."""
+    if _is(is_outlier_detector, estimator):
+        return hasattr(estimator, "predict")
+    return any(callable(getattr(estimator, name, None)) for name in _OF_ROWS) or any(
+        name.startswith(("predict", "transform", "forecast")) and callable(getattr(estimator, name, None))
+        for name in dir(estimator)
     )
+
+
+_OF_ROWS = ("score_samples", "decision_function", "kneighbors", "mahalanobis", "apply")

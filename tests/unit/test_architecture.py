@@ -61,9 +61,11 @@ ENVIRONMENT = (
     "cli/demo.py",
     "store/trust.py",
     "store/proxy.py",
+    "fit/contained.py",
 )
 """`config.load` is given the environment as an argument; the choice of an engine looks there for Spark; Spark, workers, the
-demo's client and OpenSSL are told things by it."""
+demo's client and OpenSSL are told things by it. What a recipe's own code
+changes in it is set back (`fit.contained`)."""
 PRINTS = (
     "cli/main.py",
     "cli/commands.py",
@@ -79,6 +81,7 @@ ANY_EXCEPTION = {
     "cli/main.py": "the last resort: our bug, exit code 1",
     "fit/partition_fit.py": "a partition's failure becomes a row",
     "worker/attempt.py": "a partition's failure becomes a row",
+    "fit/evaluation.py": "whatever a user's fit raises is a fold without scores",
     "fit/linear.py": "whatever a user's fit raises is a reason",
     "fit/train.py": "whatever a user's fit raises is a reason",
     "fit/contest.py": "a live model that cannot predict leaves the key undecidable",

@@ -379,14 +379,14 @@ def test_a_function_reads_the_data_files_of_the_recipe_beside_itself(tmp_path, m
     write(
         tmp_path,
         "recipes/fit.py",
-        "from pathlib import Path\ndef fit(frame, key):\n    return (Path(__file__).parent / 'rates/a.txt').read_text()\n",
+        "from pathlib import Path\ndef fit(frame, key):\n    return (Path(__file__).parent / 'tables/a.txt').read_text()\n",
     )
-    write(tmp_path, "recipes/rates/a.txt", "one")
+    write(tmp_path, "recipes/tables/a.txt", "one")
     monkeypatch.chdir("/")
-    chosen = recipe(tmp_path, function="recipes/fit.py:fit", code=["recipes/rates"])
+    chosen = recipe(tmp_path, function="recipes/fit.py:fit", code=["recipes/tables"])
     assert chosen.function.call(FRAME, "k", 1) == "one"
     data = pickle.dumps((chosen, FRAME))
-    write(tmp_path, "recipes/rates/a.txt", "two")
+    write(tmp_path, "recipes/tables/a.txt", "two")
     script = (
         "import pickle, sys; recipe, frame = pickle.loads(sys.stdin.buffer.read());"
         "print(recipe.function.call(frame, 'k', 1))"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import textwrap
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.model_selection import cross_validate
 
 from job.config.settings import ArtifactSettings, InputSettings, RecipeSettings
 from job.errors import PartitionError, SkipPartition
-from job.fit import linear, scores
+from job.fit import linear, scores, traits
 from job.fit.partition_fit import Fitting, fit_rows
 from job.fit.recipe import Recipe
 from job.fit.train import fit_seed, train
@@ -546,9 +548,13 @@ def test_classes_are_spread_over_held_out_rows():
 
 
 def test_a_metric_that_cannot_be_computed_is_metric_error_and_an_undefined_one_is_left_out():
-    reason, message = failure(target="color", estimator=LOGISTIC, metrics=["roc_auc"])
+    svm = {"_target_": "sklearn.svm.LinearSVC"}
+    reason, message = failure(target="color", estimator=svm, metrics=["neg_log_loss"])
     assert reason == "metric_error"
-    assert "'roc_auc'" in message
+    assert "'neg_log_loss'" in message
+    found = fitted(target="color", features=["x"], estimator=LOGISTIC, metrics=["accuracy", "roc_auc"])
+    assert list(found.metrics) == ["accuracy"], "of three classes, which scikit-learn wants to be told how to count"
+    assert any("UndefinedMetricWarning: metric 'roc_auc': ValueError: multi_class" in each for each in found.warnings)
     found = fitted(FRAME.head(6), features=["x"], target="y", validation={"method": "kfold", "folds": 6})
     assert found.metrics == {}
     assert "metric 'r2' is not defined on these rows" in found.warnings
@@ -724,3 +730,122 @@ def test_neither_bytes_nor_rows_are_in_memory_while_the_estimator_is_fitted(monk
     # The target may be a view of the rows; the features are not, but pandas' copy of them is counted, too.
     new = 2 if "tree" in estimator else 0
     assert more <= (new + 1.1 - (3 if of == "rows" else 0)) * column
+
+
+# ---- what cannot be scored, and what a cache would hand out
+
+
+def test_a_fold_that_cannot_be_fitted_has_no_score_and_the_model_is_one_all_the_same():
+    """As scikit-learn's cross_validate: one row of a rare class, so that a fold has one class only."""
+    frame = pd.DataFrame({"x": np.arange(12.0), "y": ["a"] * 11 + ["b"]})
+    found = fitted(frame, target="y", features=["x"], estimator=LOGISTIC, validation={"method": "kfold", "folds": 3})
+    assert found.metrics == {}
+    assert found.estimator.predict(pd.DataFrame({"x": [0.0]})) == ["a"]
+    assert any(each.startswith("FitFailedWarning: a fold is not scored: ValueError") for each in found.warnings)
+    assert "metric 'accuracy' is not defined on these rows" in found.warnings
+
+
+def test_a_validation_of_which_no_fold_can_be_fitted_fails_the_key():
+    frame = pd.DataFrame({"x": np.arange(12.0), "y": ["a"] * 12})
+    reason, _ = failure(frame, target="y", estimator=LOGISTIC, validation={"method": "kfold", "folds": 3})
+    assert reason == "constant_target"
+
+
+def test_the_accuracy_of_several_targets_is_the_share_of_rows_with_all_of_them_right():
+    frame = pd.DataFrame({"x": np.arange(9.0), "a": [0, 1, 2] * 3, "b": [0, 0, 1] * 3})
+    tree = {"_target_": "sklearn.tree.DecisionTreeClassifier", "max_depth": 2}
+    many = {"_target_": "sklearn.multioutput.MultiOutputClassifier", "estimator": tree}
+    found = fitted(frame, features=["x"], target=["a", "b"], estimator=many)
+    right = found.estimator.predict(frame[["x"]]) == frame[["a", "b"]].to_numpy()
+    assert found.metrics == {"accuracy": pytest.approx(right.all(axis=1).mean())}
+    assert 0 < found.metrics["accuracy"] < 1
+
+
+def test_a_pipelines_cache_is_switched_off_and_its_keys_are_trained_again(tmp_path):
+    scale = {"_target_": "sklearn.preprocessing.StandardScaler"}
+    node = {
+        "_target_": "sklearn.pipeline.Pipeline",
+        "steps": [["scale", scale], ["fit", {"_target_": "sklearn.linear_model.Ridge"}]],
+    }
+    cached = {**node, "memory": str(tmp_path / "cache")}
+    search = {
+        "_target_": "sklearn.model_selection.GridSearchCV",
+        "estimator": cached,
+        "param_grid": {"fit__alpha": [1]},
+    }
+    for estimator in (cached, search):
+        fitted(features=["x"], target="y", estimator=estimator)
+        assert not (tmp_path / "cache").exists()
+    plain, other = recipe_of(node), recipe_of(cached)
+    assert plain.build(1).memory is None
+    assert other.build(1).memory is None
+    assert "memory" not in plain.fingerprint_part()
+    assert other.fingerprint_part()["memory"] == "off"
+
+
+def recipe_of(node):
+    return Recipe.from_settings(RecipeSettings(features=["x"], target="y", estimator=node))
+
+
+def test_row_weights_reach_the_members_of_a_vote_a_stack_and_a_chain():
+    from sklearn.ensemble import VotingRegressor
+
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": rng.random(40), "w": rng.random(40) + 0.1}).assign(y=lambda f: f.x**2)
+    ridge = {"_target_": "sklearn.linear_model.Ridge"}
+    members = {"a": ridge, "b": {"_target_": "sklearn.linear_model.LinearRegression"}}
+    vote = {"_target_": "sklearn.ensemble.VotingRegressor", "estimators": members}
+    found = fitted(frame, features=["x"], target="y", sample_weight="w", estimator=vote).estimator
+    alone = VotingRegressor([("a", Ridge()), ("b", LinearRegression())])
+    alone.fit(frame[["x"]], frame["y"], sample_weight=frame["w"])
+    assert np.array_equal(found.predict(frame[["x"]]), alone.predict(frame[["x"]]))
+    unweighted = alone.fit(frame[["x"]], frame["y"]).predict(frame[["x"]])
+    assert not np.allclose(found.predict(frame[["x"]]), unweighted)
+    stack = {"_target_": "sklearn.ensemble.StackingRegressor", "estimators": members, "cv": 3}
+    assert fitted(frame, features=["x"], target="y", sample_weight="w", estimator=stack).rows == 40
+
+
+def test_a_vote_with_a_member_that_takes_no_weights_takes_none():
+    from sklearn.ensemble import VotingRegressor
+    from sklearn.neighbors import KNeighborsRegressor
+
+    assert traits.weight_argument(VotingRegressor([("a", Ridge()), ("b", KNeighborsRegressor())])) is None
+    assert traits.weight_argument(VotingRegressor([("a", Ridge()), ("b", "drop")])) == "sample_weight"
+
+
+def test_what_is_said_of_row_weights_is_what_scikit_learn_does():
+    """Each of its estimators around another one is tried."""
+    from sklearn.utils import all_estimators
+
+    rng = np.random.default_rng(0)
+    data = rng.random((30, 2))
+    classes, numbers, weights = (data[:, 0] > 0.5).astype(int), data.sum(axis=1), rng.random(30) + 0.1
+    tried = []
+    for name, kind in all_estimators():
+        for inner, y in ((LinearRegression(), numbers), (LogisticRegression(), classes)):
+            parameters = inspect.signature(kind.__init__).parameters
+            given = {each: inner for each in ("estimator", "base_estimator", "regressor") if each in parameters}
+            if "estimators" in parameters:
+                given["estimators"] = [("a", inner), ("b", inner)]
+            if not given:
+                continue
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    kind(**given).fit(data, np.c_[y, y] if "Multi" in name or "Chain" in name else y)
+            except (ValueError, TypeError, AttributeError):
+                continue  # not with these members
+            estimator = kind(**given)
+            argument = traits.weight_argument(estimator)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    target = np.c_[y, y] if "Multi" in name or "Chain" in name else y
+                    estimator.fit(data, target, sample_weight=weights)
+            except (ValueError, TypeError):
+                works = False
+            else:
+                works = True
+            tried.append(name)
+            assert (argument == "sample_weight") is works, f"{name} of {type(inner).__name__}"
+    assert len(set(tried)) > 20

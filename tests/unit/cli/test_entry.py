@@ -1,0 +1,42 @@
+"""The process ends when the command is done, whatever the recipe's code has left running."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+FIT = """
+    import multiprocessing, threading, time
+    from sklearn.linear_model import LinearRegression
+
+    def fit(frame, key):
+        if key == "a":
+            threading.Thread(target=time.sleep, args=(3600,)).start()
+            multiprocessing.Process(target=time.sleep, args=(3600,)).start()
+        with multiprocessing.Pool(2) as pool:  # ends its processes by SIGTERM
+            pool.map(abs, range(4))
+        return LinearRegression().fit(frame[["x"]], frame["y"])
+"""
+JOB = """
+    input: {uri: in}
+    recipe: {function: "fit.py:fit"}
+    output: {uri: out}
+    spark: {master: inline}
+"""
+
+
+def test_a_thread_and_a_process_that_a_function_left_running_keep_nothing_alive(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for key in "ab":
+        (tmp_path / "in" / f"{key}.csv").write_text("x,y\n1,2\n2,4\n3,6\n")
+    (tmp_path / "fit.py").write_text(textwrap.dedent(FIT))
+    (tmp_path / "job.yaml").write_text(textwrap.dedent(JOB))
+    command = [sys.executable, "-m", "job.cli.main", "run", "-c", "job.yaml", "--log-format", "text"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "2 planned = 2 trained" in done.stderr
+    assert "ended without waiting for what the recipe left running: the thread 'Thread-1" in done.stderr
+    assert "the process " in done.stderr
+    assert "Traceback" not in done.stderr
