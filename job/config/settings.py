@@ -98,6 +98,15 @@ def _as_format(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
+class ColumnSettings(Section):
+    """A declared column."""
+
+    type: str
+    """Arrow type of its values"""
+    optional: bool = False
+    """layout ``columns``: files of the table may lack it, and its values are missing there"""
+
+
 class InputSettings(Section):
     """Where the data lies and what one partition of it is."""
 
@@ -117,9 +126,9 @@ class InputSettings(Section):
         FormatSettings()
     )
     """a name (``csv``) or a mapping with ``type`` and its options"""
-    schema_: dict[str, str] | None = Field(None, alias="schema")
-    """column name to Arrow type (``int64``, ``float64``, ``string``, ``bool``, ``date32``, ``timestamp``); the
-    header must match"""
+    schema_: dict[str, str | ColumnSettings] | None = Field(None, alias="schema")
+    """column name to Arrow type (``int64``, ``float64``, ``string``, ``bool``, ``date32``, ``timestamp``), or a mapping
+    with ``type`` and ``optional``; the header must match"""
     times: dict[str, str] = {}
     """columns of text that are dates or times: each with its strptime format (``{day: "%d/%m/%Y"}``), or ``iso``; they
     become time stamps"""
@@ -137,7 +146,7 @@ class InputSettings(Section):
     limit: int | None = Field(None, gt=0)
     """at most this many keys, in the order of keys"""
     reader: Literal["direct", "spark"] = "direct"
-    """who reads: the executors themselves, or ``spark.read`` (always for layout ``columns``)"""
+    """who reads: the tasks themselves, or ``spark.read``, for what only Spark can read"""
     on_empty: Literal["skip", "fail"] = "skip"
     """a partition without a row: listed as skipped, or a failure"""
     on_gone: Literal["keep", "retire"] = "keep"
@@ -146,6 +155,11 @@ class InputSettings(Section):
     table_files: Literal["refuse", "read"] = "refuse"
     """``objects`` and ``hive``: files in the folder of a table format (Delta, Iceberg ...), of which only its log knows
     which are live: refused, or read as they lie, dead ones too"""
+
+    def optional_columns(self) -> tuple[str, ...]:
+        """Declared columns that files of a table may lack."""
+        columns = (self.schema_ or {}).items()
+        return tuple(name for name, column in columns if isinstance(column, ColumnSettings) and column.optional)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """What the layout and the reader need or exclude."""
@@ -159,7 +173,10 @@ class InputSettings(Section):
             yield "key", "is a list, and with layout 'objects' it is one regular expression on the path"
         elif self.layout == "objects" and self.key is not None:
             yield from _expression_mistakes(str(self.key))
-        if self.reader == "direct" and self.layout != "columns" and self.format.type not in DIRECT_FORMATS:
+        if self.layout != "columns" or self.reader == "spark":
+            for name in self.optional_columns():
+                yield f"schema.{name}", "is declared optional, which is for layout 'columns' with reader 'direct'"
+        if self.reader == "direct" and self.format.type not in DIRECT_FORMATS:
             yield "format.type", f"is not one of {', '.join(DIRECT_FORMATS)}; other formats need input.reader: spark"
         for name in ("match", "keys", "include", "only"):
             if getattr(self, name) == []:

@@ -33,11 +33,11 @@ def choose(settings: JobSettings, environ: Mapping[str, str]) -> str:
         chosen = _by_surroundings(settings, environ)
     if chosen == SPARK:
         return SPARK
-    if settings.input.reader == "spark" or settings.input.layout == "columns":
-        what = "reader 'spark'" if settings.input.reader == "spark" else "layout 'columns'"
+    if settings.input.reader == "spark":
         name = "spark.master: inline" if settings.spark.master == INLINE else f"run.engine: {chosen}"
         raise ConfigurationError(
-            f"{name} has no Spark, and {what} needs it", hint="Set run.engine: spark, which needs Java 17 or later."
+            f"{name} has no Spark, and reader 'spark' needs it",
+            hint="Set run.engine: spark, which needs Java 17 or later.",
         )
     return chosen
 
@@ -53,7 +53,6 @@ def _by_surroundings(settings: JobSettings, environ: Mapping[str, str]) -> str:
         or bool(spark.conf)
         or default_master(environ) is not None
         or settings.input.reader == "spark"
-        or settings.input.layout == "columns"
     )
     return SPARK if named else LOCAL
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,8 @@ from job.engine.base import EngineReport
 from job.plan.packing import number_of_tasks
 from job.plan.spark_read import TableRead
 from job.worker.direct import work_on
+from job.worker.exchange import Folder, blobs
+from job.worker.merge import train
 from job.worker.work import Work, summary_row
 
 
@@ -35,9 +38,18 @@ class InlineEngine:
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
         """Run all tasks; an error of the store ends the run."""
         rows = []
-        for task in range(tasks):
-            rows.append(summary_row(work_on(work, task, 0, expendable=False)))
-            tick()
+        with tempfile.TemporaryDirectory(prefix="manyfit-") as scratch:
+            folder = Folder(scratch)
+            for reader in range(work.readers):
+                folder.write(reader, blobs(work, reader))
+                tick()
+            for task in range(tasks):
+                if work.readers:
+                    done = train(work, task, 0, folder.read(task), expendable=False, scratch=scratch)
+                else:
+                    done = work_on(work, task, 0, expendable=False)
+                rows.append(summary_row(done))
+                tick()
         return EngineReport(summaries=tuple(rows))
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,48 @@ class DirectTask:
         return summary_row(work_on(self._work, task, attempt, expendable=True))
 
 
+class ReadTask:
+    """A task of a table's first stage: reads pieces of files, and leaves their rows for those who train them.
+
+    Parameters
+    ----------
+    work
+        What all tasks share.
+    folder
+        Where the rows are left.
+    """
+
+    def __init__(self, work: Work, folder: str) -> None:
+        self._work, self._folder = work, folder
+
+    def __call__(self, task: int, attempt: int) -> None:
+        from job.worker.exchange import Folder, blobs
+
+        Folder(self._folder).write(task, blobs(self._work, task))
+
+
+class TableTask:
+    """A task of a table's second stage: trains keys whose rows others have left for it.
+
+    Parameters
+    ----------
+    work
+        What all tasks share.
+    folder
+        Where the rows are.
+    """
+
+    def __init__(self, work: Work, folder: str) -> None:
+        self._work, self._folder = work, folder
+
+    def __call__(self, task: int, attempt: int) -> dict[str, Any]:
+        from job.worker.exchange import Folder
+        from job.worker.merge import train
+        from job.worker.work import summary_row
+
+        return summary_row(train(self._work, task, attempt, Folder(self._folder).read(task), expendable=True))
+
+
 class LocalEngine:
     """Worker processes on this machine.
 
@@ -83,7 +126,13 @@ class LocalEngine:
         """Run all tasks; each is tried as often as on Spark, and by another process if the first one dies."""
         free = machine.available_memory()
         waiting = Admission(tasks, work.needs, None if free is None else int(free * _SHARE))
-        job = DirectTask(replace(work, attempts=ATTEMPTS, needs=()))
+        plain = replace(work, attempts=ATTEMPTS, needs=())
+        job: DirectTask | TableTask = DirectTask(plain)
+        if work.readers:
+            folder = tempfile.mkdtemp(prefix="exchange-", dir=self._scratch.folder)
+            reading, reader = Admission(work.readers), ReadTask(plain, folder)
+            aside(lambda: self._pool.run(reader, reading, attempts=ATTEMPTS), tick=tick, cancel=self._pool.stop)
+            job = TableTask(plain, folder)
         rows = aside(lambda: self._pool.run(job, waiting, attempts=ATTEMPTS), tick=tick, cancel=self._pool.stop)
         return EngineReport(summaries=tuple(rows))
 

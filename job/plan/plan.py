@@ -22,6 +22,7 @@ from job.plan.selection import Selected, starts
 
 if TYPE_CHECKING:
     from job.plan.spark_read import TableRead
+    from job.plan.table_layout import TableLayout
 
 TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
 
@@ -59,6 +60,8 @@ class Plan:
     """the store's clock at the listing"""
     read: TableRead | None = None
     """how ``spark.read`` reads it; None where the tasks read by themselves"""
+    table: TableLayout | None = None
+    """``columns``: the table that the tasks read by themselves"""
     files: pa.Table | None = None
     """``columns``: the table's files as they were listed"""
 
@@ -82,6 +85,7 @@ class Plan:
     def forget_objects(self) -> None:
         """Let go of the objects once the task lists name them: a third of a plan that is kept while others train."""
         object.__setattr__(self, "objects", self.objects.schema.empty_table())
+        object.__setattr__(self, "table", None)
 
     def reasons(self) -> dict[str, int]:
         """Number of keys for each why, most first."""

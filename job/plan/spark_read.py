@@ -145,7 +145,7 @@ def of_table(settings: JobSettings, store: Store, names: Sequence[str], *, some:
     paths = tuple(f"{root}/{name}" for name in names) if some else ()
     if kind not in (*DIRECT_FORMATS, *_FILES):
         return replace(read, options=dict(chosen.format.options), paths=paths)
-    levels = _levels(names)
+    levels = levels_of(names)
     # Without k=v levels Spark leaves out, in silence, what lies in folders.
     options = {} if levels else {"recursiveFileLookup": "true"}
     if kind not in _FILES:
@@ -160,7 +160,7 @@ def of_table(settings: JobSettings, store: Store, names: Sequence[str], *, some:
     )
 
 
-def _levels(names: Sequence[str]) -> tuple[str, ...]:
+def levels_of(names: Sequence[str]) -> tuple[str, ...]:
     """The k=v levels that all files lie in."""
     first = tuple(hive_columns(names[0]))
     odd = next((name for name in names if tuple(hive_columns(name)) != first), None)

@@ -116,14 +116,14 @@ def _without_pandas_index(table: pa.Table) -> pa.Table:
     """
     index = [each for each in table.column_names if PANDAS_INDEX.fullmatch(each)]
     table = table.drop_columns(index) if index else table
-    for name in _named_index(table.schema.metadata or {}):
+    for name in named_index(table.schema.metadata or {}):
         if name in table.column_names:
             at = table.column_names.index(name)
             table = table.set_column(at, table.schema.field(at).with_metadata(NO_FEATURE), table.column(at))
     return table
 
 
-def _named_index(metadata: Mapping[bytes, bytes]) -> list[str]:
+def named_index(metadata: Mapping[bytes, bytes]) -> list[str]:
     """The columns that pandas' own description of its frame calls the index."""
     try:
         described = json.loads(metadata.get(b"pandas", b"{}"))

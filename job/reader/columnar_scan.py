@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job.errors import ManyfitError
-from job.reader.columnar import PANDAS_INDEX, corrupt, read_arrow
+from job.reader.columnar import PANDAS_INDEX, corrupt, named_index, read_arrow
 from job.reader.decompress import inflate
-from job.reader.schema import check_duplicates
+from job.reader.schema import NO_FEATURE, check_duplicates
 from job.reader.spec import ReadSpec
 from job.reader.table_file import Piece, Portion
 
@@ -45,6 +45,8 @@ class ParquetTable:
             pa.PythonFile(source, mode="r") if self._codec is None else pa.BufferReader(source),
             page_checksum_verification=True,
             read_dictionary=list(dictionary) or None,
+            # Time stamps of the old kind (INT96) beyond the year 2262 would wrap round as nanoseconds.
+            coerce_int96_timestamp_unit="us",
             pre_buffer=True,
         )
 
@@ -159,8 +161,15 @@ def _inflated(name: str, file: Any, codec: str, spec: ReadSpec) -> Any:
 
 
 def _without_index(schema: pa.Schema) -> pa.Schema:
-    """Without pandas' unnamed index, which is no feature."""
-    return pa.schema([field.remove_metadata() for field in schema if not PANDAS_INDEX.fullmatch(field.name)])
+    """Without pandas' index as a feature: one without a name is left out, one with a name is marked."""
+    named = named_index(schema.metadata or {})
+    return pa.schema(
+        [
+            field.with_metadata(NO_FEATURE) if field.name in named else field.remove_metadata()
+            for field in schema
+            if not PANDAS_INDEX.fullmatch(field.name)
+        ]
+    )
 
 
 def _decoded_bytes(group: Any, columns: set[str]) -> int:

@@ -40,6 +40,8 @@ class ReadSpec:
     """the same, as a multiple of its size"""
     schema: tuple[tuple[str, str], ...] = ()
     """declared columns and their types, as written"""
+    optional: tuple[str, ...] = ()
+    """declared columns that a file of a table may lack"""
     needed: tuple[str, ...] | None = None
     """decode only these columns where that saves work; all headers are checked as a whole nevertheless"""
     texts: tuple[str, ...] = ()
@@ -79,7 +81,10 @@ class ReadSpec:
             decimal=form.decimal,
             max_bytes=form.max_bytes,
             max_ratio=form.max_ratio,
-            schema=tuple((settings.schema_ or {}).items()),
+            schema=tuple(
+                (name, each if isinstance(each, str) else each.type) for name, each in (settings.schema_ or {}).items()
+            ),
+            optional=settings.optional_columns(),
             needed=None if needed is None else tuple(dict.fromkeys((*needed, *settings.times, *settings.order_by))),
             texts=tuple(dict.fromkeys((*texts, *settings.times))),
             times=tuple(settings.times.items()),

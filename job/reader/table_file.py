@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+LINE, FILE = "__manyfit_line", "__manyfit_file"
+"""Columns that a reader can be asked for: of a text the line of each row; the number of the file, where it is given."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:

@@ -18,6 +18,8 @@ from job.formats import DIRECT, compression, format_of
 from job.keys import hive_columns
 from job.reader import KEY_FIELD, level_value
 from job.reader.columnar_scan import ArrowTable, ParquetTable
+from job.reader.exact import convert, refuse_rounded
+from job.reader.exact import plain as simple
 from job.reader.schema import wider
 from job.reader.spec import ReadSpec
 from job.reader.table_file import Piece, TableFile
@@ -110,12 +112,13 @@ def rows(scan: TableScan, name: str, file: TableFile, piece: Piece, given: Mappi
 def shaped(scan: TableScan, name: str, table: pa.Table, given: Mapping[str, Any]) -> pa.Table:
     """The rows of a file with the table's columns and types."""
     columns = []
+    table = simple(table)
     for field in scan.schema:
         if field.name in given:
             columns.append(pa.repeat(pa.scalar(given[field.name], field.type), table.num_rows))
         elif field.name in table.column_names:
             column = table.column(field.name)
-            columns.append(column if column.type == field.type else _cast(name, field, column))
+            columns.append(column if column.type == field.type else _cast(scan, name, field, column))
         elif field.name in scan.optional or scan.kind == "json":
             columns.append(pa.nulls(table.num_rows, field.type))
         else:
@@ -123,14 +126,16 @@ def shaped(scan: TableScan, name: str, table: pa.Table, given: Mapping[str, Any]
     return pa.table(columns, schema=scan.schema)
 
 
-def _cast(name: str, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _cast(scan: TableScan, name: str, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pt.is_float64(field.type) and pt.is_integer(column.type) and field.name not in dict(scan.spec.schema):
+        refuse_rounded(column, field.name, f"other files of the table than {name} make its column one")
     try:
-        return column.cast(field.type)
+        return convert(column, field.type, field.name)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise PartitionError(
             "schema_mismatch",
             f"{name}: column {field.name!r} is {column.type}, and not all of it is {field.type}, as the table has it",
-            hint="A whole number of another file may be larger than a float can hold exactly.",
+            hint="Write the files with one type, or declare one in input.schema that holds all of them.",
         ) from None
 
 
@@ -174,7 +179,7 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
         ``schema_mismatch``: a file lacks a column that another has, or a type that cannot be both; both are named.
     """
     first_name, first = files[0]
-    fields = {field.name: (first_name, _plain(field.type)) for field in first}
+    fields = {field.name: (first_name, plain(field.type)) for field in first}
     seen = {id(first)}
     required = set(first.names) - set(optional)
     for name, schema in files[1:]:
@@ -198,10 +203,10 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
             if needed is not None and field.name not in needed:
                 continue
             if field.name not in fields:
-                fields[field.name] = (name, _plain(field.type))
+                fields[field.name] = (name, plain(field.type))
                 continue
             before, kind = fields[field.name]
-            both = wider(kind, _plain(field.type))
+            both = wider(kind, plain(field.type))
             if both is None:
                 raise PartitionError(
                     "schema_mismatch",
@@ -209,17 +214,22 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
                     hint="Write them with one type, or declare it in input.schema.",
                 )
             fields[field.name] = (before, both)
-    return pa.schema([(name, kind) for name, (_, kind) in fields.items()])
+    named = {field.name: field.metadata for _, schema in files for field in schema if field.metadata}
+    return pa.schema([pa.field(name, kind, metadata=named.get(name)) for name, (_, kind) in fields.items()])
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
+def plain(kind: pa.DataType) -> pa.DataType:
     """Values, and not how they are stored: a dictionary is of a file, not of a table."""
     if pt.is_dictionary(kind):
-        return _plain(kind.value_type)
+        return plain(kind.value_type)
     if pt.is_run_end_encoded(kind):
-        return _plain(kind.value_type)
+        return plain(kind.value_type)
     if pt.is_large_string(kind) or pt.is_string_view(kind):
         return pa.string()
+    if pt.is_binary_view(kind):
+        return pa.binary()
+    if pt.is_float16(kind):
+        return pa.float64()
     return kind
 
 

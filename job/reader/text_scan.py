@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from job.errors import PartitionError
 from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
-from job.reader.spec import ReadSpec
-from job.reader.table_file import Piece, Portion
+from job.reader.spec import ReadSpec, declared_types
+from job.reader.table_file import LINE, Piece, Portion
 from job.reader.text_blocks import BLOCK, Block, blocks
 from job.reader.text_csv import read_csv, to_utf8
 from job.reader.text_stream import stream
@@ -98,7 +99,11 @@ class TextTable:
         else:
             found = self._data()
         for block in found:
-            table = self._parse(block, list(columns))
+            table = self._parse(block, [each for each in columns if each != LINE])
+            if LINE in columns:
+                # Of a block with quoted line breaks it is the line at which the row begins, or one before.
+                lines = pa.array(np.arange(block.line, block.line + table.num_rows))
+                table = table.append_column(LINE, lines)
             yield table.select([each for each in columns if each in table.column_names])
 
     # -- blocks
@@ -147,7 +152,7 @@ class TextTable:
     def _parse(self, block: Block, columns: list[str] | None) -> pa.Table:
         try:
             if self._kind == "json":
-                table = read_json(self._name, block.data, self._encoding)
+                table = read_json(self._name, block.data, self._encoding, declared_types(self._spec.schema))
                 return pa.table({}) if table is None else table
             assert self._header is not None
             table = self._csv(self._header + block.data, columns)
@@ -158,7 +163,7 @@ class TextTable:
 
     def _csv(self, text: bytes, columns: list[str] | None) -> pa.Table | None:
         needed = None if columns is None else tuple(each for each in columns if each in (self._names or ()))
-        spec = replace(self._spec, encoding=self._encoding, needed=needed or None, texts=tuple(self._names or ()))
+        spec = replace(self._spec, encoding=self._encoding, needed=needed or None)
         return read_csv(self._name, text, spec, self._delimiter, (), {})
 
     @property

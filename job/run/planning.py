@@ -20,6 +20,7 @@ from job.plan.compare import INDEX_COLUMNS
 from job.plan.plan import Plan
 from job.plan.spark_read import TableRead
 from job.run.assembly import Assembly
+from job.run.table_planning import select_table
 from job.store import Store
 from job.store.side import storage
 from job.worker import segment
@@ -84,8 +85,12 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
     """
     listing, listed_at = list_input(assembly)
     settings = assembly.settings
-    files, read = None, None
-    if settings.input.layout == "columns":
+    files, read, table = None, None, None
+    if settings.input.layout == "columns" and settings.input.reader == "direct":
+        selected, files, table = select_table(
+            settings, assembly.fitting.spec, assembly.input, assembly.output, listing, keep=engine is not None
+        )
+    elif settings.input.layout == "columns":
         selected, read, files = _select_rows(assembly, listing, engine)
     else:
         selected = selection.select(listing, settings.input, settings.run.seed)
@@ -96,7 +101,7 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
         published = assembly.index.slices(columns=INDEX_COLUMNS, encoded=_REPEATED)
         made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at)
     give_back()
-    return replace(made, read=read, files=files)
+    return replace(made, read=read, files=files, table=table)
 
 
 def plan_alone(assembly: Assembly) -> Plan:

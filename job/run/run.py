@@ -21,11 +21,12 @@ import pyarrow.compute as pc
 
 from job import engine as engines
 from job import run_paths
-from job.arrow import give_back
+from job.arrow import give_back, whole
 from job.config import local_file
 from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.outcome import SCHEMA
+from job.plan import placing
 from job.plan.packing import pack
 from job.plan.plan import UNCHANGED, Plan
 from job.plan.table_keys import replaced
@@ -41,7 +42,7 @@ from job.run.report import RunReport
 from job.run.run_files import Started, recorded, run_id
 from job.run.running import Running
 from job.run.seen import Seen
-from job.run.task_lists import memory_needs, write_tasks
+from job.run.task_lists import memory_needs, write_table, write_tasks
 from job.store import probe
 from job.store.side import storage
 from job.worker import segment
@@ -217,9 +218,17 @@ def _train(
         engine = borrowed.get()
         costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)
         tasks = engine.number_of_tasks(costs)
+        work = _work(assembly, started, plan)
         with storage("output", "the plan could not be written"):
-            assigned = pack(costs, tasks)
-            needs = memory_needs(plan, due, assigned)
+            if plan.table is not None:
+                chosen = whole(plan.keys["key"]).take(pa.array(due))
+                placement = placing.place(plan.table, chosen, costs, tasks, engine.cores())
+                work, assigned = replace(work, scan=plan.table.scan, readers=placement.readers), placement.assigned
+                tasks = int(assigned.max()) + 1
+                write_table(output, run, started.plan, plan.table, chosen, costs, placement)
+            else:
+                assigned = pack(costs, tasks)
+            work = replace(work, needs=memory_needs(plan, due, assigned))
             write_tasks(output, run, started.plan, plan, due, costs, assigned)
             keys = plan.keys["key"]
             tracker.running = Running(assigned, costs, lambda row: str(keys[int(due[row])]), engine.cores())
@@ -227,7 +236,7 @@ def _train(
             give_back()
             tracker.write("training")
         with storage("output", "training could not go on"):
-            outcome = engine.run(replace(_work(assembly, started, plan), needs=needs), tasks, tracker.tick)
+            outcome = engine.run(work, tasks, tracker.tick)
     except (KeyboardInterrupt, InterruptedRun) as error:
         raise _interrupted(assembly, started, len(due), error) from None
     finally:

@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 from job import run_paths
 from job.arrow import digest_letters, encode, whole
 from job.plan.packing import FIT_MEMORY, UNPACKED
+from job.plan.placing import Placement
 from job.plan.plan import Plan
+from job.plan.table_layout import TableLayout
 from job.store import Store
-from job.worker.work import TASK_SCHEMA
+from job.worker.work import KEYS_SCHEMA, PIECES_SCHEMA, TASK_SCHEMA
 
 _PLAIN = r"\.(csv|txt|tsv|jsonl|ndjson|json|arrow|feather|ipc)$"
 """Names of objects whose bytes are those of the rows."""
@@ -80,6 +82,35 @@ def memory_needs(plan: Plan, due: np.ndarray, assigned: np.ndarray) -> tuple[int
     most = np.zeros(int(assigned.max()) + 1)
     np.maximum.at(most, assigned, each)
     return tuple(most.astype(np.int64).tolist())
+
+
+def write_table(
+    output: Store, run: str, plan_id: str, layout: TableLayout, keys: pa.Array, costs: np.ndarray, placement: Placement
+) -> None:
+    """What the tasks of a table need beside their lists: who reads which piece, and where each key is trained.
+
+    Parameters
+    ----------
+    output, run, plan_id
+        Where it goes.
+    layout
+        The table.
+    keys, costs
+        The keys to be trained, as `write_tasks` is given them.
+    placement
+        Who trains and who reads.
+    """
+    order = np.lexsort((-costs, placement.assigned))
+    places = pa.table([keys.take(pa.array(order)), pa.array(placement.assigned[order])], schema=KEYS_SCHEMA)
+    output.ensure(run_paths.table_keys(run, plan_id), encode(places))
+    pieces = layout.files.pieces.take(pa.array(placement.piece))
+    files = layout.files.table.select(["name", "size", "etag"]).take(pieces["file"])
+    columns = {"reader": pa.array(placement.reader), "given": pa.nulls(pieces.num_rows, pa.string())}
+    for name in PIECES_SCHEMA.names:
+        if name not in columns:
+            columns[name] = files[name] if name in files.column_names else pieces[name]
+    table = pa.table([columns[name] for name in PIECES_SCHEMA.names], schema=PIECES_SCHEMA)
+    output.ensure(run_paths.pieces(run, plan_id), encode(table))
 
 
 def _within(count: np.ndarray) -> np.ndarray:

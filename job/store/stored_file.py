@@ -28,6 +28,9 @@ class StoredFile(io.RawIOBase):
         self._store, self._name, self._size, self._etag = store, name, size, etag
         self._at = 0
 
+    def close(self) -> None:
+        """Nothing is open: a reader that closes it, as Arrow's do, leaves it as it was."""
+
     def readable(self) -> bool:
         """Always."""
         return True

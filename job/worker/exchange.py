@@ -35,7 +35,7 @@ from job.arrow import decode, whole
 from job.errors import ChangedError, InputError, NotFoundError, PartitionError
 from job.reader import table_scan
 from job.reader.key_text import row_keys
-from job.reader.table_file import Piece, TableFile
+from job.reader.table_file import FILE, Piece, TableFile
 from job.store.side import storage
 from job.store.stored_file import StoredFile
 from job.worker.work import Work
@@ -98,9 +98,17 @@ def encoded(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def sorted_rows(work: Work, reader: int) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of a reader's pieces that are to be trained: for each task those of some pieces, sorted, with `AT`."""
-    lookup = _Lookup(work)
+def sorted_rows(work: Work, reader: int, *, only: int | None = None) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of a reader's pieces that are to be trained: for each task those of some pieces, sorted, with `AT`.
+
+    Parameters
+    ----------
+    work, reader
+        As `blobs` has them.
+    only
+        Rows of this task alone.
+    """
+    lookup = _Lookup(work, only)
     held: list[pa.Table] = []
     size = 0
     for table in _rows(work, reader):
@@ -119,6 +127,7 @@ def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
     pieces = decode(work.output.get(run_paths.pieces(work.run, work.plan)))
     mine = pieces.filter(pc.equal(pieces["reader"], reader))
     opened: tuple[str, TableFile] | None = None
+    number = {name: at for at, name in enumerate(file_names(pieces))}
     with storage("input", "the table could not be read"):
         for row in mine.to_pylist():
             name = str(row["name"])
@@ -128,7 +137,9 @@ def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
                     opened = (name, table_scan.open_file(name, file, scan.kind, scan.spec))
                 given = table_scan.given_columns(name, scan.levels, scan.schema)
                 if row["given"] is not None:
-                    given = json.loads(row["given"])
+                    given |= json.loads(row["given"])
+                if FILE in scan.schema.names:
+                    given[FILE] = number[name]
                 piece = Piece(**{each: row[each] for each in ("part", "begin", "end", "line", "rows", "bytes")})
                 yield from table_scan.rows(scan, name, opened[1], piece, given)
             except ChangedError as error:
@@ -140,6 +151,11 @@ def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
                 ) from error
             except PartitionError as error:
                 raise InputError(error.message, hint=error.hint) from error
+
+
+def file_names(pieces: pa.Table) -> list[str]:
+    """The files of a run's pieces: their numbers are their places here."""
+    return pc.unique(pieces["name"]).to_pylist()  # type: ignore[no-any-return]
 
 
 def replaced(name: str) -> InputError:
@@ -157,12 +173,16 @@ class _Lookup:
     ----------
     work
         Names the planned keys, in the order of tasks and places.
+    only
+        Rows of other tasks are left out.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, only: int | None = None) -> None:
         assert work.scan is not None
         self._key = work.scan.key
         keys = decode(work.output.get(run_paths.table_keys(work.run, work.plan)))
+        if only is not None:
+            keys = keys.filter(pc.equal(keys["task"], only))
         self._keys = whole(keys["key"])
         task = keys["task"].to_numpy()
         self._tasks, self._begins = np.unique(task, return_index=True)

@@ -19,9 +19,10 @@ from job import run_paths
 from job.arrow import decode
 from job.errors import AccountingError, PartitionError
 from job.plan.table_keys import rows_of
+from job.reader.table_file import FILE, LINE
 from job.worker import row_digest
 from job.worker.attempt import Attempt
-from job.worker.exchange import AT, FRAME, Blob, encoded, mapped_blobs, sorted_rows
+from job.worker.exchange import AT, FRAME, Blob, encoded, file_names, mapped_blobs, sorted_rows
 from job.worker.operation import Item, Payload
 from job.worker.payload import TableRows
 from job.worker.work import Summary, Work
@@ -70,7 +71,7 @@ def train(
 def train_own(work: Work, task: int, attempt: int, *, expendable: bool = True, scratch: str | None = None) -> Summary:
     """Train the keys of one task from pieces that the task itself reads: nothing is exchanged."""
     with Runs(scratch) as runs:
-        for sequence, (_, table) in enumerate(sorted_rows(work, task)):
+        for sequence, (_, table) in enumerate(sorted_rows(work, task, only=task)):
             runs.add_table(sequence, table)
         return Attempt(work, task, attempt, expendable=expendable).work_on(Merged(work, items_of(work, task), runs))
 
@@ -199,7 +200,11 @@ class Merged:
     """A task's list and the rows of its keys, as the source of an attempt."""
 
     def __init__(self, work: Work, items: list[Item], runs: Runs) -> None:
-        self._work, self._items, self._runs = work, items, runs
+        assert work.scan is not None
+        self._work, self._items, self._runs, self._scan = work, items, runs, work.scan
+        self._files: tuple[str, ...] = ()
+        if FILE in work.scan.schema.names:
+            self._files = tuple(file_names(decode(work.output.get(run_paths.pieces(work.run, work.plan)))))
 
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
@@ -237,7 +242,8 @@ class Merged:
                     f"a key has {found:,} rows, and {planned:,} were counted (task place {place})",
                     hint="Nothing was published. Run again; if it stays, report it: it is a bug of manyfit.",
                 )
-        digests = row_digest.digests(table, bounds)
+        places = [name for name in (LINE, FILE) if name in table.column_names]
+        digests = row_digest.digests(table.drop_columns(places) if places else table, bounds)
         for place in range(low, high):
             begin, end = int(bounds[place - low]), int(bounds[place - low + 1])
             # In no variable: the fit lets go of the rows as soon as it can.
@@ -245,4 +251,4 @@ class Merged:
                 rows, table = [table], None
             else:
                 rows = [table.slice(begin, end - begin)]
-            yield self._items[place], TableRows(rows, digests[place - low])
+            yield self._items[place], TableRows(rows, digests[place - low], self._scan, self._files)

@@ -8,7 +8,10 @@ import pyarrow as pa
 
 from job import reader
 from job.plan.fingerprint import content_digest
+from job.reader.key_types import declared_rows, key_levels, typed_rows
 from job.reader.spec import ReadSpec
+from job.reader.table_file import FILE, LINE
+from job.reader.table_scan import TEXTS, TableScan
 from job.worker import row_order
 
 
@@ -69,20 +72,43 @@ class TableRows:
     Parameters
     ----------
     held
-        The rows, as the only element: `rows` lets go of them.
+        The rows, as the only element: `rows` lets go of them as soon as it can.
     digest
         See `job.worker.row_digest`.
+    scan
+        The table.
+    files
+        Names of its files, where rows say which they are of.
     """
 
-    __slots__ = ("_digest", "_held")
+    __slots__ = ("_digest", "_files", "_held", "_scan")
 
-    def __init__(self, held: list[pa.Table], digest: str) -> None:
-        self._held, self._digest = held, digest
+    def __init__(self, held: list[pa.Table], digest: str, scan: TableScan, files: tuple[str, ...]) -> None:
+        self._held, self._digest, self._scan, self._files = held, digest, scan, files
 
     def content(self) -> str:
         """Digest of the rows, the same for every order of them."""
         return self._digest
 
     def rows(self, spec: ReadSpec) -> pa.Table:
-        """The rows, in the order of the table's files."""
-        return self._held.pop()
+        """The rows with the types that an estimator gets.
+
+        Raises
+        ------
+        PartitionError
+            ``schema_mismatch``: a text is not of the declared type.
+        """
+        table = key_levels(self._held.pop(), [name for name in self._scan.levels if name in self._scan.key])
+        if self._scan.kind not in TEXTS:
+            return declared_rows("the table", table, spec)
+        if LINE not in table.column_names:
+            return typed_rows(table, spec, self._scan.levels, lambda row: f"row {row + 1} of this key")
+        lines, files = table.column(LINE), table.column(FILE)
+
+        def place(row: int) -> str:
+            return f"{self._files[files[row].as_py()]}: line {lines[row].as_py()}"
+
+        return typed_rows(table.drop_columns([LINE, FILE]), spec, self._scan.levels, place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._held, self._digest, self._scan, self._files)

@@ -55,7 +55,7 @@ MISTAKES: dict[str, tuple[Object, list[str]]] = {
     "a-pem-for-java": (
         {
             "caBundle": {"configMapName": "company-ca"},
-            "job": {"input": {"layout": "columns", "key": ["store"]}},
+            "job": {"input": {"layout": "columns", "key": ["store"], "reader": "spark"}},
             "executor": {"javaOptions": "-Djavax.net.ssl.trustStore=/ca.p12"},
         },
         ["1 mistake", "by Java, which wants a trust store", "driver.javaOptions"],

@@ -257,7 +257,7 @@ def tables(space: Space) -> list[str]:
     for part in range(2):
         space.s3.put_object(Bucket=space.bucket, Key=f"table/part-{part}.csv", Body=f"store,x,y\n{rows}".encode())
     space.s3.put_object(Bucket=space.bucket, Key="logs/", Body=b"")
-    source = {"uri": f"s3://{space.bucket}/table/", "layout": "columns", "key": ["store"]}
+    source = {"uri": f"s3://{space.bucket}/table/", "layout": "columns", "key": ["store"], "reader": "spark"}
     values = space.values("table", "table-out", input=source)
     assert space.cluster.image_s3a
     repository, _, tag = space.cluster.image_s3a.rpartition(":")

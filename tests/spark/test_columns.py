@@ -32,7 +32,7 @@ def key(number: int) -> str:
 
 @pytest.fixture
 def table(job: Job) -> Job:
-    job.sections["input"] = {"layout": "columns", "key": ["shop", "item"], "reader": "direct"}
+    job.sections["input"] = {"layout": "columns", "key": ["shop", "item"], "reader": "spark"}
     frame = sales()
     for part in range(3):
         pq.write_table(
@@ -89,7 +89,7 @@ def test_filters_apply_to_keys_and_a_key_that_is_gone_is_kept_and_said(table: Jo
 
 
 def test_csv_in_hive_directories_keeps_their_names_as_exact_text_and_key_columns_can_be_features(job: Job) -> None:
-    job.sections["input"] = {"layout": "columns", "key": ["store", "day"], "reader": "direct"}
+    job.sections["input"] = {"layout": "columns", "key": ["store", "day"], "reader": "spark"}
     for store in ("01", "1"):
         for part in range(2):
             rows = "".join(f"{day},{x},{x * (day + int(store) * part)}\n" for day in (1, 2) for x in range(4))
@@ -101,7 +101,7 @@ def test_csv_in_hive_directories_keeps_their_names_as_exact_text_and_key_columns
 
 
 def test_a_damaged_row_a_wrong_key_and_a_missing_column_end_before_anything_is_published(job: Job) -> None:
-    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "spark"}
     job.put("a.csv", "k,x,y\n1,2,3\n1,2,3,secret-value\n")
     with pytest.raises(InputError, match="damaged or has another number of fields") as caught:
         job.run(recipe={"features": None})
@@ -120,7 +120,7 @@ def test_a_damaged_row_a_wrong_key_and_a_missing_column_end_before_anything_is_p
 
 
 def test_files_whose_columns_cannot_be_one_table_and_damaged_ones_are_named(job: Job) -> None:
-    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "spark"}
     pq.write_table(pa.table({"k": [1], "x": [1.0], "y": [2.0]}), job.put("a.parquet", b""))
     pq.write_table(pa.table({"k": [1], "x": ["text"], "y": [2.0]}), job.put("b.parquet", b""))
     with pytest.raises(InputError, match="Spark could not read"):
@@ -184,7 +184,7 @@ def test_csv_json_and_formats_of_sparks_give_the_same_models_also_gzipped_and_fr
     from pyarrow import orc
 
     orc.write_table(pa.Table.from_pandas(frame, preserve_index=False), job.put("orc/a.orc", b""))
-    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "spark"}
     root, out, digests = job.data, job.out, set()
     for kind, more in (("csv", {"match": ["**/*.csv*"]}), ("json", {}), ("tsv", {}), ("orc", {})):
         job.data, job.out = root / kind, out.with_name(kind)
@@ -199,7 +199,7 @@ def test_key_columns_of_every_type_have_one_text_and_declared_types_are_kept(job
     job.sections["input"] = {
         "layout": "columns",
         "key": ["day", "flag", "part"],
-        "reader": "direct",
+        "reader": "spark",
         "schema": {"day": "date", "flag": "bool", "part": "float64", "x": "int64", "y": "float64"},
     }
     rows = "".join(f"2024-02-0{day},true,1.5,{x},{x * day}\n" for day in (1, 2) for x in range(5))
@@ -248,7 +248,7 @@ def test_adaptive_execution_does_not_fold_the_tasks(table: Job) -> None:
 
 
 def test_an_unknown_format_and_a_text_that_java_cannot_unpack_are_told_before_anything_runs(job: Job) -> None:
-    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "direct"}
+    job.sections["input"] = {"layout": "columns", "key": "k", "reader": "spark"}
     job.put("a.csv.zst", b"x")
     with pytest.raises(ConfigurationError, match=r"cannot unpack 'a\.csv\.zst'"):
         job.run()

@@ -53,7 +53,7 @@ def test_objects_and_a_table_on_s3_are_read_by_spark_and_odd_names_are_exact_or_
     report = manyfit(tmp_path, document)
     assert (report["totals"]["trained"], report["failures"]) == (6, {"unsupported_key": 1})
     assert report["spark"]["shuffle_write_bytes"] == 0
-    document["input"] = {"uri": f"s3://{raw}/table/", "layout": "columns", "key": "k"}
+    document["input"] = {"uri": f"s3://{raw}/table/", "layout": "columns", "key": "k", "reader": "spark"}
     document["output"] = {"uri": f"s3://{models}/table/"}
     report = manyfit(tmp_path, document)
     assert report["totals"]["trained"] == 5

@@ -58,6 +58,7 @@ ENVIRONMENT = (
     "engine/__init__.py",
     "engine/local_worker.py",
     "engine/spark/session.py",
+    "engine/spark/exchange.py",
     "cli/demo.py",
     "store/trust.py",
     "store/proxy.py",

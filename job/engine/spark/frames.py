@@ -105,7 +105,7 @@ class TableEngine:
                 frame = frame.repartitionById(tasks, TASK).sortWithinPartitions(*order)
             self._set({"spark.sql.execution.arrow.maxRecordsPerBatch": _BATCH["objects" if read.whole else "rows"]})
             self._set({"spark.sql.execution.arrow.useLargeVarTypes": str(read.whole).lower()})
-            done = frame.mapInArrow(TableRunner(work), _ddl(SUMMARY))
+            done = frame.mapInArrow(TableRunner(work), ddl(SUMMARY))
             rows, metrics = self._engine.action(done.collect)
         summaries = [row.asDict() for row in rows]
         summaries += self._settle(work, due, tasks)
@@ -306,6 +306,7 @@ def _spark_schema(declared: tuple[tuple[str, str], ...]) -> Any:
     )
 
 
-def _ddl(schema: pa.Schema) -> str:
+def ddl(schema: pa.Schema) -> str:
+    """A schema as Spark writes it."""
     kinds = {"int32": "int", "int64": "long", "double": "double", "string": "string"}
     return ", ".join(f"{field.name} {kinds[str(field.type)]}" for field in schema)

@@ -40,7 +40,7 @@ _JAVA = ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions")
 
 def needed(settings: JobSettings) -> bool:
     """Whether Spark reads from S3 in this job."""
-    reads = settings.input.layout == "columns" or settings.input.reader == "spark"
+    reads = settings.input.reader == "spark"
     return reads and settings.input.uri.lower().startswith(("s3:", "s3a:", "s3n:"))
 
 

@@ -139,6 +139,10 @@ class SparkEngine:
         work = replace(work, attempts=most_attempts(self._master, self._conf))
         if work.table is not None:
             return self._table_engine().run(work, tasks)
+        if work.readers:
+            from job.engine.spark import exchange
+
+            return exchange.run(self, work, tasks)
         # A range, one number per Spark partition: Spark would repack the rows of a DataFrame and lose our packing.
         numbers = self.session.range(0, tasks, 1, tasks)
         rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY).collect())

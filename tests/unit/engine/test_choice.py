@@ -9,7 +9,6 @@ import pytest
 
 from job.config.settings import JobSettings
 from job.engine.choice import choose, default_master
-from job.errors import ConfigurationError
 
 
 def settings(**sections: Any) -> JobSettings:
@@ -35,7 +34,7 @@ def settings(**sections: Any) -> JobSettings:
         ({"spark": {"master": "local[2]"}}, {}, "spark"),
         ({"spark": {"conf": {"spark.executor.memory": "2g"}}}, {}, "spark"),
         ({"input": {"reader": "spark"}}, {}, "spark"),
-        ({"input": {"layout": "columns", "key": "k"}}, {}, "spark"),
+        ({"input": {"layout": "columns", "key": "k"}}, {}, "local"),
         ({"spark": {"master": "inline"}}, {"PYSPARK_GATEWAY_PORT": "1"}, "inline"),
         ({"run": {"engine": "inline"}}, {}, "inline"),
         ({"run": {"engine": "spark"}}, {}, "spark"),
@@ -70,10 +69,8 @@ def test_the_master_of_sparks_defaults_names_a_cluster(
 
 
 @pytest.mark.parametrize("engine", ["local", "inline"])
-def test_a_table_on_an_engine_without_spark_is_refused_with_the_way_out(engine: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"run.engine: {engine} has no Spark, and layout 'columns'") as caught:
-        choose(settings(input={"layout": "columns", "key": "k"}, run={"engine": engine}), {})
-    assert "run.engine: spark" in caught.value.hint
+def test_a_table_needs_no_spark(engine: str) -> None:
+    assert choose(settings(input={"layout": "columns", "key": "k"}, run={"engine": engine}), {}) == engine
 
 
 @pytest.mark.parametrize(

@@ -183,12 +183,12 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- if and $values.caBundle.configMapName $values.caBundle.secretName }}{{ $problems = append $problems "caBundle has both configMapName and secretName: give one of the two" }}{{ end -}}
 {{- /* the job's own reader and its uploads take the PEM; Spark's own reading and its event log are Java's */ -}}
 {{- if or $values.caBundle.configMapName $values.caBundle.secretName -}}
-{{- $spark := or (eq (toString $layout) "columns") (eq (dig "input" "reader" "" $job | toString) "spark") -}}
+{{- $spark := eq (dig "input" "reader" "" $job | toString) "spark" -}}
 {{- $reads := and $spark (regexMatch "^s3[an]?:" (dig "input" "uri" "" $job | toString)) -}}
 {{- $logs := and $values.eventLog.enabled (hasPrefix "s3a:" $values.eventLog.dir) -}}
 {{- range $role, $asked := dict "driver" (or $reads $logs) "executor" $reads -}}
 {{- if and $asked (not (contains "javax.net.ssl.trustStore" (index $values $role).javaOptions)) -}}
-{{- $problems = append $problems (printf "caBundle is a PEM file, and %s is done by Java, which wants a trust store: mount one made with keytool -importcert (pods.volumes, pods.volumeMounts) and name it in %s.javaOptions, -Djavax.net.ssl.trustStore=/path/ca.p12" ($reads | ternary "reading s3 by Spark (layout columns, reader spark)" "writing the event log to s3a") $role) -}}
+{{- $problems = append $problems (printf "caBundle is a PEM file, and %s is done by Java, which wants a trust store: mount one made with keytool -importcert (pods.volumes, pods.volumeMounts) and name it in %s.javaOptions, -Djavax.net.ssl.trustStore=/path/ca.p12" ($reads | ternary "reading s3 by Spark (reader spark)" "writing the event log to s3a") $role) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,230 @@
+"""A table that the tasks read by themselves: its columns, its keys, and which pieces of files hold their rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.arrow import whole
+from job.config.settings import InputSettings
+from job.errors import ConfigurationError, InputError, PartitionError
+from job.keys import hive_columns
+from job.plan.fingerprint import data_fingerprint, digest
+from job.plan.selection import Selected, choose
+from job.plan.table_files import TableFiles
+from job.plan.table_keys import nearest
+from job.reader import table_scan
+from job.reader.schema import delimiter_hint
+from job.reader.spec import ReadSpec, declared_types
+from job.reader.table_file import FILE, LINE
+from job.reader.table_scan import TEXTS, TableScan
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLayout:
+    """A table, as far as planning needs it."""
+
+    scan: TableScan
+    """how its files are read"""
+    files: TableFiles
+    """its files and their pieces"""
+    keys: pa.Array
+    """all keys, sorted"""
+    number: np.ndarray
+    """of each of ``files.entries``: which of ``keys`` it is about, int32"""
+    rows: np.ndarray
+    """of each key, int64"""
+
+
+def read_digest(settings: InputSettings) -> str:
+    """Digest of what decides the keys and columns that are recorded of a file."""
+    read = settings.model_dump(mode="json", include={"key", "format"})
+    return digest({"reader": "direct", "read": read})
+
+
+def state(found: pa.Table, settings: InputSettings) -> str:
+    """Digest of a table's files and of what decides its keys."""
+    rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)
+    return digest({"files": data_fingerprint(rows), "read": read_digest(settings)})
+
+
+def layout(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec, levels: Sequence[str]) -> TableLayout:
+    """Put together what was recorded of the files.
+
+    Parameters
+    ----------
+    files
+        All files of the table.
+    kind
+        Their format.
+    settings
+        The ``input`` section.
+    spec
+        How bytes become values, and which columns the recipe needs.
+    levels
+        Columns that the directories of all files give.
+
+    Raises
+    ------
+    ConfigurationError
+        A column that the recipe or the key names is not there.
+    InputError
+        The files have not the same columns, or not those of ``input.schema``.
+    """
+    entries = files.entries
+    if not entries.num_rows:
+        raise InputError(f"the table {settings.uri} has no row", hint="Check input.uri and input.match.")
+    coded = whole(entries["key"]).dictionary_encode()
+    order = pc.sort_indices(coded.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    number = rank[coded.indices.to_numpy()]
+    rows = np.bincount(number, weights=entries["rows"].to_numpy(), minlength=len(order)).astype(np.int64)
+    return TableLayout(
+        scan=_scan(files, kind, settings, spec, levels),
+        files=files,
+        keys=coded.dictionary.take(pa.array(order)),
+        number=number,
+        rows=rows,
+    )
+
+
+def _scan(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec, levels: Sequence[str]) -> TableScan:
+    assert settings.key is not None
+    key = (settings.key,) if isinstance(settings.key, str) else tuple(settings.key)
+    needed = None if spec.needed is None else tuple(dict.fromkeys((*spec.needed, *key)))
+    schemas = files.schemas()
+    declared = declared_types(spec.schema)
+    optional = tuple(name for name in spec.optional if name not in key)
+    try:
+        if kind == "json":
+            # A name that no row of a file has is missing there, as it is in a line.
+            optional = tuple({field.name for _, schema in schemas for field in schema})
+        found = table_scan.unified(schemas, optional, needed)
+    except PartitionError as error:
+        raise InputError(error.message, hint=error.hint) from error
+    there = [*found.names, *(level for level in levels if level not in found.names)]
+    for name in needed or key:
+        if name not in there and name not in spec.optional:
+            what = "input.key" if name in key else "recipe"
+            hint = delimiter_hint(found.names, spec.delimiter) or nearest(name, there)
+            raise ConfigurationError(f"{what}: the table has no column {name!r}", hint=hint)
+    if declared:
+        _check_declared(found, declared, levels, spec.optional, schemas[0][0])
+    texts = {level: [hive_columns(name)[level] for name in files.table["name"].to_pylist()] for level in levels}
+    fields = []
+    for name in dict.fromkeys([*there, *(name for name in spec.optional if needed is None or name in needed)]):
+        if needed is not None and name not in needed:
+            continue
+        if name in texts:
+            # Of a key the text is what counts: 01 and 1 are two.
+            kinds = pa.string() if name in key else table_scan.level_type(texts[name])
+        elif kind in TEXTS:
+            kinds = pa.string()
+        elif name in declared:
+            kinds = table_scan.plain(declared[name])
+        else:
+            kinds = found.field(name).type
+        if name in levels and name not in key and name in declared and kind not in TEXTS:
+            kinds = table_scan.plain(declared[name])
+        known = found.field(name).metadata if name in found.names else None
+        fields.append(pa.field(name, kinds, metadata=known))
+    schema = table_scan.marked(pa.schema(fields), {*key, *levels})
+    if declared and kind in TEXTS:
+        # A text that is not of the declared type is told by file and line.
+        schema = schema.append(pa.field(LINE, pa.int64())).append(pa.field(FILE, pa.int32()))
+    return TableScan(kind=kind, key=key, schema=schema, levels=tuple(levels), optional=optional, spec=spec)
+
+
+def _check_declared(
+    found: pa.Schema, declared: dict[str, pa.DataType], levels: Sequence[str], optional: Sequence[str], first: str
+) -> None:
+    missing = [name for name in declared if name not in found.names and name not in levels and name not in optional]
+    extra = [name for name in found.names if name not in declared and name not in levels]
+    if missing or extra:
+        parts = [f"missing {', '.join(map(repr, missing[:5]))}"] if missing else []
+        parts += [f"not declared {', '.join(map(repr, extra[:5]))}"] if extra else []
+        raise InputError(
+            f"the columns of the table are not those of input.schema: {'; '.join(parts)} (in {first})",
+            hint="Declare every column of the table, or none.",
+        )
+
+
+def select(
+    table: TableLayout, found: pa.Table, settings: InputSettings, seed: int, *, ignored: int, unmatched: int
+) -> Selected:
+    """The chosen keys of a table, each as if it were one object, whose ETag tells the files that have rows of it.
+
+    So a file that is added, removed or replaced changes only those keys that it has rows of.
+
+    Parameters
+    ----------
+    table
+        The table.
+    found
+        Its files (`job.plan.table_keys.files`).
+    settings
+        The ``input`` section.
+    seed
+        Of ``input.sample``.
+    ignored, unmatched
+        Objects that are no files of the table.
+
+    Raises
+    ------
+    InputError
+        The filters leave no key.
+    """
+    wanted = choose(table.keys, settings, seed)
+    at = np.arange(len(table.keys)) if wanted is None else pc.index_in(wanted, value_set=table.keys).to_numpy()
+    if not len(at):
+        raise InputError(
+            "no key is left after input.include, exclude, only, sample and limit",
+            hint=f"There were {len(table.keys)} keys before; loosen the filters.",
+        )
+    total, size = int(table.rows.sum()), int(pc.sum(found["size"]).as_py())
+    low, high = _fingerprints(table)
+    rows = table.rows[at]
+    etags = [
+        f"{a:016x}{b:016x}:{c}" for a, b, c in zip(low[at].tolist(), high[at].tolist(), rows.tolist(), strict=True)
+    ]
+    keys = table.keys.take(pa.array(at))
+    objects = pa.table(
+        {
+            "key": keys,
+            "name": keys,
+            "size": pa.array((rows * (size / total)).astype(np.int64)),
+            "etag": pa.array(etags, pa.string()),
+            "modified": pa.repeat(pc.max(found["modified"]), len(at)),
+        }
+    )
+    complete = wanted is None and not unmatched
+    return Selected(objects=objects, ignored=ignored, unmatched=unmatched, complete=complete)
+
+
+def _fingerprints(table: TableLayout) -> tuple[np.ndarray, np.ndarray]:
+    """128 bits for each key: which files have how many rows of it."""
+    names = table.files.table.select(["name", "size", "etag"]).to_pylist()
+    ids = [hashlib.sha256(data_fingerprint([tuple(each.values())]).encode()).digest() for each in names]
+    words = np.frombuffer(b"".join(each[:16] for each in ids), np.uint64).reshape(-1, 2)
+    file = table.files.pieces["file"].to_numpy()[table.files.entries["piece"].to_numpy()]
+    order = np.lexsort((file, table.number))
+    number, file, rows = table.number[order], file[order], table.files.entries["rows"].to_numpy()[order]
+    new = np.append(True, (number[1:] != number[:-1]) | (file[1:] != file[:-1]))
+    first = np.flatnonzero(new)
+    rows = np.add.reduceat(rows, first).astype(np.uint64)
+    number, file = number[first], file[first]
+    begins = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
+    with np.errstate(over="ignore"):
+        odd = np.uint64(0x9E3779B97F4A7C15)
+        sums = []
+        for half in (0, 1):
+            value = (words[file, half] ^ (rows * odd)) * np.uint64(0xBF58476D1CE4E5B9)
+            value = (value ^ (value >> np.uint64(31))) * np.uint64(0x94D049BB133111EB)
+            sums.append(np.add.reduceat(value ^ (value >> np.uint64(29)), begins))
+    return sums[0], sums[1]

@@ -1,0 +1,98 @@
+"""The rows of one key out of a table of texts (csv), with the types that a small file of just these rows would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from job.errors import PartitionError
+from job.reader import level_value
+from job.reader.schema import cast_declared
+from job.reader.spec import ReadSpec, declared_types
+from job.reader.text_types import typed
+
+
+def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: Callable[[int], str]) -> pa.Table:
+    """The rows with the declared types, or with those that their texts have.
+
+    Parameters
+    ----------
+    table
+        All rows of one key; columns of files as texts.
+    spec
+        How texts become values.
+    given
+        Columns that have their types already: those that directories give.
+    place
+        Tells file and line of a row, for messages.
+
+    Raises
+    ------
+    PartitionError
+        ``schema_mismatch``: a text is not of the declared type; ``inexact_number``: see `job.reader.text_types`.
+    """
+    declared = declared_types(spec.schema)
+    columns = []
+    for field in table.schema:
+        column = table.column(field.name)
+        if not declared and field.name not in given and field.name not in spec.texts:
+            column = typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
+        elif field.name in declared:
+            column = _declared(column, field.name, declared[field.name], spec, place)
+        columns.append((field.with_type(column.type), column))
+    return pa.table([column for _, column in columns], schema=pa.schema([field for field, _ in columns]))
+
+
+def key_levels(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The rows of a key with its directories' texts as the numbers that they may be; each is one text in all rows."""
+    for name in names:
+        if name in table.column_names and table.num_rows:
+            value, kind = level_value(table.column(name)[0].as_py())
+            at = table.column_names.index(name)
+            column = pa.repeat(pa.scalar(value, kind), table.num_rows)
+            table = table.set_column(at, table.schema.field(at).with_type(kind), column)
+    return table
+
+
+def declared_rows(source: str, table: pa.Table, spec: ReadSpec) -> pa.Table:
+    """Rows of typed files with the declared types that only a key can have, such as categories."""
+    declared = declared_types(spec.schema)
+    found = cast_declared(source, table, declared) if declared else table
+    fields = [field.with_metadata(before.metadata) for field, before in zip(found.schema, table.schema, strict=True)]
+    return found.cast(pa.schema(fields)) if found is not table else found
+
+
+def _declared(
+    column: pa.ChunkedArray, name: str, kind: pa.DataType, spec: ReadSpec, place: Callable[[int], str]
+) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    if pt.is_dictionary(kind):
+        return column.dictionary_encode().cast(kind)
+    plain = column
+    if pt.is_string(column.type) and not (pt.is_string(kind) or pt.is_large_string(kind)):
+        plain = pc.utf8_trim_whitespace(column)
+        if spec.decimal != ".":
+            plain = pc.replace_substring(plain, spec.decimal, ".")
+    try:
+        return plain.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        row = _first_bad(plain, kind, 0, len(plain))
+        raise PartitionError(
+            "schema_mismatch", f"{place(row)}, column {name!r} is not {kind}, as input.schema declares"
+        ) from None
+
+
+def _first_bad(column: pa.ChunkedArray, kind: pa.DataType, low: int, high: int) -> int:
+    """The first row that cannot be cast, found by halves."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            column.slice(low, middle - low).cast(kind)
+            low = middle
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            high = middle
+    return low
