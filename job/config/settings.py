@@ -206,7 +206,7 @@ class ValidationSettings(Section):
     test_size: float = Field(0.2, gt=0, lt=1)
     """``holdout`` and ``time``: the share of rows held out"""
     folds: int = Field(5, ge=2)
-    """``kfold``: the number of folds"""
+    """``kfold``: the number of folds; rows are shuffled by the seed"""
     column: str | None = None
     """``time`` and ``backtest``: the column that orders the rows"""
     windows: int = Field(4, ge=1, le=1000)

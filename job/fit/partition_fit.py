@@ -119,6 +119,8 @@ def class_name(kind: type) -> str:
 def arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
     """The rows as ``input.times`` and ``input.order_by`` want them, whichever reader and layout they came from."""
     told += reader.levels.notes(table)
+    if spec.unordered:
+        table = order.without_order(table)
     return order.sort(times.declared(exact.plain(table), spec.times), spec.order_by)
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import sklearn
 
 from job.errors import PartitionError, SkipPartition
-from job.fit import checks, evaluation, frame, linear, ready, validation
+from job.fit import checks, evaluation, fold_order, frame, linear, ready, validation
 from job.fit.contest import Against
 from job.fit.evaluation import Data
 from job.fit.fit_errors import Words, caught, fit_error
@@ -27,6 +27,7 @@ from job.fit.fit_function import train_function
 from job.fit.fitted import MAX_WARNINGS, Evaluation, Fitted, defined
 from job.fit.recipe import Recipe
 from job.fit.traits import Traits, as_tuple, usable
+from job.reader.order import has_order
 
 __all__ = ["Fitted", "fit_seed", "train"]
 
@@ -90,6 +91,7 @@ def _train_frame(
     y = frame.target(rows.table, targets) if targets else None
     order, groups = held_out_by(rows.table, recipe, method)
     X = frame.features(rows.table, names, series=_as_series(recipe, traits, names))
+    notes += fold_order.told(traits.folds, X, y, ordered=has_order(rows.table))
     words, count = Words.of(rows.table), rows.table.num_rows
     del rows.table
     frame.give_back(X.size)

@@ -14,6 +14,8 @@ from typing import Any
 from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from sklearn.utils.validation import has_fit_parameter
 
+from job.fit import fold_order
+
 _INNER = ("estimator", "base_estimator", "regressor", "classifier")
 _MEMBERS = ("estimators", "transformer_list")
 _PASS_ON = frozenset(
@@ -76,6 +78,8 @@ class Traits:
     """takes columns of a categorical type"""
     missing: bool
     """imputes, or is made for missing values"""
+    folds: frozenset[str]
+    """how folds inside of it take rows: `job.fit.fold_order.kinds`"""
     metrics: tuple[str, ...]
     """scorers by default"""
     weight: str | None
@@ -105,6 +109,7 @@ class Traits:
             metrics=metrics,
             weight=weight_argument(estimator),
             classifier=metrics == ("accuracy",),
+            folds=fold_order.kinds(estimator),
             checked=all(_is_sklearn(each) and not _is_search(each) for each in everything(estimator)),
         )
 

@@ -1,8 +1,8 @@
 """Which rows are held out, and what is fitted on: the splits of a validation. Pure.
 
-As a scikit-learn user expects: ``kfold`` is ``cross_validate(cv=folds)`` (stratified for classifiers, not shuffled);
-``holdout`` is ``train_test_split``, shuffled by the seed and stratified where classes allow it; ``time`` holds out the
-last rows; ``backtest`` predicts several windows of time (`job.fit.backtest`).
+As a scikit-learn user expects: ``kfold`` is ``cross_validate`` over ``KFold(folds, shuffle=True)`` (stratified for
+classifiers), shuffled by the seed; ``holdout`` is ``train_test_split``, shuffled by the seed and stratified where
+classes allow it; ``time`` holds out the last rows; ``backtest`` predicts several windows of time (`job.fit.backtest`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def splits(
     classifier
         Whether classes are to be spread evenly.
     seed
-        Shuffles ``holdout``.
+        Shuffles ``holdout`` and ``kfold``.
     order
         ``time`` and ``backtest``: the column that orders the rows, without gaps.
     groups
@@ -75,7 +75,7 @@ def splits(
     if settings.method == "backtest":
         yield from _windows(settings, order)
     elif settings.method == "kfold":
-        yield from _folds(settings, y, groups, classifier)
+        yield from _folds(settings, y, groups, classifier, seed)
     else:
         yield from _held_out(settings, y, order, groups, classifier, seed)
 
@@ -101,7 +101,7 @@ def _windows(settings: ValidationSettings, order: Any) -> Iterator[Split]:
         raise PartitionError("metric_error", message, hint=hint) from None
 
 
-def _folds(settings: ValidationSettings, y: Any, groups: Any, classifier: bool) -> Iterator[Split]:
+def _folds(settings: ValidationSettings, y: Any, groups: Any, classifier: bool, seed: int) -> Iterator[Split]:
     count = len(y)
     if count < settings.folds:
         raise _too_few(settings, count)
@@ -112,10 +112,11 @@ def _folds(settings: ValidationSettings, y: Any, groups: Any, classifier: bool) 
             message = f"{different} groups are too few for {settings.folds} folds"
             raise PartitionError("metric_error", message, hint="Validate with fewer folds, or other groups.")
         folds = StratifiedGroupKFold(settings.folds) if settings.stratified else GroupKFold(settings.folds)
-    elif settings.stratified is None:
-        folds = check_cv(settings.folds, y, classifier=classifier)
     else:
-        folds = StratifiedKFold(settings.folds) if spread else KFold(settings.folds)
+        # Shuffled: rows come sorted more often than not, and those of a table in no order.
+        kind = type(check_cv(settings.folds, y, classifier=classifier)) if settings.stratified is None else None
+        kind = kind or (StratifiedKFold if spread else KFold)
+        folds = kind(settings.folds, shuffle=True, random_state=seed)
     if settings.stratified and not _spreads(y, settings.folds):
         raise _too_rare(settings)
     for train, test in folds.split(np.zeros((count, 1)), y, groups):

@@ -13,6 +13,8 @@ from job.errors import PartitionError
 from job.reader import times
 from job.reader.schema import NO_FEATURE
 
+_UNORDERED = {b"manyfit.order": b"none"}
+
 
 def sort(table: pa.Table, names: Sequence[str]) -> pa.Table:
     """The rows sorted by the values of these columns, from left to right; rows that compare equal stay as they were.
@@ -48,6 +50,16 @@ def sort(table: pa.Table, names: Sequence[str]) -> pa.Table:
     if np.array_equal(rows.to_numpy(), np.arange(table.num_rows)):
         return table
     return table.take(rows).combine_chunks()
+
+
+def without_order(table: pa.Table) -> pa.Table:
+    """The rows, marked as rows of a table that nobody has put into an order."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **_UNORDERED})
+
+
+def has_order(table: pa.Table) -> bool:
+    """Whether the order of the rows is the user's: that of a file, or of ``input.order_by``."""
+    return not (_UNORDERED.items() <= (table.schema.metadata or {}).items())
 
 
 def values(column: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:

@@ -52,6 +52,8 @@ class ReadSpec:
     """columns that order the rows"""
     hive: bool = False
     """directories are columns"""
+    unordered: bool = False
+    """the rows of a partition come in no order of the user's"""
 
     @classmethod
     def from_settings(
@@ -90,6 +92,7 @@ class ReadSpec:
             times=tuple(settings.times.items()),
             order_by=tuple(settings.order_by),
             hive=settings.layout == "hive",
+            unordered=settings.layout == "columns" and not settings.order_by,
         )
         declared_types(spec.schema)
         return spec

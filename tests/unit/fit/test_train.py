@@ -15,7 +15,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, get_scorer, r2_score
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import KFold, cross_validate
 
 from job.config.settings import ArtifactSettings, InputSettings, RecipeSettings
 from job.errors import PartitionError, SkipPartition
@@ -504,13 +504,24 @@ def test_metrics_are_scikit_learn_s_scorers_by_name_and_sign():
     assert fitted(features=["x"], target="y", metrics=[]).metrics == {}
 
 
-def test_kfold_is_cross_validate():
+def test_kfold_is_cross_validate_on_shuffled_rows():
     options = {"features": ["x", "n"], "target": "y", "estimator": RIDGE}
     found = fitted(validation={"method": "kfold", "folds": 4}, metrics=["r2", "neg_mean_squared_error"], **options)
     for name, value in found.metrics.items():
-        expected = cross_validate(Ridge(random_state=1), FRAME[["x", "n"]], FRAME["y"], cv=4, scoring=name)
+        folds = KFold(4, shuffle=True, random_state=1)
+        expected = cross_validate(Ridge(random_state=1), FRAME[["x", "n"]], FRAME["y"], cv=folds, scoring=name)
         assert value == pytest.approx(expected["test_score"].mean())
     assert pickle.dumps(found.estimator) == pickle.dumps(fitted(**options).estimator)  # refitted on all rows
+
+
+def test_kfold_on_sorted_rows_scores_as_on_rows_in_any_order():
+    x = np.sort(np.random.default_rng(0).random(300))
+    data = pd.DataFrame({"x": x, "y": np.sin(6 * x)})
+    tree = {"_target_": "sklearn.tree.DecisionTreeRegressor", "max_depth": 5}
+    for rows in (data, data.iloc[::-1], data.sample(frac=1, random_state=1)):
+        found = fitted(rows.reset_index(drop=True), features=["x"], target="y", estimator=tree, validation="kfold")
+        assert found.metrics["r2"] > 0.98
+        assert found.warnings == ()
 
 
 def test_holdout_scores_other_rows_than_it_fits_and_is_repeatable():
@@ -641,7 +652,8 @@ def test_a_function_s_random_numbers_come_from_the_seed(tmp_path):
 def test_a_function_can_be_validated_by_scorers(tmp_path):
     options = {"features": ["x"], "target": "y", "metrics": ["r2"]}
     assert by_function(tmp_path, GOOD, **options).metrics["r2"] > 0.9
-    expected = cross_validate(LinearRegression(), FRAME[["x"]], FRAME["y"], cv=5, scoring="r2")["test_score"].mean()
+    folds = KFold(5, shuffle=True, random_state=1)
+    expected = cross_validate(LinearRegression(), FRAME[["x"]], FRAME["y"], cv=folds, scoring="r2")["test_score"].mean()
     found = by_function(tmp_path, GOOD, validation="kfold", **options)
     assert found.metrics["r2"] == pytest.approx(expected)
     expected = LinearRegression().fit(FRAME[["x"]], FRAME["y"])

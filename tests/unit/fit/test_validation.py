@@ -51,7 +51,8 @@ def test_strata_are_kept_where_they_are_asked_for_and_left_where_they_are_refuse
         for stratified in (True, False)
     }
     assert shares[True] == [0.5] * 5
-    assert shares[False] == [1.0, 1.0, 0.5, 0.0, 0.0]
+    assert len(set(shares[False])) > 1
+    assert np.mean(shares[False]) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
