@@ -114,8 +114,17 @@ tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules an
 	@command -v go >/dev/null || { echo "building helm needs Go; or install helm, or name it: HELM=/path/to/helm" >&2; exit 3; }
 	@.venv/bin/python tests/e2e/cluster/tools.py --dir helm
 
+build/airflow/.ready: examples/airflow/requirements.txt | python $(UV)
+	@rm -rf build/airflow && $(UV) venv --quiet --python "$(PYTHON)" build/airflow
+	@$(UV) pip install --quiet --python build/airflow -r examples/airflow/requirements.txt
+	@touch $@
+
+.PHONY: airflow
+airflow: build/airflow/.ready .venv/.ready ## Airflow in an environment of its own reads the example's DAG (needs helm); make ARGS=--write anew
+	@$(if $(filter --write,$(ARGS)),.venv/bin/python examples/airflow/render.py,$(DEVELOPED) $(CURDIR)/tests/chart/test_airflow.py $(ARGS))
+
 .PHONY: chart
-chart: .venv/.ready ## the chart: rendered objects, schema, security (needs helm, see tools)
+chart: .venv/.ready build/airflow/.ready ## the chart: rendered objects, schema, security (needs helm, see tools)
 	@$(DEVELOPED) $(CURDIR)/tests/chart $(ARGS)
 
 .PHONY: chaos

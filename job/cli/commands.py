@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 
 from job.cli import arguments as given
-from job.cli import screens
+from job.cli import screens, termination
 from job.config import load, local_file
 from job.config.value_types import parse_duration
 from job.errors import ConfigurationError
@@ -70,6 +70,7 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
     finally:
         engine.stop()
     screens.run_ends(done)
+    termination.say(done.short(termination.MOST))
     if arguments.json:
         print(done.to_json())
     return done.exit_code

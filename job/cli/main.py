@@ -6,7 +6,6 @@ Standard output carries results, standard error everything else. No traceback re
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
@@ -315,20 +314,12 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
 def _said(error: ManyfitError) -> int:
     import logging
 
+    from job.cli import termination
+
     record = {"event": "error", "reason": error.reason, "exit_code": error.exit_code}
     logging.getLogger("manyfit").error("%s", error, extra=record)
-    _termination_message(error)
+    termination.say(str(error))
     return error.exit_code
-
-
-_TERMINATION_LOG = "/dev/termination-log"
-"""Kubernetes mounts it into every container, and ``kubectl describe pod`` shows what was written."""
-
-
-def _termination_message(error: ManyfitError) -> None:
-    if os.path.exists(_TERMINATION_LOG):
-        with contextlib.suppress(OSError), open(_TERMINATION_LOG, "w", encoding="utf-8") as file:
-            file.write(str(error)[:4000])
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -42,6 +42,8 @@ ADVICE = {
     "fit_error": "Read the traceback below runs/<run id>/failures/.",
 }
 """What to do about a reason, where one sentence helps."""
+_LONG = ("superseded", "examples", "spark", "coverage", "failures", "skips", "phases")
+"""Fields that a short result may do without, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def totals(plan: Plan, settled: pa.Table) -> Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What a run comes to; `result.json` is this, as JSON."""
+    """What a run comes to; `result.json` is this, as JSON: docs/schemas/result.v1.json describes it."""
 
     run: str
     job: str
@@ -135,6 +137,24 @@ class RunReport:
     """of those: no better than it"""
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """percent of an interval to the held-out rows within it, and all of them, of the newest windows"""
+    format: int = 1
+    """version of this document: within one, fields are only added"""
+
+    def short(self, most: int) -> str:
+        """The same document in at most so many bytes of UTF-8: long fields that are not required are left out first.
+
+        Raises
+        ------
+        ValueError
+            It does not fit without them either.
+        """
+        state = asdict(self)
+        for name in ("", *_LONG):
+            state.pop(name, None)
+            text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+            if len(text.encode("utf-8", "replace")) <= most:
+                return text
+        raise ValueError(f"the result does not fit into {most} bytes")
 
     def to_json(self) -> str:
         """As `from_json` takes it."""
@@ -144,9 +164,12 @@ class RunReport:
     def from_json(cls, text: str | bytes) -> RunReport:
         """Read a recorded report."""
         state = json.loads(text)
-        state["totals"] = Totals(**state["totals"])
-        state["examples"] = tuple(state["examples"])
-        state["superseded"] = tuple(state["superseded"])
+        known = {each.name for each in fields(cls)}
+        state = {name: value for name, value in state.items() if name in known}  # a newer version may have written more
+        counted_here = {each.name for each in fields(Totals)}
+        state["totals"] = Totals(**{name: value for name, value in state["totals"].items() if name in counted_here})
+        state["examples"] = tuple(state.get("examples", ()))
+        state["superseded"] = tuple(state.get("superseded", ()))
         return cls(**state)
 
 

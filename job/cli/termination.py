@@ -1,0 +1,21 @@
+"""What a container says when it ends: Kubernetes keeps up to 4 kB of it in the pod's status.
+
+``kubectl get pod … -o jsonpath='{.status.containerStatuses[0].state.terminated.message}'`` prints it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+MOST = 4000
+"""Bytes; Kubernetes cuts what is beyond 4,096."""
+_LOG = "/dev/termination-log"
+"""Kubernetes mounts it into every container."""
+
+
+def say(text: str) -> None:
+    """Write the message, where there is a place for it."""
+    if os.path.exists(_LOG):
+        with contextlib.suppress(OSError), open(_LOG, "wb") as file:
+            file.write(text.encode("utf-8", "replace")[:MOST])
