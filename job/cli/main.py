@@ -6,6 +6,7 @@ Standard output carries results, standard error everything else. No traceback re
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
