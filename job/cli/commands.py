@@ -135,10 +135,35 @@ def models(arguments: Namespace, overrides: list[str]) -> int:
         warnings=arguments.warnings,
         sort=arguments.sort,
     )
-    everything = arguments.json or arguments.csv or not sys.stdout.isatty()
-    limit = arguments.limit if arguments.limit is not None else (None if everything else 50)
-    models_table.write(rows, limit=limit, form="json" if arguments.json else "csv" if arguments.csv else "text")
+    models_table.write(rows, limit=_limit(arguments), form=_form(arguments))
     return 0
+
+
+def compare(arguments: Namespace, overrides: list[str]) -> int:
+    """Two versions of the set, key by key."""
+    from job.cli import compare_table, models_table
+
+    output = given.output(arguments, overrides)
+    rows = compare_table.read(output, now=arguments.at, then=arguments.then)
+    lines = compare_table.summary(rows)
+    if not arguments.all:
+        rows = rows[rows["change"] != "same"]
+    rows = models_table.choose(rows, match=arguments.match, where=arguments.where, sort=arguments.sort)
+    compare_table.write(rows, limit=_limit(arguments), form=_form(arguments), lines=lines)
+    return 0
+
+
+def _limit(arguments: Namespace) -> int | None:
+    """How many rows are printed: a screen takes 50, a file all."""
+    everything = arguments.json or arguments.csv or not sys.stdout.isatty()
+    if arguments.limit is None and not everything:
+        return 50
+    limit: int | None = arguments.limit
+    return limit
+
+
+def _form(arguments: Namespace) -> str:
+    return "json" if arguments.json else "csv" if arguments.csv else "text"
 
 
 def show(arguments: Namespace, overrides: list[str]) -> int:

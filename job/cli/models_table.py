@@ -137,7 +137,7 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
             writer.writerow(["" if _json(value) is None else _json(value) for value in values])
         return
     columns = [name for name in _SHOWN if name not in _SELDOM or shown[name].notna().any()]
-    columns[4:4] = [str(name) for name in shown.columns if name not in ROW.names]
+    columns[4:4] = metrics_of(shown)
     if shown["gone_since"].notna().any():
         columns.append("gone_since")
     table = Table(box=None, pad_edge=False)
@@ -146,7 +146,7 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
             name, justify="left" if name in ("key", "state", "gate", "reason", *_TIMES) else "right", no_wrap=True
         )
     for record in shown[columns].to_dict("records"):
-        table.add_row(*(_text(str(name), value) for name, value in record.items()))
+        table.add_row(*(text(str(name), value) for name, value in record.items()))
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
     console.print(table)
     if len(shown) < total:
@@ -165,7 +165,13 @@ def _unpacked(name: str, value: Any) -> Any:
     return json.loads(value) if name in _JSON and isinstance(value, str) else value
 
 
-def _text(name: str, value: Any) -> str:
+def metrics_of(rows: pd.DataFrame) -> list[str]:
+    """The columns that are metrics."""
+    return [str(name) for name in rows.columns if name not in ROW.names]
+
+
+def text(name: str, value: Any) -> str:
+    """A value as a cell of a table."""
     plain = _json(value)
     if plain is None:
         return ""

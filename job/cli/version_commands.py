@@ -85,6 +85,20 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def promote(arguments: Namespace, overrides: list[str]) -> int:
+    """Publish challengers that the gate kept back."""
+    from job.registry.index import Index
+
+    output = given.output(arguments, overrides)
+    seal = _seal(arguments, output)
+    with storage("output", f"{output.uri} cannot be changed"):
+        warning = seal.check()
+        done = Index(output).promote(arguments.keys)
+        print(f"{counted(done.applied, 'challenger')} promoted; version {done.version}")
+        _sealed(seal, done.version, warning)
+    return 0
+
+
 def _nothing_published(output: Store) -> ConfigurationError:
     return ConfigurationError(
         f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."

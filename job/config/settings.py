@@ -22,6 +22,7 @@ from job.config.value_types import (
     Gap,
     Length,
     Mistakes,
+    Ratio,
     Sample,
     Share,
     Size,
@@ -359,6 +360,39 @@ class RecipeSettings(Section):
             yield "baseline", "of {seasonal_naive: ...} is for one target"
 
 
+class PromoteSettings(Section):
+    """When a new model replaces the live one: the gate, key by key."""
+
+    metric: (
+        Literal[
+            "neg_root_mean_squared_error",
+            "neg_mean_squared_error",
+            "neg_mean_absolute_error",
+            "neg_log_loss",
+            "accuracy",
+        ]
+        | None
+    ) = None
+    """the score by which a new model must be better, on rows that neither has seen, to replace the live one; without
+    it there is no gate, and every new model does"""
+    min_gain: Ratio = 0.01
+    """by how much its error must be smaller: ``1%`` or ``0.01``"""
+    min_rows: int = Field(30, ge=3)
+    """with fewer rows that judge, the key is undecidable"""
+    on_undecidable: Literal["promote", "keep"] = "promote"
+    """whether the new model replaces the live one where they cannot be compared"""
+    test: Literal["paired", "none"] = "paired"
+    """``paired``: the advantage must also be more than chance, by a Diebold-Mariano test on the rows; ``none``: the
+    gain alone decides"""
+    alpha: float = Field(0.05, gt=0, lt=1)
+    """the share of false promotions among all, over a run, that the test allows"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Options of a gate that is not there."""
+        if self.metric is None and self != PromoteSettings.model_construct():
+            yield "metric", "is required for a gate: name the score, for example neg_mean_absolute_error"
+
+
 class RunSettings(Section):
     """How a run behaves."""
 
@@ -499,6 +533,7 @@ class JobSettings(Section):
     input: InputSettings
     recipe: RecipeSettings
     output: OutputSettings
+    promote: PromoteSettings = PromoteSettings()
     run: RunSettings = RunSettings()
     storage: StorageSettings = StorageSettings()
     artifact: ArtifactSettings = ArtifactSettings()
@@ -506,7 +541,13 @@ class JobSettings(Section):
     spark: SparkSettings = SparkSettings()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """An output that would be read as input; an engine that cannot be."""
+        """An output that would be read as input; an engine that cannot be; a gate without rows that are new."""
+        if self.promote.metric is not None and self.recipe.validation.method not in ("time", "backtest"):
+            yield (
+                "promote.metric",
+                "needs recipe.validation.method time or backtest: only time tells which rows the live model has not "
+                "seen",
+            )
         source, target = (uri.rstrip("/") + "/" for uri in (self.input.uri, self.output.uri))
         crosses = any("**" in glob for glob in self.input.match)
         if source == target or (target.startswith(source) and crosses and self.input.layout == "objects"):

@@ -91,6 +91,21 @@ def parse_share(value: Any) -> Any:
     return value
 
 
+def parse_ratio(value: Any) -> Any:
+    """A fraction of 1, or a percentage such as ``"1%"``, as a fraction."""
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match:
+        value = float(match[1]) / 100
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError("is neither a fraction from 0 to below 1 nor a percentage such as 1%")
+    return float(value)
+
+
 def parse_sample(value: Any) -> Any:
     """A fraction below 1, or a whole number of keys."""
     if isinstance(value, bool) or (isinstance(value, float) and value >= 1 and not value.is_integer()):
@@ -178,6 +193,14 @@ Share = Annotated[
     BeforeValidator(
         parse_share,
         json_schema_input_type=Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*%?\s*$")],
+    ),
+]
+Ratio = Annotated[
+    float,
+    BeforeValidator(
+        parse_ratio,
+        json_schema_input_type=Annotated[float, Field(ge=0, lt=1)]
+        | Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*%?\s*$")],
     ),
 ]
 Length = Annotated[

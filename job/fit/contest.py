@@ -17,7 +17,8 @@ import pandas as pd
 from job.errors import DamageError
 from job.fit import artifact
 from job.fit.fitted import Contest
-from job.judge import gate, losses
+from job.fit.predicted import Predicted
+from job.judge import gate
 
 Rows = np.ndarray[Any, Any]
 
@@ -38,6 +39,14 @@ class Champion:
     """the last time stamp that it was fitted on (`stamp`)"""
     judged_until: str | None
     """the last time stamp that has judged it"""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As plain bytes, whatever buffer a store handed out: it travels to guarded children."""
+        return _champion, ({**vars(self), "data": None if self.data is None else bytes(self.data)},)
+
+
+def _champion(state: dict[str, Any]) -> Champion:
+    return Champion(**state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,29 +161,8 @@ def _losses(estimator: Any, metric: str, X: Any, y: Any, rows: Rows) -> Rows:
             raise _Unable(f"the live model needs the column {gone[0]!r}, which the recipe does not read any more")
         part = part[list(names)]
     try:
-        return losses_of(estimator, metric, part, y.iloc[rows])
+        return Predicted(estimator, part, y.iloc[rows]).losses(metric)
     except MemoryError:
         raise
     except Exception as error:
         raise _Unable(f"the live model could not predict these rows: {type(error).__name__}") from None
-
-
-def losses_of(estimator: Any, metric: str, X: Any, y: Any) -> Rows:
-    """The loss of each row of an estimator's predictions.
-
-    Raises
-    ------
-    ValueError
-        A loss is not a number.
-    """
-    truth = np.asarray(y)
-    if metric == "neg_log_loss":
-        found = losses.rows(metric, truth, np.asarray(estimator.predict_proba(X)), np.asarray(estimator.classes_))
-    else:
-        predicted = np.asarray(estimator.predict(X))
-        if predicted.shape != truth.shape:
-            predicted = predicted.reshape(truth.shape)
-        found = losses.rows(metric, truth, predicted)
-    if not np.isfinite(found).all():
-        raise ValueError("a prediction is not a number")
-    return found

@@ -19,9 +19,10 @@ from sklearn.exceptions import FitFailedWarning
 
 from job.errors import PartitionError
 from job.fit import backtest, scores
-from job.fit.contest import Against, Held, compare, losses_of, stamp
+from job.fit.contest import Against, Held, compare, stamp
 from job.fit.fit_errors import Words, describe
 from job.fit.fitted import Evaluation
+from job.fit.predicted import Predicted
 from job.fit.recipe import Recipe
 from job.fit.validation import Split
 from job.judge import intervals, losses, skill
@@ -156,31 +157,26 @@ class _Judge:
         X, y = data.X.iloc[split.test], data.y.iloc[split.test]
         self._splits.append(split)
         self._scores.append(scores.score(estimator, X, y, self._metrics, self._words))
-        found: dict[str, Rows] = {}
-
-        def loss(metric: str) -> Rows:
-            if metric not in found:
-                found[metric] = losses_of(estimator, metric, X, y)
-            return found[metric]
-
+        told = Predicted(estimator, X, y)
+        part: dict[str, Rows] = {}
         if self._recipe.season is not None or fit_baseline is not None:
-            self._compare_naive(split, loss(self._main), X, y, fit_baseline)
+            self._compare_naive(split, told.losses(self._main), X, y, fit_baseline)
         if self._against is not None and data.order is not None:
             newest = data.order[fitted_on].max()
-            self._held.append(Held(rows=split.test, newest=newest, losses=loss(self._against.metric)))
+            self._held.append(Held(rows=split.test, newest=newest, losses=told.losses(self._against.metric)))
         if self._recipe.validation.intervals:
-            found["residuals"] = np.asarray(y, float) - np.asarray(estimator.predict(X), float).reshape(y.shape)
+            part["residuals"] = told.residuals()
         if self._backtest:
-            for metric in ("accuracy",) if self._main in ("accuracy", "neg_log_loss") else (_ABSOLUTE, _SQUARED):
-                loss(metric)
-        self._parts.append(found)
+            of_classes = self._main in ("accuracy", "neg_log_loss")
+            part |= {metric: told.losses(metric) for metric in (("accuracy",) if of_classes else (_ABSOLUTE, _SQUARED))}
+        self._parts.append(part)
 
     def _compare_naive(self, split: Split, own: Rows, X: Any, y: Any, fit_baseline: Fit | None) -> None:
         if fit_baseline is not None:
             if self._baseline is None or not self._backtest or self._recipe.validation.refit:
                 self._baseline = fit_baseline(split.train)
             self._own.append(own)
-            self._naive.append(losses_of(self._baseline, self._main, X, y))
+            self._naive.append(Predicted(self._baseline, X, y).losses(self._main))
             return
         assert self._recipe.season is not None
         assert split.window is not None
@@ -271,7 +267,8 @@ def on_training_rows(
     found = None
     if baseline is not None:
         main = data.main_loss(metrics)
-        found = skill.skill(main, losses_of(estimator, main, data.X, data.y), losses_of(baseline, main, data.X, data.y))
+        own, naive = (Predicted(each, data.X, data.y).losses(main) for each in (estimator, baseline))
+        found = skill.skill(main, own, naive)
         if found is None:
             notes.append("no skill: the baseline makes no error on these rows")
     return Evaluation(metrics=scores.score(estimator, data.X, data.y, metrics, words), skill=found)

@@ -18,9 +18,10 @@ from job.config.settings import ArtifactSettings
 from job.errors import PartitionError, SkipPartition
 from job.fit import artifact, train
 from job.fit.contained import contained
-from job.fit.fitted import Fitted
+from job.fit.contest import Against, Champion
+from job.fit.fitted import Contest, Fitted
 from job.fit.recipe import Recipe
-from job.outcome import FAILED, SKIPPED, TRAINED
+from job.outcome import FAILED, SKIPPED, TRAINED, champion_token
 from job.reader import exact, order, times
 
 _TRACEBACK_LIMIT = 20_000
@@ -40,6 +41,8 @@ class Fitting:
     """the run's seed"""
     on_empty: str
     """skip or fail"""
+    gate: str | None = None
+    """the metric by which a new model is compared with the live one; None: it is not"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,26 +64,26 @@ class Result:
     """columns of `job.outcome.Outcome`: what is known of the model from held-out rows"""
 
 
-def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any]) -> Result:
+def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any], champion: Champion | None = None) -> Result:
     """Train one partition from rows that are made now; never raises for what the data or the recipe does.
 
     Whoever makes the rows should keep neither them nor what they are made of: a fit needs the memory.
     """
     try:
-        return _fitted(fitting, rows, key)
+        return _fitted(fitting, rows, key, champion)
     except MemoryError as error:
         return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
     except Exception as error:
         return of_error(fitting, error)
 
 
-def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
+def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str, champion: Champion | None) -> Result:
     told: list[str] = []
+    seed = train.fit_seed(fitting.seed, key)
+    against = None if champion is None or fitting.gate is None else Against(champion=champion, metric=fitting.gate)
     # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
     with contained() if fitting.recipe.foreign else nullcontext():
-        fitted = train.train(
-            arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=train.fit_seed(fitting.seed, key)
-        )
+        fitted = train.train(arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=seed, against=against)
         warnings = (*told, *fitted.warnings)
         sample = fitted.sample if fitting.artifact.check == "predict" else None
         packed = artifact.pack(fitted.estimator, fitting.artifact, sample=sample)
@@ -92,7 +95,7 @@ def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str) -> Result:
         metrics=json.dumps(fitted.metrics),
         warnings=json.dumps(warnings) if warnings else None,
         seconds=fitted.seconds,
-        judged=_judged(fitted),
+        judged={**_judged(fitted), **(_gated(fitted, champion) if fitting.gate is not None else {})},
     )
 
 
@@ -106,6 +109,17 @@ def _judged(fitted: Fitted) -> dict[str, Any]:
         "residuals": told.residuals,
         "until": told.until,
     }
+
+
+def _gated(fitted: Fitted, champion: Champion | None) -> dict[str, Any]:
+    if champion is None:
+        return {"against": champion_token(None, None)}
+    contest = fitted.evaluation.contest or Contest(note="no row was held out")
+    told = {"against": champion_token(champion.digest, champion.judged_until), "gate_note": contest.note}
+    if (found := contest.comparison) is None:
+        return {**told, "gate_rows": 0}
+    scores = {"gate_champion": found.champion, "gate_challenger": found.challenger}
+    return {**told, **scores, "gate_gain": found.gain, "gate_rows": found.rows, "gate_p": found.p}
 
 
 def class_name(kind: type) -> str:

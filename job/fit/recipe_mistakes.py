@@ -248,6 +248,23 @@ def of_fit(recipe: Described) -> list[str]:
     return problems
 
 
+def of_gate(recipe: Described, metric: str) -> list[str]:
+    """What is wrong with the score by which a new model is compared with the live one."""
+    traits = recipe.traits
+    if recipe.target is None:
+        return ["promote.metric: a comparison needs recipe.target"]
+    if traits is None:
+        if recipe.features is None:
+            return ["recipe.features: name the columns that the function's model predicts from, to compare it"]
+        return []
+    if _of_classes(metric) != traits.classifier:
+        kind = "regressors" if traits.classifier else "classifiers"
+        return [f"promote.metric: {metric!r} is for {kind}, and {traits.kind.__name__} is {_KINDS[traits.metrics]}"]
+    if metric == "neg_log_loss" and not hasattr(recipe.build(0), "predict_proba"):
+        return [f"promote.metric: {metric!r} needs probabilities, and {traits.kind.__name__} gives none"]
+    return []
+
+
 def _needs_no_target(recipe: Described) -> bool:
     tags = getattr(recipe.build(0), "__sklearn_tags__", None)
     return tags is None or not tags().target_tags.required

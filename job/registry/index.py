@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, HeldError
+from job.registry.challenger import promoted, refuse_missing
 from job.registry.data_file import data_files
 from job.registry.delta_log import FEW_KEYS, Table, fields
 from job.registry.derived import TABLE
@@ -205,6 +206,29 @@ class Index:
         name = run or f"retire-{now:%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
         rows = changes({"key": key, "listed_at": now, "action": RETIRE} for key in wanted)
         return self._publish(rows, run=name, operation="retire")
+
+    def promote(self, keys: Iterable[str], *, run: str | None = None) -> Release:
+        """Make the challengers of some keys, which the gate kept back, their live models; held or not.
+
+        Raises
+        ------
+        ConfigurationError
+            A key is not published, has no challenger, or was changed meanwhile.
+        DamageError
+            A challenger's file is not there any more.
+        """
+        wanted = sorted(set(keys))
+        now = self.store.now()
+        rows = promoted(self.read(keys=wanted).to_pylist(), wanted, now)
+        refuse_missing(self.store, rows)
+        name = run or f"promote-{now:%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
+        done = self._publish(checked(rows), run=name, operation="promote")
+        if done.superseded:
+            raise ConfigurationError(
+                f"{done.superseded[0]!r} was changed by another run meanwhile",
+                hint="Look at it again: `manyfit show OUTPUT KEY`.",
+            )
+        return done
 
     def rollback(self, version: int, *, hold: bool = False) -> Rollback:
         """Go back: a new version with exactly the rows of an older one. Nothing is lost; it can be rolled back too.

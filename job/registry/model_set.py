@@ -265,6 +265,17 @@ class Source:
         rows = rows.filter(pc.is_valid(rows.column("digest"))).combine_chunks()
         return rows if ascending(rows.column("key")) else rows.sort_by("key")
 
+    def challengers(self) -> list[dict[str, Any]]:
+        """The same of the models that the gate kept back."""
+        rows = self.read(["key", "challenger", "challenger_row"])
+        rows = rows.filter(pc.is_valid(rows.column("challenger"))).sort_by("key")
+        found = []
+        for row in rows.to_pylist():
+            kept = json.loads(row["challenger_row"])
+            told = {name: kept[name] for name in ("size", "versions")}
+            found.append({"key": row["key"], "digest": row["challenger"], **told})
+        return found
+
 
 def fetch(store: Store, key: str, name: str, size: int) -> Any:
     """A model's bytes, of exactly the recorded size: never more than that is read into memory knowingly.

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from job.errors import ConfigurationError, DamageError, PartitionError, StoreError
@@ -46,7 +47,7 @@ def verify(
     public_key: bytes | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Check size, digest and loadability of every model of a version.
+    """Check size, digest and loadability of every model of a version, challengers that are kept back included.
 
     Parameters
     ----------
@@ -73,8 +74,9 @@ def verify(
     version = at if at is not None else Index(store).version()
     if version is None:
         raise ConfigurationError(f"nothing has been published at {store.uri}", hint="Give the job's output.uri.")
-    table = Source(store, version, public_key=public_key).models()
-    total = table.num_rows
+    source = Source(store, version, public_key=public_key)
+    table, kept = source.models(), source.challengers()
+    total = table.num_rows + len(kept)
     damaged: list[tuple[str, str]] = []
     checked = size = 0
     workers = jobs or 4 * (os.cpu_count() or 1)
@@ -86,7 +88,7 @@ def verify(
             if (problem := future.result()) is not None:
                 damaged.append((key, problem))
 
-        for row in _rows(table):
+        for row in chain(_rows(table), kept):
             waiting.append((row["key"], pool.submit(_problem, store, row, load)))
             checked, size = checked + 1, size + (row["size"] or 0)
             if len(waiting) > 4 * workers:

@@ -10,8 +10,8 @@ from typing import Any
 
 from job.arrow import use_plain_pool
 from job.config.settings import JobSettings
-from job.errors import NotFoundError, OtherJobError
-from job.fit import artifact
+from job.errors import ConfigurationError, NotFoundError, OtherJobError
+from job.fit import artifact, recipe_mistakes
 from job.fit.partition_fit import Fitting
 from job.fit.recipe import Recipe
 from job.plan import fingerprint
@@ -59,6 +59,9 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     """
     use_plain_pool()
     recipe = Recipe.from_settings(settings.recipe, base=base)
+    gate = settings.promote.metric
+    if gate is not None and (problems := recipe_mistakes.of_gate(recipe, gate)):
+        raise ConfigurationError("the gate cannot be used:\n  " + "\n  ".join(problems), problems=tuple(problems))
     for each in recipe.watched.unwatched:
         log.warning("a change is not noticed: %s", each)
     versions = artifact.versions()
@@ -73,6 +76,7 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
             artifact=settings.artifact,
             seed=settings.run.seed,
             on_empty=settings.input.on_empty,
+            gate=gate,
         ),
         fingerprints=Fingerprints(
             recipe=fingerprint.recipe_fingerprint(settings, recipe.fingerprint_part()),

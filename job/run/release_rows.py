@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job.config.settings import PromoteSettings
 from job.plan.plan import Plan
 from job.registry.delta_log import fields
-from job.registry.index import CHANGES, FAILED, GONE, LIVE, PUT, RETIRE, SKIPPED, TOUCH
+from job.registry.index import CHANGES, FAILED, GONE, KEEP, LIVE, PUT, RETIRE, SKIPPED, TOUCH
 from job.registry.row import REPEATED
+from job.run import promotion
 
 
 def of(
@@ -22,6 +24,7 @@ def of(
     versions: str,
     retire_gone: bool,
     known_failures: pa.Table,
+    promote: PromoteSettings | None = None,
 ) -> pa.Table:
     """The changed keys only.
 
@@ -39,6 +42,8 @@ def of(
         ``input.on_gone: retire``.
     known_failures
         key, reason, message of failed and stale rows of the index: the same failure again changes nothing.
+    promote
+        The gate, if there is one: then ``settled`` has been decided (`job.run.promotion.decided`).
     """
     listed_at = pa.scalar(plan.listed_at, pa.timestamp("us", "UTC"))
 
@@ -50,18 +55,33 @@ def of(
     trained, skipped, touched = of_status("trained"), of_status("skipped"), of_status("unchanged")
     failed = _without_known(of_status("failed"), known_failures)
     described = ("data", "content", "recipe", "environment", "source", "bytes", "rows")
+    gated: tuple[str, ...] = ()
+    stays, becomes = trained.slice(0, 0), trained
+    if promote is not None and promote.metric is not None:
+        gated = ("against", *_OF_GATE)
+        live = promotion.replaces(trained, promote)
+        becomes, stays = trained.filter(live), trained.filter(pc.invert(live))
     tables = [
         _rows(
-            trained,
-            (*described, *_OF_MODEL),
+            becomes,
+            (*described, *_OF_MODEL, *gated),
             listed_at,
             state=LIVE,
             action=PUT,
             run=run,
             versions=versions,
-            trained_at=pc.cast(pc.multiply(trained["finished_at"], 1e6), pa.int64(), safe=False).cast(
+            trained_at=pc.cast(pc.multiply(becomes["finished_at"], 1e6), pa.int64(), safe=False).cast(
                 pa.timestamp("us", "UTC")
             ),
+        ),
+        _rows(
+            stays,
+            ("data", "content", "recipe", "environment", "source", "bytes", *gated),
+            listed_at,
+            action=KEEP,
+            judged_until=promotion.judged_until(stays),
+            challenger=stays["digest"],
+            challenger_row=promotion.kept_rows(stays, run=run, versions=versions),
         ),
         _rows(failed, ("reason", "message", "source", "bytes"), listed_at, state=FAILED, action=PUT, run=run),
         _rows(skipped, ("reason", "message", *described), listed_at, state=SKIPPED, action=PUT, run=run),
@@ -115,6 +135,7 @@ _OF_MODEL = (
     *("estimator", "skill", "windows", "horizons", "residuals", "until"),
 )
 """Columns of an outcome that describe its model."""
+_OF_GATE = ("gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note")
 _NEVER_NULL = {"data", "recipe", "environment"}
 _CODED = fields(CHANGES, CHANGES.names, REPEATED)
 """What is said of a million rows is said once."""

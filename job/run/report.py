@@ -131,6 +131,8 @@ class RunReport:
     """sum over the fits"""
     peak: int = 0
     """highest resident memory of a worker, bytes"""
+    gate: Mapping[str, int] = field(default_factory=dict)
+    """with a gate: first, promoted, kept and undecidable, which add up to trained"""
     skilled: int = 0
     """models that were compared with a baseline"""
     unskilled: int = 0
@@ -217,6 +219,9 @@ def lines(report: RunReport) -> list[str]:
         out.append(f"  … all {count.failed:,} with their tracebacks below runs/{report.run}/failures/")
     if report.warnings:
         out.append(f"{counted(report.warnings, 'model')} with warnings: `manyfit models {report.output} --warnings`")
+    if report.gate:
+        told = " + ".join(f"{number:,} {state}" for state, number in report.gate.items())
+        out.append(f"gate: {count.trained:,} trained = {told}")
     if report.skilled:
         out.append(
             f"{report.unskilled:,} of {counted(report.skilled, 'model')} do no better than the baseline: "

@@ -110,7 +110,7 @@ def gc(
     say("runs")
     runs = Runs(store, now, margin)
     say("references")
-    references = _distinct([index.read(columns=["key", "digest"], at=version) for version in kept] + runs.references())
+    references = _distinct([each for version in kept for each in _models(index, version)] + runs.references())
     say("models")
     old_files = _old(store, "index", before, lambda name: _is_data(name) and name.removeprefix("index/") not in files)
     expired = {each.version for each in history} - kept
@@ -208,6 +208,12 @@ def _unreferenced(store: Store, before: datetime, references: pa.Table) -> pa.Ta
     return listing.filter(pc.invert(pc.is_in(listing.column("name"), value_set=pa.chunked_array(needed, pa.string()))))
 
 
+def _models(index: Index, version: int) -> tuple[pa.Table, pa.Table]:
+    """Key and digest of the live models of a version, and of the challengers that its gate kept back."""
+    rows = index.read(columns=["key", "digest", "challenger"], at=version)
+    return rows.select(["key", "digest"]), rows.select(["key", "challenger"]).rename_columns(["key", "digest"])
+
+
 def _distinct(tables: list[pa.Table]) -> pa.Table:
     """Each pair of key and digest once; rows without a model left out."""
     found = pa.table({"key": pa.array([], pa.string()), "digest": pa.array([], pa.string())})
@@ -225,9 +231,9 @@ def _check(index: Index, history: list[VersionInfo], files: set[str], removed: p
     gone = {name.removeprefix("index/") for name in removed.column("name").to_pylist()}
     lost = gone.intersection(index.files(current))
     if not lost:
-        rows = index.read(columns=["key", "digest"], at=current)
+        needed = [name for rows in _models(index, current) for name in _unwanted(rows, models)]
         # A run that waited for us has put what it needs again.
-        lost = {name for name in _unwanted(rows, models) if index.store.head(name) is None}
+        lost = {name for name in needed if index.store.head(name) is None}
     if lost:
         raise DamageError(
             f"version {current} was published while gc ran, and needs {len(lost)} of the objects it removed",

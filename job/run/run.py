@@ -32,8 +32,9 @@ from job.plan.plan import UNCHANGED, Plan
 from job.plan.table_keys import replaced
 from job.registry.index import FAILED, STALE, Release
 from job.registry.seal import Seal
-from job.run import barrier, notice, release_rows, report, run_files
+from job.run import barrier, notice, promotion, release_rows, report, run_files
 from job.run.assembly import Assembly, check_identity
+from job.run.champions import Champions
 from job.run.heartbeat import Heartbeat
 from job.run.metrics import Metrics
 from job.run.planning import finished_outcomes, list_table, make_plan
@@ -113,6 +114,9 @@ def run(
         engine = Borrowed(lambda: make_engine(assembly))
         with _phase(phases, beat, "plan"):
             finished = finished_outcomes(assembly, now)
+            live = Champions.now(assembly.index) if settings.promote.metric is not None else None
+            if live is not None:
+                finished = live.still(finished)
             try:
                 plan = make_plan(assembly, finished, engine)
                 _refuse_large_retirement(assembly, plan)
@@ -124,10 +128,12 @@ def run(
         if metrics:
             metrics.planned(plan.planned, plan.count(UNCHANGED))
         with _phase(phases, beat, "train"):
-            outcome, done = _train(assembly, started, plan, engine, metrics)
+            outcome, done = _train(assembly, started, plan, engine, live, metrics)
         with _phase(phases, beat, "settle"):
             settled = barrier.settle(plan, done, finished, assembly.fingerprints)
             del done, finished
+            if live is not None:
+                settled = promotion.decided(settled, settings.promote)
             count = report.totals(plan, settled)
         code = report.verdict(count, settings.run)
         with _phase(phases, beat, "publish"):
@@ -196,7 +202,12 @@ def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
 
 
 def _train(
-    assembly: Assembly, started: Started, plan: Plan, borrowed: Borrowed, metrics: Metrics | None
+    assembly: Assembly,
+    started: Started,
+    plan: Plan,
+    borrowed: Borrowed,
+    live: Champions | None,
+    metrics: Metrics | None,
 ) -> tuple[EngineReport, pa.Table]:
     due = plan.due()
     output, run = assembly.output, started.id
@@ -229,8 +240,10 @@ def _train(
             else:
                 assigned = pack(costs, tasks)
             work = replace(work, needs=memory_needs(plan, due, assigned))
-            write_tasks(output, run, started.plan, plan, due, costs, assigned)
             keys = plan.keys["key"]
+            champions = live.of(keys.take(pa.array(due))) if live is not None else None
+            write_tasks(output, run, started.plan, plan, due, costs, assigned, champions)
+            del champions
             tracker.running = Running(assigned, costs, lambda row: str(keys[int(due[row])]), engine.cores())
             plan.forget_objects()
             give_back()
@@ -245,6 +258,8 @@ def _train(
     _refuse_replaced_files(assembly, plan)
     with storage("output", "the outcomes could not be read"):
         done = segment.read(output, run_paths.segments(run))
+        if live is not None:
+            done = live.still(done)
         tracker.write("publishing")
     return outcome, done
 
@@ -307,6 +322,7 @@ def _publish(assembly: Assembly, started: Started, plan: Plan, settled: pa.Table
             versions=json.dumps(assembly.versions, sort_keys=True),
             retire_gone=settings.input.on_gone == "retire",
             known_failures=known,
+            promote=settings.promote,
         )
         said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
         # A release names only models that would survive a power cut.

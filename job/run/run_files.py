@@ -22,7 +22,7 @@ from job.plan import fingerprint
 from job.plan.plan import Plan
 from job.plan.table_keys import state
 from job.registry.index import Release
-from job.run import report, report_page
+from job.run import promotion, report, report_page
 from job.run.assembly import Assembly
 from job.run.report import RunReport
 from job.store.side import storage
@@ -113,6 +113,7 @@ def make_report(
         workers=len({row["worker"] for row in outcome.summaries}),
         fit_seconds=round(sum(row["fit_seconds"] for row in outcome.summaries), 3),
         peak=max((row["peak"] for row in outcome.summaries), default=0),
+        gate=promotion.counts(settled),
         skilled=skilled,
         unskilled=unskilled,
         coverage=intervals.coverage(settled["residuals"].drop_null().to_pylist()),

@@ -22,7 +22,14 @@ _PLAIN = r"\.(csv|txt|tsv|jsonl|ndjson|json|arrow|feather|ipc)$"
 
 
 def write_tasks(
-    output: Store, run: str, plan_id: str, plan: Plan, due: np.ndarray, costs: np.ndarray, assigned: np.ndarray
+    output: Store,
+    run: str,
+    plan_id: str,
+    plan: Plan,
+    due: np.ndarray,
+    costs: np.ndarray,
+    assigned: np.ndarray,
+    champions: pa.Table | None = None,
 ) -> None:
     """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow.
 
@@ -38,6 +45,8 @@ def write_tasks(
         Of each of them.
     assigned
         The task of each row (`job.plan.packing.pack`).
+    champions
+        The live models that new ones are compared with (`job.run.promotion.CHAMPION`), if they are.
     """
     tasks = int(assigned.max()) + 1
     order = np.lexsort((-costs, assigned))
@@ -54,13 +63,29 @@ def write_tasks(
         offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
         objects = pa.ListArray.from_arrays(offsets, structs)
         table = pa.table(
-            [rows["key"], digest_letters(rows["data"].chunk(0)), rows["content"], rows["bytes"], objects],
+            [
+                rows["key"],
+                digest_letters(rows["data"].chunk(0)),
+                rows["content"],
+                rows["bytes"],
+                objects,
+                _champions(rows["key"], champions),
+            ],
             schema=TASK_SCHEMA,
         )
         output.ensure(run_paths.task_list(run, plan_id, task), encode(table))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(tasks)))
+
+
+def _champions(keys: pa.ChunkedArray, champions: pa.Table | None) -> pa.Array:
+    kind = TASK_SCHEMA.field("champion").type
+    if champions is None or not champions.num_rows:
+        return pa.nulls(len(keys), kind)
+    at = whole(pc.index_in(keys, value_set=whole(champions["key"])))
+    columns = [whole(champions[field.name]).take(at) for field in kind]
+    return pa.StructArray.from_arrays(columns, fields=list(kind), mask=pc.is_null(at))
 
 
 def memory_needs(plan: Plan, due: np.ndarray, assigned: np.ndarray) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from job import run_paths
 from job.errors import PartitionError
 from job.fit.partition_fit import Result, failed
 from job.outcome import FAILED, SKIPPED, UNCHANGED, Outcome
-from job.worker import segment
+from job.worker import live_model, segment
 from job.worker.guarded_child import Child
 from job.worker.machine import container_limit
 from job.worker.operation import Item, Payload, perform
@@ -197,7 +197,11 @@ class Attempt:
         content = read.content()
         if item.content is not None and content == item.content:
             return Result(status=UNCHANGED), content
-        result = perform(self.work.operation, item.key, read) if child is None else child.run(item.key, read)
+        champion = live_model.taken(self.work.output, item)
+        if child is None:
+            result = perform(self.work.operation, item.key, read, champion)
+        else:
+            result = child.run(item.key, read, champion)
         self._fit_seconds += result.seconds or 0.0
         return result, content
 

@@ -16,7 +16,7 @@ from job.arrow import decode
 from job.errors import ChangedError, CredentialsError, DeniedError, NotFoundError, PartitionError
 from job.store import Store
 from job.store.side import storage
-from job.worker import merge
+from job.worker import live_model, merge
 from job.worker.attempt import Attempt
 from job.worker.operation import Item, Payload
 from job.worker.payload import Blobs
@@ -67,15 +67,15 @@ class Objects:
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
         """The wanted objects, read ahead of the fit."""
         chosen = sorted((item for item in self._items if wanted(item)), key=last)
-        for item, read in read_ahead(self._work.input, chosen):
+        for item, read in read_ahead(self._work.input, chosen, self._work.output):
             if isinstance(read, PartitionError):
                 yield item, read
             else:
                 yield item, Blobs(read)
 
 
-def read_ahead(store: Store, items: list[Item]) -> Iterator[tuple[Item, Any]]:
-    """The items with their bytes, in order, read by threads ahead of the fit.
+def read_ahead(store: Store, items: list[Item], output: Store | None = None) -> Iterator[tuple[Item, Any]]:
+    """The items with their bytes, in order, read by threads ahead of the fit; live models of theirs from the output.
 
     Yields
     ------
@@ -91,7 +91,7 @@ def read_ahead(store: Store, items: list[Item]) -> Iterator[tuple[Item, Any]]:
     with ThreadPoolExecutor(READ_AHEAD, "get") as pool:
         while at < len(items) or waiting:
             while at < len(items) and len(waiting) < ahead and (not waiting or held < READ_AHEAD_BYTES):
-                waiting.append((items[at], pool.submit(_read, store, items[at])))
+                waiting.append((items[at], pool.submit(_read, store, items[at], output)))
                 held += items[at].bytes
                 at += 1
             item, future = waiting.popleft()
@@ -106,7 +106,9 @@ def read_ahead(store: Store, items: list[Item]) -> Iterator[tuple[Item, Any]]:
             yield item, read
 
 
-def _read(store: Store, item: Item) -> Any:
+def _read(store: Store, item: Item, output: Store | None) -> Any:
+    if output is not None:
+        live_model.read(output, item)
     blobs = []
     # What is wrong with one object is a row; what is wrong with the store is the input's fault, not the output's.
     with storage("input", "the input could not be read"):

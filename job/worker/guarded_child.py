@@ -16,6 +16,7 @@ import sys
 import time
 from typing import IO, Any
 
+from job.fit.contest import Champion
 from job.fit.partition_fit import Result, failed
 from job.worker.machine import resident_bytes
 from job.worker.operation import Operation, Payload, perform
@@ -44,13 +45,13 @@ class Child:
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, key: str, payload: Payload) -> Result:
+    def run(self, key: str, payload: Payload, champion: Champion | None = None) -> Result:
         """Do the operation in the child; a death, a timeout and too much memory are failed results."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            _send(process.stdin, (key, payload))
+            _send(process.stdin, (key, payload, champion))
         except BrokenPipeError:
             return self._died()
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -145,10 +146,10 @@ def main() -> None:
     with threadpool_limits(1):
         while True:
             try:
-                key, payload = _receive(requests)
+                key, payload, champion = _receive(requests)
             except EOFError:
                 return
-            _send(replies, perform(operation, key, payload))
+            _send(replies, perform(operation, key, payload, champion))
 
 
 if __name__ == "__main__":

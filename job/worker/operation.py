@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from job.fit.contest import Champion
 from job.fit.partition_fit import Result
 from job.reader.spec import ReadSpec
 
@@ -27,6 +28,8 @@ class Item:
     bytes: int
     objects: list[dict[str, Any]]
     """name, etag, size and modified of each"""
+    champion: dict[str, Any] | None = None
+    """the live model that the new one is compared with (`job.fit.contest.Champion`), as the plan found it"""
 
     @property
     def source(self) -> str:
@@ -58,7 +61,7 @@ class Operation(Protocol):
     def spec(self) -> ReadSpec:
         """How bytes become rows."""
 
-    def run(self, key: str, rows: Callable[[], pa.Table]) -> Result:
+    def run(self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None) -> Result:
         """Do it; whatever the data or the user's code does becomes a failed result.
 
         Parameters
@@ -67,6 +70,8 @@ class Operation(Protocol):
             The partition's key.
         rows
             Makes the rows, once; an error of theirs is the key's failure too.
+        champion
+            The live model, where a new one is compared with it.
         """
 
     def of_error(self, error: BaseException) -> Result:
@@ -79,6 +84,6 @@ class Operation(Protocol):
         """Columns that each outcome of this operation has, such as fingerprints."""
 
 
-def perform(operation: Operation, key: str, payload: Payload) -> Result:
+def perform(operation: Operation, key: str, payload: Payload, champion: Champion | None = None) -> Result:
     """The operation on what was read for a key, in this process."""
-    return operation.run(key, lambda: payload.rows(operation.spec))
+    return operation.run(key, lambda: payload.rows(operation.spec), champion)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from job.fit import partition_fit
+from job.fit.contest import Champion
 from job.fit.partition_fit import Fitting, Result
 from job.keys import model_name
 from job.outcome import TRAINED
@@ -36,9 +37,9 @@ class Training:
         """How bytes become rows."""
         return self.fitting.spec
 
-    def run(self, key: str, rows: Callable[[], pa.Table]) -> Result:
-        """Fit, serialise and check the model."""
-        return partition_fit.fit_rows(self.fitting, key, rows)
+    def run(self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None) -> Result:
+        """Fit, serialise and check the model; compare it with the live one."""
+        return partition_fit.fit_rows(self.fitting, key, rows, champion)
 
     def of_error(self, error: BaseException) -> Result:
         """Skipped where there was nothing to train on, else failed."""

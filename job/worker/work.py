@@ -33,6 +33,18 @@ TASK_SCHEMA = pa.schema(
                 )
             ),
         ),
+        (
+            "champion",
+            pa.struct(
+                [
+                    ("digest", pa.string()),
+                    ("size", pa.int64()),
+                    ("versions", pa.string()),
+                    ("until", pa.string()),
+                    ("judged_until", pa.string()),
+                ]
+            ),
+        ),
     ]
 )
 """A task's list, in the order in which it is trained."""

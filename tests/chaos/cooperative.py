@@ -73,7 +73,7 @@ class Once:
         self._most = most
         self._results: dict[object, Result] = {}
 
-    def perform(self, operation: Any, key: str, payload: Blobs) -> Result:
+    def perform(self, operation: Any, key: str, payload: Blobs, champion: None = None) -> Result:
         """As `job.worker.operation.perform`."""
         given = (key, tuple((name, bytes(data)) for name, data in payload._blobs), tuple(payload._columns.items()))
         found = self._results.get(given)
@@ -94,7 +94,7 @@ class Child:
     def __init__(self, operation: Any, **_: object) -> None:
         self.operation = operation
 
-    def run(self, key: str, payload: Any) -> Any:
+    def run(self, key: str, payload: Any, champion: None = None) -> Any:
         return ONCE.perform(self.operation, key, payload)
 
     def close(self) -> None: ...

@@ -150,9 +150,9 @@ def settings(folder: Path) -> JobSettings:
     return JobSettings.model_validate(document)
 
 
-def dying(folder: Path, death: Death) -> Assembly:
-    """The job of a folder, put together from stores that die."""
-    made = assemblies.assemble(settings(folder))
+def dying(job: JobSettings, death: Death) -> Assembly:
+    """A job, put together from stores that die."""
+    made = assemblies.assemble(job)
     made.input.__class__ = DyingInput
     made.output.__class__ = DyingOutput
     made.index.__class__ = DyingIndex
@@ -169,10 +169,13 @@ def once(point: str) -> int:
     )
 
 
-def run_dying(folder: Path, point: str, die: Callable[[], None], *, local: bool = False) -> RunReport:
+def run_dying(
+    folder: Path, point: str, die: Callable[[], None], *, local: bool = False, job: JobSettings | None = None
+) -> RunReport:
     """One run that dies, or whose workers do."""
     death = Death(point, die, at=once(point))
-    return run(dying(folder, death), {}, make_engine=lambda _: DyingLocal(death) if local else DyingEngine(death))
+    made = dying(job or settings(folder), death)
+    return run(made, {}, make_engine=lambda _: DyingLocal(death) if local else DyingEngine(death))
 
 
 class Kill:

@@ -296,8 +296,8 @@ def refusal_is_failure(patch: Patch) -> None:
 
 
 def without_if_match(patch: Patch) -> None:
-    def read(store: Store, item: Any) -> Any:
-        return _read(store, replace(item, objects=[{**each, "etag": None} for each in item.objects]))
+    def read(store: Store, item: Any, output: Store | None) -> Any:
+        return _read(store, replace(item, objects=[{**each, "etag": None} for each in item.objects]), output)
 
     patch.setattr("job.worker.direct._read", read)
 

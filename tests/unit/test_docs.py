@@ -16,7 +16,7 @@ import yaml
 
 import job
 from job import errors
-from job.cli.main import parser
+from job.cli.parser import parser
 from job.config.schema import job_schema, section, settings
 from job.outcome import REASONS
 

@@ -11,7 +11,8 @@ import altair
 import pytest
 
 import job
-from job.cli.main import main, parser
+from job.cli.main import main
+from job.cli.parser import parser
 from job.page import bins, build, facts, render
 from job.page.facts import Facts
 from job.page.section import Section

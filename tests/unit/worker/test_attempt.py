@@ -49,8 +49,8 @@ class Child:
     def __init__(self, operation: Any, **_: object) -> None:
         self.operation = operation
 
-    def run(self, key: str, payload: Data) -> Any:
-        return perform(self.operation, key, payload)
+    def run(self, key: str, payload: Data, champion: Any = None) -> Any:
+        return perform(self.operation, key, payload, champion)
 
     def close(self) -> None: ...
 

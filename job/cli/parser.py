@@ -1,0 +1,245 @@
+"""The command line: commands, options and their help. Imports nothing of ours, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from job import __version__
+
+EPILOG = """\
+exit codes: 0 done · 1 our bug · 2 configuration · 3 Java, Spark or environment · 4 input · 5 output storage ·
+6 more failed partitions than run.max_failed · 7 verify found damage · 130/143 interrupted
+
+A job is ten lines of YAML:
+
+  input:  {uri: "s3://raw/gapminder/", match: "*.csv.gz"}
+  recipe:
+    features: [year]
+    target: lifeExp
+    estimator: {_target_: sklearn.linear_model.LinearRegression}
+  output: {uri: "s3://models/gapminder/"}
+
+Every setting can also be given as an option (--input.uri) or in the environment (MANYFIT_INPUT__URI): options win over
+the environment, the environment over the file. All settings: docs/settings.md, or `manyfit settings`.
+"""
+
+JOB_HELP = (
+    "Any setting of the job can follow as an option: --run.max_failed 5% --input.limit 10 --spark.master 'local[2,4]'"
+)
+STORAGE_HELP = "Storage settings can follow as options: --storage.endpoint http://127.0.0.1:9000 --storage.profile prod"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="manyfit",
+        description="One scikit-learn model per partition, for thousands to millions of partitions, on Spark.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"manyfit {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=help,
+            description=textwrap.fill(description, 100),
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_argument(
+            "--log-format",
+            choices=["auto", "text", "json"],
+            default="auto",
+            help="default: text on a terminal, json elsewhere",
+        )
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="more log lines, and tracebacks of our own bugs"
+        )
+        return command
+
+    def add_job(name: str, help: str, description: str) -> argparse.ArgumentParser:
+        command = add(name, help, description, JOB_HELP)
+        command.add_argument("-c", "--config", metavar="FILE", help="the job, as YAML or JSON")
+        command.add_argument("--document", metavar="JSON", help="the job as one argument (what the Helm chart passes)")
+        return command
+
+    def add_output(name: str, help: str, description: str) -> argparse.ArgumentParser:
+        command = add(name, help, description, STORAGE_HELP)
+        command.add_argument("output", metavar="OUTPUT", help="where the models lie: s3://bucket/prefix/ or a folder")
+        return command
+
+    def add_signing(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--signing-key", metavar="PEM", help="sign the new version with this private key")
+        command.add_argument("--unsigned", action="store_true", help="leave it unsigned, though the set is signed")
+
+    command = add(
+        "demo",
+        "the article, end to end, on this machine",
+        "Makes two data sets (Y = 2.5 X and Y = 3.0 X, with noise), starts an embedded S3 server, trains on "
+        "local Spark, and reads the coefficients back from the stored models. Needs Java 17.",
+        "",
+    )
+    command.add_argument(
+        "--keep", metavar="FOLDER", help="leave data and models in this folder instead of a temporary one"
+    )
+    command = add_job(
+        "plan",
+        "what a run would do, and why; trains nothing",
+        "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and "
+        "parallelism; and the columns with their types as they reach the estimator. Reads one listing, the "
+        "published table and the first objects; never starts Spark for layouts objects and hive.",
+    )
+    command.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    command.add_argument("--keys", action="store_true", help="list every key with its action")
+    command.add_argument("--key", metavar="KEY", help="one partition: its rows and types, and what would fail and why")
+    command = add_job(
+        "run",
+        "plan, train, upload, publish, report",
+        "Trains what is new or changed, uploads each model from the executors, and publishes the whole set in "
+        "one atomic version. Ctrl-C stops cleanly; run again to go on.",
+    )
+    command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
+    add_job(
+        "check",
+        "read the input, write to the output, train nothing",
+        "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. "
+        "For `helm test` and for new buckets.",
+    )
+    command = add_output(
+        "status",
+        "progress and ETA of a run in flight",
+        "Reads what the run writes to its output; works from anywhere that can read the bucket.",
+    )
+    command.add_argument("--run", metavar="ID", help="default: the run that began last")
+    command.add_argument(
+        "--watch", action="store_true", help="until it ends; ends with the run's exit code, 3: its driver is dead"
+    )
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output(
+        "report",
+        "a page about the fleet: how the run went, which models are bad, what changed and failed, where the time went",
+        "Writes one self-contained HTML page about the newest run that has ended, compared with the version before its "
+        "own and with the runs before it. Needs the extra `report`; --table and --json need nothing.",
+    )
+    command.add_argument("--run", metavar="ID", help="default: the newest run that has ended")
+    command.add_argument("--against", type=int, metavar="VERSION", help="default: the version before the run's")
+    command.add_argument("--last", type=int, default=30, metavar="N", help="how many runs back the pictures go (30)")
+    command.add_argument("--metric", metavar="NAME", help="compares models by this one; default: the first")
+    command.add_argument("--out", default="report.html", metavar="FILE", help="where the page goes (report.html)")
+    command.add_argument("--table", metavar="NAME", help="print one table of the page as CSV instead")
+    command.add_argument("--json", action="store_true", help="print all tables as one JSON document instead")
+
+    def add_table(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--match", metavar="GLOB", help="only keys that match")
+        command.add_argument(
+            "--where",
+            action="append",
+            default=[],
+            metavar="EXPR",
+            help="for example 'r2<0.5' or 'rows>=1000'; columns and metrics",
+        )
+        command.add_argument("--sort", metavar="COLUMN", help="a column or a metric; -COLUMN for descending")
+        command.add_argument(
+            "--limit", type=int, metavar="N", help="default 50 on a terminal, all with --json and --csv"
+        )
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+        command.add_argument("--csv", action="store_true", help="comma-separated, with a header")
+
+    command = add_output("models", "the published table", "Lists the published keys. Filters go together with AND.")
+    command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
+    command.add_argument("--state", choices=["live", "stale", "failed", "skipped", "gone"], help="only these")
+    command.add_argument("--warnings", action="store_true", help="only models with warnings")
+    add_table(command)
+    command = add_output(
+        "compare",
+        "two versions of the set, key by key",
+        "What changed between two versions, and each metric then and now. Lists the keys that changed; --all lists "
+        "every key.",
+    )
+    command.add_argument("--at", type=int, metavar="VERSION", help="the version that is looked at; default the current")
+    command.add_argument(
+        "--with", dest="then", type=int, metavar="VERSION", help="what it is compared with; default the version before"
+    )
+    command.add_argument("--all", action="store_true", help="keys that are the same, too")
+    add_table(command)
+    command = add_output(
+        "show",
+        "one model: parameters, coefficients, metrics, lineage",
+        "Verifies the model file, loads it, and prints what is in it. Loading a model runs code: show only "
+        "outputs you trust.",
+    )
+    command.add_argument("key", metavar="KEY")
+    command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command.add_argument(
+        "--allow-version-skew", action="store_true", help="load a model that another scikit-learn version made"
+    )
+    command = add_output(
+        "verify",
+        "re-read every published model",
+        "Checks size, digest and loadability of every published model; ends with 7 if one is damaged.",
+    )
+    command.add_argument("--at", type=int, metavar="VERSION", help="an older version (see history)")
+    command.add_argument("--jobs", type=int, default=16, metavar="N", help="reads at once (16)")
+    command.add_argument("--public-key", metavar="PEM", help="also check the release's signature")
+    command.add_argument("--no-load", action="store_true", help="size and digest only: no model is unpickled")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output("history", "the versions of the set", "Each release, rollback, retirement or promotion.")
+    command.add_argument("--limit", type=int, default=30, metavar="N", help="newest first (30)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add_output(
+        "rollback",
+        "go back to an older version of the whole set",
+        "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run "
+        "would train again; --hold keeps runs from doing so.",
+    )
+    command.add_argument("version", type=int, nargs="?", metavar="VERSION")
+    command.add_argument("--hold", action="store_true", help="runs refuse (exit 2) until --resume")
+    command.add_argument("--resume", action="store_true", help="let runs publish again")
+    add_signing(command)
+    command = add_output(
+        "retire",
+        "take keys out of the set",
+        "The models stay until gc; a key whose data is still there is trained again by the next run.",
+    )
+    command.add_argument("keys", nargs="+", metavar="KEY")
+    add_signing(command)
+    command = add_output(
+        "promote",
+        "publish a challenger that the gate kept back",
+        "The challenger of each key becomes its live model, in one new version. `manyfit models OUTPUT --where "
+        "gate=kept` lists the keys that have one.",
+    )
+    command.add_argument("keys", nargs="+", metavar="KEY")
+    add_signing(command)
+    command = add_output(
+        "sign",
+        "sign a version of the set",
+        "For a publisher who holds the key apart from the runs, which then publish with output.unsigned: true; and for "
+        "a version whose run was stopped before it could sign. Run verify first: a signature covers what is there.",
+    )
+    command.add_argument("--signing-key", metavar="PEM", required=True, help="the ECDSA private key")
+    command.add_argument("--at", type=int, metavar="VERSION", help="default: the current one")
+    command.add_argument(
+        "--vouch", action="store_true", help="sign it even if what it was made of is not signed with this key"
+    )
+    command = add_output(
+        "gc",
+        "remove what no kept version refers to",
+        "A dry run unless --delete is given. Never touches what a kept version or an unfinished run refers to, "
+        "nor anything young.",
+    )
+    command.add_argument("--delete", action="store_true", help="really delete")
+    command.add_argument("--keep", type=int, default=30, metavar="N", help="versions to keep (30)")
+    command.add_argument("--margin", default="24h", metavar="AGE", help="never delete what is younger (24h)")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    command = add(
+        "settings", "every setting with its default", "The reference of all settings, as text or as a JSON schema.", ""
+    )
+    command.add_argument("--json", action="store_true", help="the JSON schema")
+    return top
