@@ -12,7 +12,8 @@
     │   ├── ChangedError              If-Match failed: other bytes than were listed
     │   ├── DeniedError               403: this object, this action
     │   │   └── CredentialsError      the credentials themselves: no object can be had with them
-    │   └── UnreachableError          transient: outlasted its retries
+    │   ├── UnreachableError          transient: outlasted its retries
+    │   └── FullError                 no room left on the disk
     ├── InputError               4    the input as a whole: missing, denied, ambiguous
     ├── OutputError              5    the output storage
     ├── TooManyFailedError       6    more failed partitions than run.max_failed
@@ -129,6 +130,12 @@ class UnreachableError(StoreError):
     """The store could not be reached, or kept failing, longer than the retries last."""
 
     reason = "unreachable"
+
+
+class FullError(StoreError):
+    """There is no room left: nothing more can be written until somebody makes some."""
+
+    reason = "full"
 
 
 class InputError(ManyfitError):

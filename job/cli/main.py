@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from job.cli.parser import parser
-from job.errors import InterruptedRun, ManyfitError
+from job.errors import FullError, InterruptedRun, ManyfitError
 
 _PROCESS = 0
 """The process that runs the command."""
@@ -72,11 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"no room is left on the disk of this machine: {error.filename or error.strerror}"
+            return _said(FullError(what, hint="Make room (`df -h`), then run again: what is finished is taken over."))
         if arguments.verbose:
             traceback.print_exc()
-        print(f"manyfit: a bug of ours: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"manyfit: a bug of ours: {type(error).__name__}: {_text(error)}", file=sys.stderr)
         print("  Please report it with the output of the same command and --verbose.", file=sys.stderr)
         return 1
+
+
+def _text(error: BaseException) -> str:
+    """The first line of what an error says; some ask a process for it that may have ended."""
+    try:
+        return next(iter(str(error).strip().splitlines()), "")[:1000]
+    except Exception as again:
+        return f"(its text cannot be had: {type(again).__name__})"
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

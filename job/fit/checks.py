@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +100,10 @@ def numeric(table: pa.Table, names: Sequence[str], what: str, *, categories: boo
         if frame.is_time(column.type):
             message = f"{what} {name!r} is a {_kind(column.type)}, not a number"
             raise PartitionError("non_numeric", message, hint="Derive numbers from it, such as year or day of week.")
-        row = _first_no_number(column)
+        row, point = _first_no_number(column)
+        if row is None and point == ",":
+            message = f"{what} {name!r} holds its numbers as text, with a decimal comma"
+            raise PartitionError("non_numeric", message, hint="Set input.format.decimal: ','.")
         if row is None:
             message = f"{what} {name!r} holds its numbers as text"
             hint = f"Write them as numbers, or declare input.schema with {name}: float64."
@@ -122,19 +126,26 @@ def _kind(kind: pa.DataType) -> str:
     return "date" if pt.is_date(kind) else str(kind)
 
 
-def _first_no_number(column: pa.ChunkedArray) -> int | None:
+def _first_no_number(column: pa.ChunkedArray) -> tuple[int | None, str]:
+    """The first row whose value is no number, and the decimal point that more of them have."""
     if not frame.is_textual(column.type):
         found = pc.index(column.is_valid(), True).as_py()
-        return int(found) + 1 if found >= 0 else 1
-    for row, value in enumerate(column.cast(pa.large_string()), start=1):
-        text = value.as_py()
-        if text is None:
-            continue
-        try:
-            float(text)
-        except ValueError:
-            return row
-    return None
+        return (int(found) + 1 if found >= 0 else 1), "."
+    texts = [value.as_py() for value in column.cast(pa.large_string())]
+    right = {point: sum(_is_number(text, point) for text in texts) for point in ".,"}
+    point = "," if right[","] > right["."] else "."
+    return next((row for row, text in enumerate(texts, start=1) if not _is_number(text, point)), None), point
+
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*|\s*[+-]?(nan|inf|infinity)\s*", re.IGNORECASE)
+
+
+def _is_number(text: str | None, point: str) -> bool:
+    if text is None:
+        return True
+    if point == ",":
+        text = text.replace(".", "_").replace(",", ".")
+    return bool(_NUMBER.fullmatch(text))
 
 
 def suspects(table: pa.Table, names: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError
+from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError, StoreError
 from job.registry.data_file import addition, completed, data_files, opened, removal, slices
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Table:
 
     def open(self, at: int | None = None) -> DeltaTable | None:
         """The current version, or version ``at``; None while there is no table."""
+        _refuse_forked()
         uri, options = self.files.delta()
         try:
             return DeltaTable(uri, version=at, storage_options=options)
@@ -163,6 +165,7 @@ class Table:
         return int(batch.column(0)[0].as_py())
 
     def _run(self, sql: str, tables: Mapping[str, DeltaTable], at: int | None) -> Iterator[pa.RecordBatch]:
+        _refuse_forked()
         builder = QueryBuilder()
         for name, table in tables.items():
             builder.register(name, table)
@@ -308,6 +311,23 @@ class Table:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return OutputError(
             f"cannot use the table at {self.where}: {first}", hint="Check that the output storage can be reached."
+        )
+
+
+_used_by: int | None = None
+"""The process that deltalake was first used in."""
+
+
+def _refuse_forked() -> None:
+    """Raise what a caller can catch, where deltalake would panic: its threads stay behind in a fork."""
+    global _used_by
+    if _used_by is None:
+        _used_by = os.getpid()
+    if _used_by != os.getpid():
+        raise StoreError(
+            "the published table was read before this process was forked, and cannot be read on this side",
+            hint="Open the set in the processes that use it (gunicorn: without preload_app), or start them by spawn or "
+            "forkserver (multiprocessing.get_context).",
         )
 
 

@@ -30,6 +30,25 @@ Progress = Callable[[int], None]
 """called now and then with the number of objects found so far"""
 
 
+class Reserve:
+    """Room that is held until it is given back.
+
+    Parameters
+    ----------
+    release
+        Gives it back; None where nothing is held.
+    """
+
+    def __init__(self, release: Callable[[], None] | None = None) -> None:
+        self._release = release
+
+    def give_back(self) -> None:
+        """Let others have it; a second time does nothing."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
 class Store(ABC):
     """A place in an object store, or a folder that behaves like one.
 
@@ -184,6 +203,10 @@ class Store(ABC):
     def now(self) -> datetime:
         """The store's clock, in UTC; where it has none to ask, this machine's."""
         return datetime.now(UTC)
+
+    def reserve(self, size: int) -> Reserve:
+        """Bytes that stay free for what must be written even if there is no room for more; most stores have no end."""
+        return Reserve()
 
     def sync(self) -> None:  # noqa: B027 - most stores acknowledge only what is durable
         """Make everything acknowledged so far survive a power cut; before a release."""

@@ -60,6 +60,10 @@ _DENIED_HINTS = {
     "ExpiredToken": "The session token has expired: get new credentials, and run again.",
     "InvalidToken": "The session token is not valid there: check AWS_SESSION_TOKEN.",
 }
+_NOT_AT_HAND = dict.fromkeys(
+    ("InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"),
+    "Restore it first (aws s3api restore-object, or the tier of the blob), or leave it out: input.exclude.",
+)
 _BARE_400 = (
     "S3 answers so when a session token has expired: check the credentials, then storage.region and storage.endpoint."
 )
@@ -102,6 +106,11 @@ class Place:
             return CredentialsError(
                 f"the clocks differ: here it is {here}, at {self.endpoint} {skew or 'not'} (RequestTimeTooSkewed)",
                 hint="Set this machine's clock; signed requests allow 15 minutes.",
+            )
+        if code in _NOT_AT_HAND:
+            return DeniedError(
+                f"{name!r} in the {self.what} bucket {self.bucket!r} lies in an archive ({code})",
+                hint=_NOT_AT_HAND[code],
             )
         kind = CredentialsError if code in _DENIED_HINTS else DeniedError
         return kind(

@@ -22,15 +22,15 @@ from typing import NoReturn
 import pyarrow as pa
 import pyarrow.compute
 
-from job.errors import ChangedError, DeniedError, NotFoundError, PartitionError, StoreError
+from job.errors import ChangedError, NotFoundError, PartitionError, StoreError
 from job.keys import ObjectInfo
 from job.store.address import delta_uri, folder_prefix
-from job.store.base import LISTING, Progress, Store
+from job.store.base import LISTING, Progress, Reserve, Store
+from job.store.folder_faults import from_system
 
 _TEMPORARY = ".manyfit-"
 _PAGE = 10_000
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _etag(status: os.stat_result) -> str:
@@ -281,25 +281,24 @@ class FolderStore(Store):
         return delta_uri(self.address), {}
 
     def _raise(self, error: OSError, action: str, name: str) -> NoReturn:
-        cause = os.strerror(error.errno) if error.errno else type(error).__name__
-        if action == "read" and os.path.islink(self._path(name)) and not os.path.exists(self._path(name)):
-            raise PartitionError(
-                "input_missing", f"{name!r} is a link that leads nowhere", hint="Mend or remove it in the folder."
-            ) from error
-        if action == "read" and error.errno == errno.ENXIO:
-            raise NotFoundError(f"{name!r} in {self.uri} is not a regular file") from error
-        if action == "read" and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-            raise NotFoundError(f"{name!r} does not exist in {self.uri}") from error
-        if error.errno in _DENIED:
-            raise DeniedError(
-                f"may not {action} {name!r} in the {self.what} folder {self.uri!r}: {cause}",
-                hint="Check the owner and the mode of the folder, and how it is mounted.",
-            ) from error
-        if error.errno == errno.ENAMETOOLONG:
-            raise PartitionError(
-                "unsupported_key", f"{name!r} is too long for the file system of {self.uri}"
-            ) from error
-        raise StoreError(f"could not {action} {name!r} in the {self.what} folder {self.uri!r}: {cause}") from error
+        path = f"{self.address.path.rstrip('/')}/{name}"
+        raise from_system(error, action, name, what=self.what, uri=self.uri, path=path) from error
+
+    def reserve(self, size: int) -> Reserve:
+        """See `Store.reserve`: a file without a name, which ends with the process at the latest."""
+        flag = getattr(os, "O_TMPFILE", None)
+        if flag is None:
+            return Reserve()
+        try:
+            descriptor = os.open(self.base.path, flag | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return Reserve()
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError:
+            os.close(descriptor)
+            return Reserve()
+        return Reserve(lambda: os.close(descriptor))
 
 
 def _between(descriptor: int, begin: int, end: int) -> bytes:

@@ -103,7 +103,7 @@ class Link:
             if _used_by not in (None, os.getpid()):
                 raise StoreError(
                     "object storage was used before this process was forked, and cannot be used on this side",
-                    hint="Open and use stores only in the forked process.",
+                    hint="Open and use stores only in the forked process, or start processes by spawn or forkserver.",
                 )
             _used_by = os.getpid()
             timeout = timedelta(seconds=self.timeout)

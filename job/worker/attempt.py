@@ -83,8 +83,8 @@ class Attempt:
                 else:
                     self._fast(source)
             self._writer.close()
-        except BaseException:
-            self._writer.abandon()
+        except BaseException as error:
+            self._writer.abandon(error)
             raise
         return Summary(
             task=self.task,

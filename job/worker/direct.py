@@ -122,8 +122,8 @@ def _read(store: Store, item: Item, output: Store | None) -> Any:
                 return PartitionError("input_missing", f"{name} was deleted after the plan was made; run again")
             except CredentialsError:
                 raise  # of all objects, not of this one: the run ends, and what is finished is kept
-            except DeniedError:
-                return PartitionError("input_denied", f"the store refused to hand out {name}; check its permissions")
+            except DeniedError as error:
+                return PartitionError("input_denied", error.message, hint=error.hint or "Check its permissions.")
             except PartitionError as error:
                 return error
     return blobs

@@ -6,6 +6,7 @@ attempt that writes them; nothing is overwritten.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -19,12 +20,14 @@ import pyarrow as pa
 
 from job import run_paths
 from job.arrow import decode, encode
-from job.errors import StoreError
+from job.errors import FullError, StoreError
 from job.outcome import FAILED, SCHEMA, Outcome, coded, to_table
 from job.store import Store
 
 EVERY_SECONDS = 2.0
 EVERY_OUTCOMES = 512
+_RESERVE = 256 * 1024
+"""Bytes that a worker keeps free for its outcomes, where a disk may be full."""
 ADOPT_SECONDS = 7 * 86400.0
 """What runs that did not finish have written is taken over for this long, and kept by ``gc`` for its margin more."""
 _NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
@@ -92,6 +95,7 @@ class SegmentWriter:
         self._error: StoreError | None = None
         self._stop = threading.Event()
         self._last = time.monotonic()
+        self._reserve = store.reserve(_RESERVE)
         self._thread = threading.Thread(target=self._tick, name="segments", daemon=True)
         self._thread.start()
 
@@ -116,7 +120,12 @@ class SegmentWriter:
             failed = sum(row.status == FAILED for row in rows)
             name = f"{self._stem}-{self._sequence:04d}-n{len(rows)}-f{failed}.arrow"
             self._sequence += 1
-            self._store.ensure(name, encode(to_table(rows)))
+            try:
+                self._store.ensure(name, encode(to_table(rows)))
+            except FullError:
+                with self._lock:
+                    self._rows = rows + self._rows
+                raise
 
     def close(self) -> None:
         """Put the rest, and raise what went wrong in the background."""
@@ -125,10 +134,16 @@ class SegmentWriter:
         if self._error is not None:
             raise self._error
         self.flush()
+        self._reserve.give_back()
 
-    def abandon(self) -> None:
-        """Stop without putting: the task is about to fail anyway."""
+    def abandon(self, error: BaseException) -> None:
+        """Stop, as the task is about to fail; after a full disk, what is finished is put where room was kept for it."""
         self._stop.set()
+        self._thread.join()
+        self._reserve.give_back()
+        if isinstance(error, FullError):
+            with contextlib.suppress(StoreError):
+                self.flush()
 
     def _tick(self) -> None:
         while not self._stop.wait(0.5):

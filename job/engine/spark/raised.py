@@ -5,12 +5,15 @@ And what Java ended with when Spark did not start.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 
 from job import errors
 from job.errors import ManyfitError, PartitionError
 from job.store import proxy
+
+log = logging.getLogger(__name__)
 
 _RAISED = re.compile(r"^job\.errors\.(\w+): (.*)(?:\n  (\S.*))?$", re.MULTILINE)
 
@@ -36,9 +39,38 @@ def lasting(error: BaseException) -> BaseException:
         text = str(error)
     except (Py4JError, OSError, AssertionError):  # the JVM has ended before it could be asked
         text = "its text is lost, because the JVM has ended"
-    return RuntimeError(f"{type(error).__name__}: {text}").with_traceback(error.__traceback__)
+    log.debug("%s: %s", type(error).__name__, text)
+    told = errors.SetupError(
+        f"Spark ended the job: {in_one_line(text) or type(error).__name__}",
+        hint="`--verbose` shows all that it said. Run again: finished partitions are taken over.",
+    )
+    return told.with_traceback(error.__traceback__)
 
 
+def in_one_line(text: str) -> str:
+    """What a Spark or Java error says, without its stack and without a value of the user's data.
+
+    The innermost cause tells most; of an error with a name (``[PARQUET_TYPE_ILLEGAL]``) its own sentence.
+    """
+    named = _NAMED.search(text)
+    causes = _CAUSE.findall(text)
+    if named:
+        line = named[0]
+    elif causes:
+        line = _CLASS.sub("", causes[-1])
+    else:
+        lines = [each.strip() for each in text.splitlines() if each.strip()]
+        line = next((each for each in lines if not each.startswith(("at ", "An error occurred while calling"))), "")
+    line = _STATE.sub("", line).strip()
+    # Spark writes names in `...` and types in "...", and what it read in '...'.
+    line = re.sub(r"'[^']*'", "'...'", line)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+_LONGEST = 400
+_NAMED = re.compile(r"\[[A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*\] \S[^\n]*")
+_CLASS = re.compile(r"^(?:[a-z]\w*\.)+")
+_STATE = re.compile(r" SQLSTATE: \w+.*$")
 _CAUSE = re.compile(r"^(?:Caused by)?: (\S.*)$", re.MULTILINE)
 _JARS = re.compile(r"org\.apache\.hadoop\.fs\.s3a\.\S+ not found|No FileSystem for scheme \"?s3a")
 

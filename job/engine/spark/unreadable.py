@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import quote, unquote
 
+from job.engine.spark.raised import in_one_line
 from job.errors import ConfigurationError, InputError, ManyfitError
 from job.plan.spark_read import TableRead
 
@@ -27,10 +28,28 @@ class readable:  # noqa: N801 - reads as a statement
             or type(error).__name__ == "PythonException"
         ):
             return
-        text = str(error)
+        text = _text(error)
         for pattern, cls, message, hint in _SAID:
             if re.search(pattern, text):
-                raise cls(message.format(where=_where(self._read, text), format=self._read.format), hint=hint) from None
+                where = _where(self._read, text)
+                why = f": {in_one_line(text)}" if message.endswith(_FILES) else ""
+                raise cls(message.format(where=where, format=self._read.format) + why, hint=hint) from None
+        if _OF_DATA.search(text):
+            raise InputError(
+                f"Spark could not read {_where(self._read, text)}: {in_one_line(text)}",
+                hint="Look at that file and that column; `--verbose` shows all that Spark said.",
+            ) from None
+
+
+_OF_DATA = re.compile(r"\[(?!INTERNAL_ERROR|TASK_|JOB_)[A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*\] ")
+"""An error of Spark's with a name: about what it reads, not about its machines."""
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except (OSError, AssertionError):  # the JVM has ended, and is asked for each text
+        return ""
 
 
 def _where(read: TableRead, text: str) -> str:
@@ -39,6 +58,8 @@ def _where(read: TableRead, text: str) -> str:
     found = re.search(rf"(?:{re.escape(path)}|{re.escape(quote(path))})/[^\s,\]]+", text)
     return unquote(found[0].rstrip(".:;'\"")) if found else read.root
 
+
+_FILES = ": it is damaged, or its columns differ from those of the other files"
 
 _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] = (
     (
@@ -74,6 +95,13 @@ _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] =
         "See 'Spark on S3' in docs/readers.md, or use input.reader: direct.",
     ),
     (
+        r"PARQUET_TYPE_ILLEGAL.*NANOS",
+        InputError,
+        "Spark cannot read {where}: it has time stamps in nanoseconds, as pandas writes them",
+        "Set spark.conf: {spark.sql.legacy.parquet.nanosAsLong: 'true'}, or write them in microseconds "
+        "(DataFrame.to_parquet(coerce_timestamps='us')).",
+    ),
+    (
         r"UNABLE_TO_INFER_SCHEMA|PATH_NOT_FOUND",
         InputError,
         "Spark found no data in {where}",
@@ -82,8 +110,8 @@ _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] =
     (
         r"FAILED_READ_FILE|FAILED_MERGE_SCHEMA|CANNOT_MERGE_SCHEMAS|CANNOT_READ_FILE_FOOTER|is not a Parquet file",
         InputError,
-        "Spark could not read {where}: it is damaged, or its columns differ from those of the other files",
-        "Look at that file; `manyfit run --spark.conf.spark.log.level=WARN` shows what Spark says.",
+        "Spark could not read {where}" + _FILES,
+        "Look at that file: write it anew, or give the column one type in all files.",
     ),
     (
         r"Conflicting (directory structures|partition column names)",

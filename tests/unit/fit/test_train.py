@@ -861,3 +861,24 @@ def test_what_is_said_of_row_weights_is_what_scikit_learn_does():
             tried.append(name)
             assert (argument == "sample_weight") is works, f"{name} of {type(inner).__name__}"
     assert len(set(tried)) > 20
+
+
+# ---- the row that is named
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["1,5", "2,5", "3,5", "Total"], "the first such value is in row 4"),
+        (["1.5", "2.5", "1,5", "3.5"], "the first such value is in row 3"),
+        (["1.5", "x", "2.5"], "the first such value is in row 2"),
+        (["1_0", "2"], "the first such value is in row 1"),
+        (["1.5", None, "1e3", " 2 ", "-inf"], "holds its numbers as text"),
+        (["1,5", "2,5"], "with a decimal comma"),
+    ],
+)
+def test_the_first_value_that_is_no_number_is_named_by_the_decimal_point_of_the_others(texts, said):
+    frame = pd.DataFrame({"x": texts, "y": np.arange(float(len(texts)))})
+    reason, message = failure(frame, features=["x"], target="y")
+    assert reason == "non_numeric"
+    assert said in message

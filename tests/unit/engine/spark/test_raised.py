@@ -8,7 +8,8 @@ import pytest
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 
 from job.engine.aside import aside
-from job.engine.spark.raised import not_started
+from job.engine.spark.raised import in_one_line, not_started
+from job.errors import SetupError
 
 CALL = "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
 
@@ -75,7 +76,7 @@ def test_an_error_of_javas_is_told_when_its_jvm_has_ended() -> None:
     def call() -> None:
         raise Py4JJavaError("An error occurred", java)
 
-    with pytest.raises(RuntimeError, match=r"Py4JJavaError: An error occurred: .*NoClassDefFoundError") as caught:
+    with pytest.raises(SetupError, match=r"Spark ended the job: .*NoClassDefFoundError") as caught:
         aside(call)
     jvm.stopped = True
     assert "NoClassDefFoundError: org/apache/Some" in str(caught.value)
@@ -88,5 +89,34 @@ def test_an_error_whose_jvm_ended_at_once_says_so() -> None:
     def call() -> None:
         raise Py4JJavaError("An error occurred", SimpleNamespace(_target_id="o1", _gateway_client=jvm))
 
-    with pytest.raises(RuntimeError, match="its text is lost"):
+    with pytest.raises(SetupError, match="its text is lost"):
         aside(call)
+
+
+TRACE = """An error occurred while calling o42.collect.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 1.0 failed 4 times
+\tat org.apache.spark.scheduler.DAGScheduler.abortStage(DAGScheduler.scala:2856)
+Caused by: java.io.IOException: No space left on device
+\tat java.base/java.io.FileOutputStream.writeBytes(Native Method)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (TRACE, "IOException: No space left on device"),
+        (
+            "[PARQUET_TYPE_ILLEGAL] Illegal Parquet type: INT64 (TIMESTAMP(NANOS,false)). SQLSTATE: 42846\n  at x.y.Z",
+            "[PARQUET_TYPE_ILLEGAL] Illegal Parquet type: INT64 (TIMESTAMP(NANOS,false)).",
+        ),
+        (
+            "org.apache.spark.SparkNumberFormatException: [CAST_INVALID_INPUT] The value 'secret' of the type \"STRING\"",
+            "[CAST_INVALID_INPUT] The value '...' of the type \"STRING\"",
+        ),
+        ("An error occurred while calling None.x.\n\tat a.b.C\n", ""),
+        ("x" * 1000, "x" * 400 + "..."),
+        ("", ""),
+    ],
+)
+def test_whatever_spark_says_is_one_line_without_stack_or_data(text: str, line: str) -> None:
+    assert in_one_line(text) == line

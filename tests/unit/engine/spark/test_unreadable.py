@@ -30,6 +30,23 @@ READ = TableRead(layout="columns", root="s3a://raw/table", format="csv")
             InputError,
             "//raw/table/a b.parquet: it is damaged",
         ),
+        (
+            "[FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH] Encountered error while reading file "
+            "s3a://raw/table/b.parquet. Data type mismatches when reading Parquet column `[n]`. Expected Spark type "
+            "int, actual Parquet type INT64. SQLSTATE: KD001",
+            InputError,
+            r"raw/table/b.parquet: .*column `\[n\]`. Expected Spark type int, actual Parquet type INT64",
+        ),
+        (
+            "[PARQUET_TYPE_ILLEGAL] Illegal Parquet type: INT64 (TIMESTAMP(NANOS,false)). SQLSTATE: 42846",
+            InputError,
+            "s3a://raw/table: it has time stamps in nanoseconds",
+        ),
+        (
+            "[SOME_ERROR_OF_TOMORROW.OF_A_KIND] Column `n` is odd.\n\tat org.apache.Spark\nCaused by: x",
+            InputError,
+            r"could not read s3a://raw/table: \[SOME_ERROR_OF_TOMORROW.OF_A_KIND\] Column `n` is odd",
+        ),
     ],
 )
 def test_a_table_that_spark_cannot_read_is_told_in_one_line(said: str, kind: type[ManyfitError], told: str) -> None:

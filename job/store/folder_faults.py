@@ -1,0 +1,47 @@
+"""What the system says of a file or folder, as an error of ours that names the way out."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from job.errors import DeniedError, FullError, ManyfitError, NotFoundError, PartitionError, StoreError
+
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def from_system(error: OSError, action: str, name: str, *, what: str, uri: str, path: str) -> ManyfitError:
+    """An error of the system as one of ours.
+
+    Parameters
+    ----------
+    error
+        What it raised.
+    action, name
+        What was tried, for example ``"read"``, and with which object.
+    what
+        ``input`` or ``output``.
+    uri, path
+        The folder, and the file in it.
+    """
+    cause = os.strerror(error.errno) if error.errno else type(error).__name__
+    if action == "read" and os.path.islink(path) and not os.path.exists(path):
+        message = f"{name!r} is a link that leads nowhere"
+        return PartitionError("input_missing", message, hint="Mend or remove it in the folder.")
+    if action == "read" and error.errno == errno.ENXIO:
+        return NotFoundError(f"{name!r} in {uri} is not a regular file")
+    if action == "read" and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        return NotFoundError(f"{name!r} does not exist in {uri}")
+    if error.errno in _DENIED:
+        message = f"may not {action} {name!r} in the {what} folder {uri!r}: {cause}"
+        return DeniedError(message, hint="Check the owner and the mode of the folder, and how it is mounted.")
+    if error.errno == errno.ENAMETOOLONG:
+        return PartitionError("unsupported_key", f"{name!r} is too long for the file system of {uri}")
+    message = f"could not {action} {name!r} in the {what} folder {uri!r}: {cause}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Make room there (`df -h`, a quota), then run again: what is finished is taken over."
+        return FullError(message, hint=hint)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "Too many files are open: does the recipe's code close its own? Else raise the limit (`ulimit -n`)."
+        return StoreError(message, hint=hint)
+    return StoreError(message)
