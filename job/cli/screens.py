@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from job import run_paths
+from job.arrow import whole
 from job.errors import ConfigurationError, NotFoundError
 from job.plan.compare import WHY
 from job.plan.packing import FIT_MEMORY, UNPACKED
 from job.plan.plan import TRAIN, Plan
+from job.plan.table_facts import facts
 from job.run import report
 from job.run.progress import State
 from job.run.report import RunReport
@@ -82,6 +85,9 @@ def plan_document(plan: Plan, assembly: Assembly, *, keys: bool) -> dict[str, An
         "estimated_core_seconds": round(float(due["cost"].to_numpy().sum()), 1),
         "listed_at": plan.listed_at.isoformat(),
     }
+    if plan.table is not None and due.num_rows:
+        told = facts(plan.table, whole(due["key"]), due["cost"].to_numpy())
+        found["table"] = asdict(told)
     found["advice"] = _advice(found)
     if keys:
         found["keys"] = plan.keys.select(["key", "action", "why", "bytes"]).to_pylist()
@@ -93,7 +99,7 @@ def _advice(found: dict[str, Any]) -> list[str]:
     if not found["train"]:
         return []
     seconds, largest = found["estimated_core_seconds"], found["largest"]
-    memory = largest * UNPACKED * FIT_MEMORY
+    memory = found["table"]["memory"] if "table" in found else largest * UNPACKED * FIT_MEMORY
     spent = f"about {clock(seconds)}" if seconds >= 1 else "less than a second"
     said = [f"{spent} of core time, if fits are as fast as before or linear"]
     if memory > 200e6:
@@ -129,6 +135,8 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
             f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} "
             f"({_plain(str(found['largest_key']))})"
         )
+    if "table" in found:
+        _table(console, found["table"])
     if found["gone"]:
         console.print(
             f"no longer in the input: {counted(found['gone'], 'published key')} "
@@ -144,6 +152,17 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
     if keys:
         for row in found["keys"]:
             console.print(f"{row['action']:<10} {row['why']:<12} {size(row['bytes']):>10}  {_plain(row['key'])}")
+
+
+def _table(console: Console, found: dict[str, Any]) -> None:
+    console.print(
+        f"one table: {counted(found['rows'], 'row')} and {counted(found['keys'], 'key')} in "
+        f"{counted(found['files'], found['format'] + ' file')}; {size(found['bytes'])} hold rows to train on"
+    )
+    console.print(f"rows are {'exchanged' if found['exchange'] else 'not exchanged'}: {_plain(found['why'])}")
+    console.print(f"the largest key is {_plain(found['largest_key'])} with {counted(found['largest_rows'], 'row')}")
+    if found["one_core"]:
+        console.print(f"{counted(found['one_core'], 'compressed file')}: each is read by one core")
 
 
 # -- run

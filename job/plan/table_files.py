@@ -125,7 +125,10 @@ def recorded(output: Store, state: str, read: str) -> tuple[pa.Table | None, boo
         return decode(output.get(record_name(state))), True
     except NotFoundError:
         pass
-    listing = output.list("keys")
+    try:
+        listing = output.list("keys")
+    except NotFoundError:
+        return None, False  # a plan, and no output yet
     newest = pc.sort_indices(listing, sort_keys=[("modified", "descending")])
     found = []
     for name in listing["name"].take(newest).to_pylist():

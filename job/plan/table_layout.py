@@ -144,6 +144,9 @@ def _scan(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec,
 def _check_declared(
     found: pa.Schema, declared: dict[str, pa.DataType], levels: Sequence[str], optional: Sequence[str], first: str
 ) -> None:
+    if all(name in optional for name in declared):
+        # Nothing is declared but what some files may lack.
+        return
     missing = [name for name in declared if name not in found.names and name not in levels and name not in optional]
     extra = [name for name in found.names if name not in declared and name not in levels]
     if missing or extra:

@@ -38,10 +38,10 @@ def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: C
     columns = []
     for field in table.schema:
         column = table.column(field.name)
-        if not declared and field.name not in given and field.name not in spec.texts:
-            column = typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
-        elif field.name in declared:
+        if field.name in declared:
             column = _declared(column, field.name, declared[field.name], spec, place)
+        elif field.name not in given and field.name not in spec.texts:
+            column = typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
         columns.append((field.with_type(column.type), column))
     return pa.table([column for _, column in columns], schema=pa.schema([field for field, _ in columns]))
 

@@ -193,11 +193,13 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
             parts = [f"{name} lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
             parts += [f"{first_name} lacks {', '.join(map(repr, extra[:5]))}"] if extra else []
             column = (missing or extra)[0]
+            kind = (first if missing else schema).field(column).type
+            kind = "float64" if pt.is_string(kind) else kind  # of a csv nobody knows
             raise PartitionError(
                 "schema_mismatch",
                 f"the files of the table differ: {'; '.join(parts)}",
                 hint="Leave other files out with input.match. A column that only some files have is declared so: "
-                f"input.schema: {{{column}: {{type: float64, optional: true}}}}.",
+                f"input.schema: {{{column}: {{type: {kind}, optional: true}}}}.",
             )
         for field in schema:
             if needed is not None and field.name not in needed:

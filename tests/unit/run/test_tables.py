@@ -312,9 +312,11 @@ def test_files_with_other_columns_or_types_are_named_unless_a_column_is_declared
     key = {"key": "k"}
     with pytest.raises(InputError, match=r"a\.parquet lacks 'z'") as caught:
         job.run(input=key)
-    assert "optional: true" in str(caught.value)
+    assert "input.schema: {z: {type: double, optional: true}}" in caught.value.hint
+    # The hint is enough, and a schema of all columns is fine, too.
+    assert counts(job.run(input={**key, "schema": {"z": {"type": "double", "optional": True}}})) == (1, 0, 0, 0)
     schema = {"k": "int64", "x": "float64", "y": "float64", "z": {"type": "float64", "optional": True}}
-    assert counts(job.run(input={**key, "schema": schema})) == (1, 0, 0, 0)
+    assert counts(job.run(input={**key, "schema": schema}))[3] == 0
     assert job.row("k=1")["rows"] == 8
     report = job.run(input={**key, "schema": schema}, recipe={"features": ["x", "z"]}, run={"max_failed": 1})
     assert report.failures == {"missing_values": 1}
@@ -412,3 +414,27 @@ def test_a_key_that_kills_its_process_is_one_row_and_the_others_are_trained(
     report = job.run(recipe=function, run={"max_failed": "100%"})
     assert counts(report) == (8, 0, 0, 4)
     assert report.failures == {"worker_died": 4}
+
+
+def test_a_plan_tells_rows_keys_the_largest_key_and_whether_rows_are_exchanged_and_starts_nothing(job: Job) -> None:
+    from job.cli.screens import plan_document
+    from job.run.assembly import assemble
+    from job.run.planning import plan_alone
+
+    def planned(frame: pd.DataFrame, kind: str = "parquet") -> dict[str, Any]:
+        put(job, frame, kind)
+        assembly = assemble(job.settings())
+        found: dict[str, Any] = plan_document(plan_alone(assembly), assembly, keys=False)["table"]
+        return found
+
+    frame = pd.concat([sales(), sales(1, 100)])
+    found = planned(frame)
+    assert (found["rows"], found["keys"], found["files"], found["exchange"]) == (580, 12, 3, True)
+    assert (found["largest_key"], found["largest_rows"]) == ("store=s 00%2Fé/item=0", 140)
+    assert not job.out.exists()
+    found = planned(frame.sort_values(["store", "item"]))
+    assert found["exchange"] is False
+    assert "lie together" in found["why"]
+    for path in job.data.iterdir():
+        path.unlink()
+    assert planned(frame, "csv.gz")["one_core"] == 3
