@@ -24,7 +24,7 @@ LONGEST = RunReport(
     started_at="2026-11-01T00:00:00.123456+00:00", finished_at="2026-11-01T00:00:00.123456+00:00", seconds=1.0,
     phases={"train": 1.0}, failures={f"reason_{at}": 10**6 for at in range(40)}, skips={"empty": 3},
     examples=tuple({"key": "ключ" * 60, "reason": "fit_error", "message": "m" * 300} for _ in range(20)),
-    superseded=tuple("k" * 200 for _ in range(1000)), spark={"tasks": 5}, coverage={"80": (4, 5)},
+    superseded=tuple("k" * 200 for _ in range(1000)), spark={"tasks": 5}, coverage={"80": (4, 5)}, gate={"kept": 1},
 )  # fmt: skip
 
 
