@@ -178,6 +178,28 @@ def test_workers_of_a_local_driver_that_are_killed_again_and_again_cost_no_key(t
     assert RunReport.from_json(again.communicate(timeout=LONG)[0]).totals.unchanged == 40
 
 
+def test_a_machine_without_java_runs_everything_and_is_told_in_one_line_what_needs_it(tmp_path: Path) -> None:
+    filled(tmp_path, "one", "two")
+    (tmp_path / "job.yaml").write_text(
+        f"input: {{uri: {tmp_path}/in}}\noutput: {{uri: {tmp_path}/out}}\n"
+        "recipe: {features: [x], target: y, estimator: {_target_: sklearn.linear_model.LinearRegression}}\n"
+    )
+    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+    def ended(*arguments: str) -> tuple[int, str]:
+        process = manyfit(*arguments, env=environ)
+        _, said = process.communicate(timeout=LONG)
+        return process.returncode, said
+
+    code, said = ended("run", "-c", str(tmp_path / "job.yaml"), "--run.engine", "spark", "--log-format", "text")
+    assert (code, "Traceback" in said) == (3, False)
+    assert "Java was not found" in said
+    assert "run.engine: local needs none" in said
+    assert ended("plan", "-c", str(tmp_path / "job.yaml"))[0] == 0
+    assert ended("run", "-c", str(tmp_path / "job.yaml"))[0] == 0
+    assert ended("verify", str(tmp_path / "out"))[0] == 0
+
+
 def fitting(folder: Path) -> set[int]:
     """Processes that have fitted, and live."""
     found = {int(path.name.split("-")[1]) for path in folder.glob("fitted-*")}

@@ -15,7 +15,7 @@ from job.arrow import digest_column, digest_letters
 from job.config.settings import InputSettings
 from job.plan.compare import INDEX_COLUMNS, Fingerprints
 from job.plan.fingerprint import data_fingerprint
-from job.plan.packing import number_of_tasks, pack
+from job.plan.packing import number_of_small_tasks, number_of_tasks, pack
 from job.plan.plan import Plan, make
 from job.plan.selection import select
 from tests.support.listings import listing
@@ -188,3 +188,13 @@ def test_tasks_are_few_and_long_but_never_fewer_than_cores_can_use(
     seconds: float, keys: int, cores: int, local: bool, tasks: int
 ) -> None:
     assert number_of_tasks([seconds / keys] * keys, cores, local=local) == tasks
+
+
+@pytest.mark.parametrize(
+    ("seconds", "keys", "cores", "tasks"),
+    [(0.6, 142, 2, 4), (0.6, 3, 2, 3), (8.0, 400, 2, 16), (600.0, 400, 2, 64), (36000.0, 100_000, 2, 600)],
+)
+def test_small_tasks_are_half_a_second_and_a_minute_where_there_would_be_too_many(
+    seconds: float, keys: int, cores: int, tasks: int
+) -> None:
+    assert number_of_small_tasks([seconds / keys] * keys, cores) == tasks
