@@ -38,6 +38,7 @@ import os, time
 from sklearn.linear_model import LinearRegression
 
 def fit(frame, key):
+    key = key.rpartition("=")[2]
     if key == "exits":
         os._exit(3)
     if key == "crashes":

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from job.registry.model_set import ModelSet
@@ -128,6 +130,28 @@ def test_a_partition_that_kills_hangs_or_eats_its_worker_is_a_named_row_and_all_
     assert "exit code 3" in messages["exits"]
     assert "SIGSEGV" in messages["crashes"]
     assert (tmp_path / f"out/runs/{report.run}/failures/raises.txt").read_text().count("RuntimeError") >= 1
+
+
+@pytest.mark.parametrize("engine", PROCESSES, indirect=True)
+def test_a_key_of_a_scattered_table_that_kills_its_worker_is_a_named_row(
+    engine: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.py").write_text(POISON)
+    (tmp_path / "in").mkdir()
+    keys = ["exits", *(f"k{number:02d}" for number in range(12))]
+    for part in range(4):
+        rows = [{"key": key, "x": float(x), "y": 2.0 * x} for x in range(part * 5, part * 5 + 5) for key in keys]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / f"part-{part}.parquet")
+    table = {"input": {"layout": "columns", "key": ["key"]}, "recipe": {"function": "recipe.py:fit"}}
+    job = settings(tmp_path, engine, table, {"run": {"max_failed": 1}})
+
+    report = trained(job, tmp_path)
+
+    assert (report.exit_code, report.totals.trained) == (0, 12)
+    assert [(each["key"], each["reason"]) for each in report.examples] == [("key=exits", "worker_died")]
+    models = ModelSet.open(str(tmp_path / "out"))
+    assert [round(float(models[f"key={key}"].coef_[0]), 6) for key in keys[1:]] == [2.0] * 12
+    assert {row["rows"] for _, row in models.metrics().iterrows()} == {20}
 
 
 @pytest.mark.parametrize("engine", PROCESSES, indirect=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from job.plan.plan import FIT_MEMORY, UNPACKED
-from job.run.assembly import assemble, plan_alone
+from job.plan.packing import FIT_MEMORY, UNPACKED
+from job.run.assembly import assemble
+from job.run.planning import plan_alone
 from job.run.task_lists import memory_needs
 from tests.support.folder_job import Job
 
