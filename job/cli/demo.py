@@ -143,6 +143,7 @@ def _demo(console: Console, endpoint: str, keep: Path | None) -> int:
     if keep is not None:
         count = _copy(client, keep)
         console.print(f"9. {count} objects copied to {keep}: data/ and models/")
+        console.print(f"   the page of the run, with its time line: {keep}/models/runs/{done.run}/report.html")
     else:
         console.print("9. the server and all it held end with this command; `manyfit demo --keep FOLDER` leaves copies")
     return 0

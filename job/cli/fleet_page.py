@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from job.arrow import use_plain_pool
 from job.cli import screens
 from job.errors import ConfigurationError, SetupError
 from job.page import build, facts
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Namespace, output: Store) -> int:
     """Read the facts, and write what is asked for; returns the exit code."""
+    use_plain_pool()
     if arguments.last < 1:
         raise ConfigurationError(f"--last {arguments.last} is no number of runs", hint="Give 1 or more.")
     with storage("output", f"{output.uri} cannot be read"):

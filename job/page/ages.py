@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from job.page import charts
 from job.page.facts import Facts
-from job.page.section import Column, Grid, Picture, Section, duration, keys
+from job.page.section import Column, Grid, Picture, Section, duration, figures, keys
 
 _HOUR, _DAY = 3600.0, 86400.0
 _AGES = (
@@ -24,34 +24,50 @@ def of(facts: Facts) -> Section | None:
     pictures: list[Picture] = []
     grids: list[Grid] = []
     answer = ""
+    behind = None
     if facts.published is not None and facts.published.num_rows:
         table = facts.published
         states = {
             each["values"]: each["counts"] for each in pc.value_counts(table["state"].cast(pa.string())).to_pylist()
         }
         gone = table.num_rows - table["gone_since"].null_count
-        models = table.filter(pc.is_valid(table["digest"]))
+        models = table["trained_at"].filter(pc.is_valid(table["digest"]))
         ages = _ages(facts, models)
         if len(ages):
-            answer = f"{keys(models.num_rows)} have a model; the median age is {duration(float(np.median(ages)))}, "
+            answer = f"{keys(len(models))} have a model; the median age is {duration(float(np.median(ages)))}, "
             answer += f"the oldest {duration(float(ages.max()))}. "
             pictures.append(_age(facts, ages))
         stale, without = states.get("stale", 0), states.get("failed", 0)
         answer += f"{stale:,} stale, {without:,} without a model, {gone:,} gone from the input."
+        behind = figures(
+            "age",
+            "How old the models are",
+            models=len(models),
+            median_seconds=float(np.median(ages)) if len(ages) else None,
+            oldest_seconds=float(ages.max()) if len(ages) else None,
+            stale=stale,
+            without_model=without,
+            gone=gone,
+        )
         pictures.append(_states(facts, states, gone))
         old = _old(facts, table)
         grids += [old] if old.rows else []
-    if len(facts.versions) > 1:
+    if sum(each.version > 0 for each in facts.versions) > 1:
         pictures.append(_versions(facts))
     if not pictures:
         return None
     return Section(
-        name="age", question="How old is it?", answer=answer.strip(), pictures=tuple(pictures), grids=tuple(grids)
+        name="age",
+        question="How old is it?",
+        answer=answer.strip(),
+        pictures=tuple(pictures),
+        grids=tuple(grids),
+        behind=behind,
     )
 
 
-def _ages(facts: Facts, models: pa.Table) -> np.ndarray:
-    moments = pc.drop_null(models["trained_at"]).cast(pa.int64()).to_numpy().astype(float) / 1e6
+def _ages(facts: Facts, models: pa.ChunkedArray) -> np.ndarray:
+    moments = pc.drop_null(models).cast(pa.int64()).to_numpy().astype(float) / 1e6
     found: np.ndarray = np.maximum(0.0, facts.now.timestamp() - moments)
     return found
 

@@ -20,7 +20,8 @@ def grids(found: list[Section]) -> Iterator[Grid]:
     """All grids, each name once."""
     seen = set()
     for section in found:
-        for grid in (*(picture.grid for picture in section.pictures), *section.grids):
+        behind = (section.behind,) if section.behind else ()
+        for grid in (*behind, *(picture.grid for picture in section.pictures), *section.grids):
             if grid.name not in seen:
                 seen.add(grid.name)
                 yield grid

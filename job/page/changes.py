@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from job.page import bins, charts, metrics
 from job.page.facts import Facts
-from job.page.section import SHOWN, Column, Grid, Picture, Section, keys
+from job.page.section import SHOWN, Column, Grid, Picture, Section, figures, keys
 
 Numbers = np.ndarray
 
@@ -19,8 +19,7 @@ def of(facts: Facts) -> Section | None:
     """The section; None where there is nothing to compare with, or no model is another."""
     if facts.published is None or facts.before is None:
         return None
-    now = facts.published.filter(pc.is_valid(facts.published["digest"]))
-    then = facts.before.filter(pc.is_valid(facts.before["digest"]))
+    now, then = _models(facts.published), _models(facts.before)
     place = pc.index_in(now["key"], value_set=pa.chunked_array(then["key"].chunks, pa.string()))
     both = pc.is_valid(place)
     fresh = now.num_rows - int(pc.sum(both).as_py() or 0)
@@ -52,8 +51,17 @@ def of(facts: Facts) -> Section | None:
         question=question,
         answer=answer,
         pictures=(_then_and_now(facts, name, names, old, new, gain), _gains(facts, name, gain), *gates),
+        behind=figures(
+            "change", "What changed", other=now.num_rows, new=fresh, metric=name, worse=worse, better=better
+        ),
         grids=(_most(facts, name, names, old, new, gain, now),),
     )
+
+
+def _models(table: pa.Table) -> pa.Table:
+    """What is compared of each row with a model; the rest of a million rows would be copied for nothing."""
+    chosen = table.select([name for name in ("key", "digest", "metrics", "skill") if name in table.column_names])
+    return chosen.filter(pc.is_valid(chosen["digest"])) if chosen["digest"].null_count else chosen
 
 
 def _then_and_now(

@@ -6,6 +6,7 @@ which `job.page.svg` turns into the text that is shown on hover.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,10 +68,15 @@ def _axis(field: str, title: str | None, *, kind: str = "quantitative", **rest: 
 _SAID = {"field": "said", "type": "nominal"}
 
 
-def _counts(values: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """The ticks of an axis of amounts: ``20k`` where they are large."""
-    most = max((each[name] or 0 for each in values), default=0)
-    return {"tickCount": 4, "format": "~s"} if most >= 1e4 else {"tickCount": 4}
+def _ticks(most: float, *, whole: bool, about: int = 4) -> dict[str, Any]:
+    """The ticks of an axis of amounts: ``20k`` where they are large, no half key where they are few."""
+    if whole and most <= about:
+        return {"values": list(range(int(most) + 1)), "format": "d"}
+    return {"tickCount": about, "format": "~s"} if most >= 1e4 else {"tickCount": about}
+
+
+def _most(values: Iterable[Mapping[str, Any]], name: str) -> float:
+    return max((float(each[name] or 0) for each in values), default=0.0)
 
 
 def one_bar(parts: Sequence[tuple[str, float, str]], colours: Mapping[str, str], *, unit: str) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def one_bar(parts: Sequence[tuple[str, float, str]], colours: Mapping[str, str],
                 unit,
                 stack="zero",
                 scale={"nice": False},
-                axis={"grid": False, "format": ",.0f", "tickCount": 6, "tickMinStep": 1},
+                axis={"grid": False, **_ticks(sum(number for _, number, _ in parts), whole=True, about=6)},
             ),
             "order": {"field": "rank", "type": "ordinal"},
             "color": {
@@ -120,11 +126,8 @@ def bars(
     ``values`` have the fields ``label``, ``number``, ``said``, and ``colour`` where a bar has one of its own.
     """
     rows = [{"colour": colour, **each} for each in values]
-    most = max((each[number] or 0 for each in rows), default=0)
     whole = all(float(each[number] or 0).is_integer() for each in rows)
-    axis: dict[str, Any] = {"tickCount": 5, "format": "~s"} if most >= 1e4 else {"tickCount": 5}
-    if whole and most < 5:
-        axis = {"values": list(range(int(most) + 1)), "format": "d"}
+    axis = _ticks(_most(rows, number), whole=whole, about=5)
     return _spec(
         HALF,
         height or max(60, 24 * len(rows) + 40),
@@ -146,7 +149,7 @@ def histogram(
     rows = list(values)
     scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": False, "nice": False}
     x = _axis("begin", title, scale=scale, axis={"grid": False, "tickCount": 6, "labelOverlap": True})
-    top = {"tickCount": 4, "format": "~s" if max((each["keys"] for each in rows), default=0) >= 1e4 else ",d"}
+    top = _ticks(_most(rows, "keys"), whole=True)
     layers: list[dict[str, Any]] = [
         {
             "mark": {"type": "bar", "color": SERIES[0], "stroke": "var(--card)", "strokeWidth": 0.8},
@@ -256,6 +259,11 @@ def scatter(
 
 def stacked(values: Values, *, order: Sequence[str], labels: Sequence[str], title: str) -> dict[str, Any]:
     """Vertical bars over runs: fields ``run`` (one of ``labels``), ``part``, ``number``, ``said``."""
+    values = list(values)
+    heights = Counter[str]()
+    for each in values:
+        heights[each["run"]] += each["number"]
+    highest = max(heights.values(), default=0)
     return _spec(
         HALF,
         220,
@@ -263,7 +271,7 @@ def stacked(values: Values, *, order: Sequence[str], labels: Sequence[str], titl
         mark={"type": "bar"},
         encoding={
             "x": _axis("run", None, kind="ordinal", sort=list(labels), axis={"labelAngle": -40, "labelOverlap": True}),
-            "y": _axis("number", title, axis={"tickCount": 4, "format": "~s", "tickMinStep": 1}),
+            "y": _axis("number", title, axis=_ticks(highest, whole=True)),
             "color": {
                 "field": "part",
                 "type": "nominal",
@@ -285,7 +293,7 @@ def over_runs(values: Values, *, number: str, labels: Sequence[str], title: str,
         mark={"type": "bar", "cornerRadiusEnd": 2},
         encoding={
             "x": _axis("run", None, kind="ordinal", sort=list(labels), axis={"labelAngle": -40, "labelOverlap": True}),
-            "y": _axis(number, title, axis=_counts(values, number)),
+            "y": _axis(number, title, axis=_ticks(_most(values, number), whole=False)),
             "color": {"field": "colour", "type": "nominal", "scale": None},
             "opacity": {"condition": {"test": f"datum.run === {now!r}", "value": 1}, "value": 0.6},
             "description": _SAID,

@@ -12,7 +12,7 @@ from job.outcome import REASONS
 from job.page import charts
 from job.page.facts import Facts
 from job.page.night import labels
-from job.page.section import Column, Grid, Picture, Section, earlier, keys
+from job.page.section import Column, Grid, Picture, Section, earlier, figures, keys
 
 _REASONS = 6
 """Reasons that have a colour of their own; the rest is "other"."""
@@ -42,6 +42,7 @@ def of(facts: Facts) -> Section | None:
         tone="bad" if failed.num_rows else "good",
         pictures=pictures,
         grids=tuple(each for each in grids if each.rows),
+        behind=figures("failed", "What failed", failed=failed.num_rows, again=again, runs_before=before),
     )
 
 

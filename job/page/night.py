@@ -29,7 +29,8 @@ def of(facts: Facts) -> Section:
         ("–" if cores is None else duration(cores), "core time"),
         ("–" if facts.version is None else f"{facts.version}", "version"),
     ]
-    pictures = [_accounting(facts), *_history(facts), _phases(facts)]
+    runs = _runs(facts)
+    pictures = [_accounting(facts), *_history(facts, runs), _phases(facts)]
     return Section(
         name="night",
         question="Did the run go well?",
@@ -37,6 +38,7 @@ def of(facts: Facts) -> Section:
         tone="bad" if result["exit_code"] else "good" if not count["failed"] else "plain",
         pictures=tuple(pictures),
         figures=tuple(figures),
+        behind=runs,
     )
 
 
@@ -127,10 +129,8 @@ def labels(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _history(facts: Facts) -> list[Picture]:
-    if len(facts.runs) < 2:
-        return []
-    names = labels(facts.runs)
+def _runs(facts: Facts) -> Grid:
+    """The run and those before it."""
     rows = []
     for each in facts.runs:
         count = each["totals"]
@@ -146,7 +146,7 @@ def _history(facts: Facts) -> list[Picture]:
                 each["version"],
             )
         )
-    grid = Grid(
+    return Grid(
         name="runs",
         title="Runs",
         columns=(
@@ -162,6 +162,12 @@ def _history(facts: Facts) -> list[Picture]:
         rows=rows,
         command=facts.of_run(f"--last {len(rows)} --table runs"),
     )
+
+
+def _history(facts: Facts, grid: Grid) -> list[Picture]:
+    if len(facts.runs) < 2:
+        return []
+    names, rows = labels(facts.runs), grid.rows
 
     def values(at: int, unit: str) -> list[dict[str, Any]]:
         found = []

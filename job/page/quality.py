@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from job.page import bins, charts, metrics
 from job.page.facts import Facts
@@ -20,7 +21,9 @@ def of(facts: Facts) -> Section | None:
     table = facts.published
     if table is None:
         return None
-    table = table.filter(pa.compute.is_valid(table["digest"]))
+    there = ("key", "state", "rows", "metrics", "trained_at", "skill", "gate")
+    modelled = pc.is_valid(table["digest"])
+    table = table.select([name for name in there if name in table.column_names]).filter(modelled)
     columns = {name: values for name, values in metrics.columns(table).items() if np.isfinite(values).any()}
     if not columns:
         return None
@@ -35,7 +38,29 @@ def of(facts: Facts) -> Section | None:
         question="Which models are bad?",
         answer=" ".join(_answer(name, columns[name]) for name in _ranked(columns)),
         pictures=tuple(pictures),
+        behind=_summary(columns),
         grids=tuple(_worst(facts, table, name, columns) for name in _ranked(columns)),
+    )
+
+
+def _summary(columns: dict[str, Numbers]) -> Grid:
+    rows = []
+    for name, values in columns.items():
+        there = values[np.isfinite(values)]
+        marks = np.quantile(there, [0, 0.05, 0.5, 0.95, 1]).tolist()
+        better = "higher" if metrics.higher_is_better(name) else "lower"
+        rows.append((name, better, len(there), int((there <= 0).sum()), *marks))
+    return Grid(
+        name="metrics",
+        title="Metrics",
+        columns=(
+            Column(name="metric"),
+            Column(name="better"),
+            Column(name="models", kind="count"),
+            Column(name="not_above_0", kind="count"),
+            *(Column(name=each, kind="number") for each in ("lowest", "5 %", "median", "95 %", "highest")),
+        ),
+        rows=rows,
     )
 
 

@@ -56,6 +56,7 @@ def page(facts: Facts, sections: Sequence[Section]) -> str:
         shown=SHOWN,
         behind=_BEHIND,
         again=facts.of_run("--out report.html"),
+        json=facts.of_run("--json"),
         made_by=f"manyfit {__version__}",
         style=environment.get_template("page.css").render(),
     )

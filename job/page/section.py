@@ -79,6 +79,20 @@ class Section:
     """shown open, as tables"""
     figures: tuple[tuple[str, str], ...] = field(default=())
     """(value, label): the few numbers that are set large"""
+    behind: Grid | None = None
+    """the numbers of the answer, and of the figures"""
+
+
+def figures(name: str, title: str, **given: Any) -> Grid:
+    """The numbers of a sentence as a grid of one row."""
+    return Grid(
+        name=name,
+        title=title,
+        columns=tuple(
+            Column(name=each, kind="text" if isinstance(value, str) else "number") for each, value in given.items()
+        ),
+        rows=[tuple(given.values())],
+    )
 
 
 def plain(value: Any) -> Any:

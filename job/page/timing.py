@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from job.page import bins, charts
 from job.page.facts import Facts
-from job.page.section import SHOWN, Column, Grid, Picture, Section, duration, keys, written
+from job.page.section import SHOWN, Column, Grid, Picture, Section, duration, figures, keys, written
 
 Numbers = np.ndarray
 LANES = 64
@@ -52,18 +52,30 @@ def of(facts: Facts) -> Section | None:
         pictures.append(_by_worker(work, tasks))
     slowest = float(work.seconds.max())
     middle = max(float(np.median(work.seconds)), 1e-9)
-    answer = (
-        f"{len(work.names):,} worker{'s' if len(work.names) != 1 else ''} trained {keys(own.num_rows)} in "
-        f"{len(tasks['task']):,} tasks over {duration(span)}: {written(min(share, 1.0), 'share')} of their time "
-        f"went into fits, the rest into reading, writing and waiting. The slowest fit took {duration(slowest)}, "
-        f"{slowest / middle:,.0f} times the median."
-    )
+    most = int(_at_once(tasks))
+    crowd = f"{len(work.names):,} worker{'s' if len(work.names) != 1 else ''}"
+    said = f"{crowd} trained {keys(own.num_rows)} in {len(tasks['task']):,} tasks over {duration(span)}, "
+    said += f"at most {most:,} at once: {written(min(share, 1.0), 'share')} of their time went into fits, the rest "
+    said += f"into reading, writing and waiting. The slowest fit took {duration(slowest)}"
+    said += f", {slowest / middle:,.0f} times the median." if slowest > 1.5 * middle else "."
     return Section(
         name="time",
         question="Where did the time go?",
-        answer=answer,
+        answer=said,
         pictures=tuple(pictures),
         grids=(_slowest(own),),
+        behind=figures(
+            "time",
+            "Where the time went",
+            workers=len(work.names),
+            keys=own.num_rows,
+            tasks=len(tasks["task"]),
+            seconds=span,
+            at_once=most,
+            fitting_share=min(share, 1.0),
+            slowest=slowest,
+            median=middle,
+        ),
     )
 
 
@@ -99,6 +111,15 @@ class Work:
         }
         by_time = np.lexsort((found["begin"], found["worker"]))
         return {name: column[by_time] for name, column in found.items()}
+
+
+def _at_once(tasks: dict[str, Numbers]) -> int:
+    """The largest number of tasks that ran at one moment."""
+    moments = np.concatenate([tasks["begin"], tasks["end"]])
+    steps = np.repeat([1, -1], len(tasks["begin"]))
+    # where one ends as another begins, the end comes first
+    order = np.lexsort((steps, moments))
+    return int(np.cumsum(steps[order]).max())
 
 
 def _short(name: str) -> str:

@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from job.cli import watch
+from job.config.settings import StorageSide
 from job.errors import ConfigurationError
 from job.outcome import SCHEMA
-from job.page import changes, facts, failures, metrics, night, timing
+from job.page import build, changes, facts, failures, metrics, night, quality, timing
 from job.page.facts import Facts
 from job.page.section import Section
 from job.registry.index import ROW
@@ -52,7 +54,11 @@ def some(**given: Any) -> Facts:
 
 def rows_of(section: Section | None, name: str) -> list[tuple[Any, ...]]:
     assert section is not None
-    every = [*section.grids, *(picture.grid for picture in section.pictures)]
+    every = [
+        *section.grids,
+        *(picture.grid for picture in section.pictures),
+        *([section.behind] if section.behind else []),
+    ]
     return list(next(grid for grid in every if grid.name == name).rows)
 
 
@@ -123,6 +129,69 @@ def test_the_time_line_has_a_bar_for_each_task_of_each_worker() -> None:
     assert {row[0]: row[3] for row in rows_of(found, "workers")} == {"w:2": 0.8, "w:1": 0.5}
 
 
+def test_tasks_that_ran_at_once_are_counted_and_one_after_the_other_are_not() -> None:
+    def parallel(*spans: tuple[float, float]) -> int:
+        rows = [
+            {
+                "key": f"k{at}",
+                "status": "trained",
+                "worker": f"w:{at}",
+                "task": at,
+                "finished_at": end,
+                "seconds": end - begin,
+            }
+            for at, (begin, end) in enumerate(spans)
+        ]
+        return int(
+            dict(zip(names(), rows_of(timing.of(some(outcomes=outcomes(rows))), "time")[0], strict=True))["at_once"]
+        )
+
+    def names() -> list[str]:
+        row = {"key": "a", "status": "trained", "worker": "w", "finished_at": 1.0, "seconds": 1.0}
+        section = timing.of(some(outcomes=outcomes([row])))
+        assert section is not None
+        assert section.behind is not None
+        return [each.name for each in section.behind.columns]
+
+    assert parallel((0, 2), (2, 4), (4, 5)) == 1
+    assert parallel((0, 3), (1, 4), (2, 2.5)) == 3
+
+
+def test_skill_and_gate_are_shown_where_there_are_some_and_else_left_out() -> None:
+    rows = [
+        {
+            "key": "a",
+            "state": "live",
+            "digest": "1",
+            "metrics": '{"r2": 0.5}',
+            "rows": 10,
+            "skill": -0.1,
+            "gate": "kept",
+        },
+        {
+            "key": "b",
+            "state": "live",
+            "digest": "2",
+            "metrics": '{"r2": 0.7}',
+            "rows": 20,
+            "skill": 0.4,
+            "gate": "promoted",
+        },
+    ]
+    table = pa.Table.from_pylist(rows, schema=ROW)
+    before = pa.Table.from_pylist([{**each, "digest": "0"} for each in rows], schema=ROW)
+    found = quality.of(some(published=table))
+    assert found is not None
+    assert found.answer.startswith("1 of 2 models do no better than their baseline")
+    assert [row[0] for row in rows_of(found, "worst.skill")] == ["a", "b"]
+    assert rows_of(found, "worst.r2")[0][-1] == "kept"
+    assert rows_of(changes.of(some(published=table, before=before)), "gate") == [("kept", 1), ("promoted", 1)]
+    plain = quality.of(some(published=table.drop_columns(["skill", "gate"])))
+    assert plain is not None
+    assert "baseline" not in plain.answer
+    assert len(rows_of(plain, "worst.r2")[0]) == len(rows_of(found, "worst.r2")[0]) - 2
+
+
 def test_what_an_earlier_run_trained_is_not_on_the_time_line() -> None:
     row = {"key": "a", "status": "trained", "worker": "w:1", "finished_at": 1.0, "seconds": 1.0}
     assert timing.of(some(outcomes=outcomes([{**row, "adopted": True}]))) is None
@@ -162,3 +231,13 @@ def test_a_page_without_a_published_table_or_outcomes_still_answers_what_it_can(
     assert timing.of(some()) is None
     assert failures.of(some()) is None
     assert night.of(replace(some(), runs=(some().result,))).answer.startswith("Yes")
+
+
+def test_page_and_watch_work_on_s3(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store(f"s3://{s3.bucket()}/models", StorageSide(**s3.storage))
+    runs = fleets.publish(store, 60, runs=3, failing=0.3, allowed=0.9)
+    found = facts.read(store)
+    assert (found.run, len(found.runs), max(found.failed_before.values())) == (runs[2], 3, 2)
+    assert [each.name for each in build.sections(found)] == ["night", "models", "changes", "failures", "time", "age"]
+    assert watch.main(store, None) == 0
+    assert "no run is in flight" in capsys.readouterr().err
