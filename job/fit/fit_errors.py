@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from job.errors import PartitionError
 from job.fit import frame
 from job.fit.fitted import MAX_WARNINGS
+from job.reader.times import parse
 
 _QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _LENGTH = 300
@@ -30,12 +31,21 @@ class Words:
     """of all columns: no secret"""
     texts: tuple[pa.ChunkedArray, ...]
     """the columns of texts"""
+    textual: tuple[str, ...] = ()
+    """their names"""
 
     @classmethod
     def of(cls, table: pa.Table) -> Words:
         """The texts of this table."""
-        texts = tuple(table.column(n) for n, kind in enumerate(table.schema.types) if kind.id in _TEXTUAL)
-        return cls(names=frozenset(table.column_names), texts=texts)
+        at = [n for n, kind in enumerate(table.schema.types) if kind.id in _TEXTUAL]
+        names = table.column_names
+        texts, textual = tuple(table.column(n) for n in at), tuple(names[n] for n in at)
+        return cls(names=frozenset(names), texts=texts, textual=textual)
+
+    def timed(self) -> list[str]:
+        """The columns whose texts are dates or times, as far as a few of them tell."""
+        few = (column.drop_null()[:8] for column in self.texts)
+        return [name for name, part in zip(self.textual, few, strict=True) if len(part) and parse(part) is not None]
 
     def hold(self, token: str) -> bool:
         """Whether the data hold a text with this in it."""
@@ -68,10 +78,17 @@ def fit_error(
     odd = [name for name in names if _ODD.search(name)] if re.search("(?i)feature.?names?", text) else []
     shown = ", ".join(map(repr, odd[:5])) + (" ..." if len(odd) > 5 else "")
     hint = f"Rename the columns with other characters than letters, digits and _: {shown}." if odd else ""
+    if not hint and _ABOUT_TIMES.search(text) and (timed := words.timed()):
+        form = ", ".join(f"{name}: iso" for name in timed[:3])
+        hint = f"Dates and times of csv and json are text: input.times: {{{form}}} makes time stamps of them."
     return PartitionError(reason, f"{what}: {text}" if what else text, hint=hint)
 
 
 _ODD = re.compile(r"\W")
+_ABOUT_TIMES = re.compile(
+    r"(?i)datetime|timedelta|timestamp|\bdt\b|invalid literal|could not convert|operand|not supported"
+)
+"""What is raised where texts are met instead of times."""
 
 
 def describe(error: BaseException, words: Words) -> str:

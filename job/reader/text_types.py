@@ -77,8 +77,8 @@ def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str =
     found = None
     if all(_WHOLE.fullmatch(each) for each in sample):
         found = _whole_numbers(column)
-    elif decimal == "." and any(plain.fraction.fullmatch(each) for each in sample):
-        found = _fractions(column)
+    elif any(plain.fraction.fullmatch(each) for each in sample):
+        found = _fractions(column, decimal)
     if found is None:
         found = _by_pandas(column, name, decimal)
     if missing and pt.is_floating(found.type):
@@ -98,8 +98,12 @@ def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return None if any(b"x" in text or b"X" in text for text in map(_bytes, column.chunks)) else found
 
 
-def _fractions(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def _fractions(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | None:
     """As float64, or None where pandas must say; called where at least one is no whole number."""
+    if decimal != ".":
+        if any(b"." in _bytes(chunk) for chunk in column.chunks):
+            return None
+        column = pc.replace_substring(column, decimal, ".")
     try:
         found = column.cast(pa.float64())
     except pa.ArrowInvalid:

@@ -91,6 +91,7 @@ def _iso(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def _formatted(texts: pa.ChunkedArray, form: str) -> pa.ChunkedArray | None:
     values = texts.to_pandas()
+    form = form.replace("%-", "%").replace("%#", "%")  # without padding: what is read may have it or not
     try:
         found = pd.to_datetime(values, format=form, utc="%z" in form or "%Z" in form)
     except (ValueError, TypeError, OverflowError):

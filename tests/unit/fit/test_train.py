@@ -24,7 +24,7 @@ from job.fit.partition_fit import Fitting, fit_rows
 from job.fit.recipe import Recipe
 from job.fit.train import fit_seed, train
 from job.outcome import REASONS
-from job.reader import KEY_FIELD, ReadSpec, read
+from job.reader import KEY_FIELD, ReadSpec, read, times
 from job.worker.payload import Blobs, Rows
 
 LINEAR = {"_target_": "sklearn.linear_model.LinearRegression"}
@@ -647,6 +647,19 @@ def test_a_function_s_random_numbers_come_from_the_seed(tmp_path):
     body = "frame['x'] += np.random.normal(size=len(frame)) + random.random()\n" + GOOD
     one, again, other = (by_function(tmp_path, body, seed=seed).estimator.coef_ for seed in (1, 1, 2))
     assert one == again != other
+
+
+@pytest.mark.parametrize(
+    "body", ["frame['at'].dt.hour", "frame['at'].astype('int64')", "frame['at'] - pd.Timestamp(0)"]
+)
+def test_a_function_that_wants_times_of_csv_is_told_how_to_get_them(tmp_path, body):
+    data = read([("a.csv", b"at,x,y\n2024-01-01 10:00:00,1,2\n2024-01-02 10:00:00,2,4\n")], ReadSpec())
+    code = f"import pandas as pd\nframe['x'] = {body}\n" + GOOD
+    with pytest.raises(PartitionError) as caught:
+        by_function(tmp_path, code, data)
+    assert "input.times: {at: iso}" in caught.value.hint
+    timed = times.declared(data, [("at", "iso")])
+    assert by_function(tmp_path, "frame['x'] = frame['at'].dt.day\n" + GOOD, timed).rows == 2
 
 
 def test_a_function_can_be_validated_by_scorers(tmp_path):
