@@ -72,7 +72,7 @@ def _ticks(most: float, *, whole: bool, about: int = 4) -> dict[str, Any]:
     """The ticks of an axis of amounts: ``20k`` where they are large, no half key where they are few."""
     if whole and most <= about:
         return {"values": list(range(int(most) + 1)), "format": "d"}
-    return {"tickCount": about, "format": "~s"} if most >= 1e4 else {"tickCount": about}
+    return {"tickCount": about, "labelExpr": "format(datum.value, '~s')"} if most >= 1e4 else {"tickCount": about}
 
 
 def _most(values: Iterable[Mapping[str, Any]], name: str) -> float:

@@ -48,7 +48,7 @@ import sys
 import urllib.request
 
 for path in sys.argv[1:]:
-    print(urllib.request.urlopen(f"http://127.0.0.1:4040{path}", timeout=20).read().decode())
+    print(urllib.request.urlopen(f"http://127.0.0.1:{path}", timeout=20).read().decode())
 """
 SLOPES = {f"shop-{number:02d}": number + 1.0 for number in range(40)}
 OURS = {"function": "recipe:fit", "allow": ["recipe"]}
@@ -180,7 +180,7 @@ def scheduled(space: Space) -> tuple[str, dict[str, Any], list[list[str]]]:
 def elastic(space: Space) -> dict[str, Any]:
     """As many executors as there is work for, on nodes that may be taken away, behind a proxy that is dead; what was seen."""
     space.put("elastic", SLOPES)
-    values = space.values("elastic", "elastic-out", recipe=OURS)
+    values = space.values("elastic", "elastic-out", recipe=OURS, metrics={"linger": 1})
     values |= {
         "code": {"files": {"recipe.py": UNEVEN}},
         "dynamicAllocation": {"enabled": True, "minExecutors": 1, "maxExecutors": 2, "idleTimeout": "5s"},
@@ -203,7 +203,7 @@ def elastic(space: Space) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     wait("the first models", lambda: space.segments("elastic-out") >= 1, 300)
     space.pods.until("a second executor", lambda: len(running()) > 1, 120)
-    paths = ("/metrics/prometheus/", "/metrics/executors/prometheus/")
+    paths = ("4040/metrics/prometheus/", "4040/metrics/executors/prometheus/", "8090/metrics")
     seen["metrics"] = space.kubectl("exec", "elastic-driver", "--", "python", "-c", SCRAPE, *paths)
     budget = space.cluster.get("-n", space.name, "poddisruptionbudget", "elastic-driver")
     seen["budget"] = budget["status"]
@@ -226,6 +226,9 @@ def elastic(space: Space) -> dict[str, Any]:
     seen["state when one was given back"] = space.state("elastic")
     space.completed("elastic")
     seen["report"] = space.result("elastic-out")
+    [driver] = space.pods.labelled(spark_role="driver", **label)
+    [container] = driver["status"]["containerStatuses"]
+    seen["message"] = container["state"]["terminated"]["message"]
     seen["events"] = space.kubectl("get", "events", "-o", "json")
     return seen
 

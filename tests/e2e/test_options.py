@@ -59,6 +59,17 @@ def test_the_driver_serves_its_own_metrics_and_its_executors(elastic: Seen) -> N
     )
 
 
+def test_the_driver_serves_the_metrics_of_the_run(elastic: Seen) -> None:
+    found = {name: float(value) for name, value in re.findall(r"(?m)^(manyfit_\w+) (\S+)$", elastic["metrics"])}
+    assert found["manyfit_partitions_planned"] == found["manyfit_partitions_to_train"] == len(SLOPES)
+    assert found["manyfit_executors"] >= 1
+
+
+def test_the_drivers_pod_says_what_was_published(elastic: Seen) -> None:
+    told = json.loads(elastic["message"])
+    assert (told["version"], told["totals"]["trained"]) == (elastic["report"]["version"], len(SLOPES))
+
+
 def test_a_node_drain_cannot_evict_a_driver_with_a_budget(elastic: Seen) -> None:
     assert (elastic["budget"]["expectedPods"], elastic["budget"]["disruptionsAllowed"]) == (1, 0)
     assert "disruption budget" in elastic["eviction"]
