@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -133,50 +134,21 @@ class Outcome:
     """the chance of such an advantage between equal models"""
     gate_note: str | None = None
     """why the two could not be compared"""
+    reading: int | None = None
+    """version of the rules by which bytes became rows (`job.reader.spec.VERSION`); null in outcomes of version 0.1"""
 
 
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("message", pa.string()),
-        ("traceback", pa.string()),
-        ("digest", pa.string()),
-        ("size", pa.int64()),
-        ("rows", pa.int64()),
-        ("metrics", pa.string()),
-        ("warnings", pa.string()),
-        ("seconds", pa.float64()),
-        ("data", pa.string()),
-        ("content", pa.string()),
-        ("recipe", pa.string()),
-        ("environment", pa.string()),
-        ("bytes", pa.int64()),
-        ("source", pa.string()),
-        ("attempt", pa.int32()),
-        ("task", pa.int32()),
-        ("worker", pa.string()),
-        ("peak", pa.int64()),
-        ("finished_at", pa.float64()),
-        ("adopted", pa.bool_()),
-        ("estimator", pa.string()),
-        ("skill", pa.float64()),
-        ("windows", pa.string()),
-        ("horizons", pa.string()),
-        ("residuals", pa.string()),
-        ("until", pa.string()),
-        ("against", pa.string()),
-        ("gate", pa.string()),
-        ("gate_champion", pa.float64()),
-        ("gate_challenger", pa.float64()),
-        ("gate_gain", pa.float64()),
-        ("gate_rows", pa.int64()),
-        ("gate_p", pa.float64()),
-        ("gate_note", pa.string()),
-    ]
-)
-"""Columns in the order of `Outcome`'s fields; a test compares."""
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_NARROW = {"attempt": pa.int32(), "task": pa.int32()}
+
+
+def _arrow_type(name: str, hint: Any) -> pa.DataType:
+    kinds = [each for each in (typing.get_args(hint) or (hint,)) if each is not type(None)]
+    return _NARROW.get(name) or _TYPES[kinds[0]]
+
+
+SCHEMA = pa.schema([(name, _arrow_type(name, hint)) for name, hint in typing.get_type_hints(Outcome).items()])
+"""One column for each field of `Outcome`, in their order."""
 
 REPEATED = (
     *("status", "reason", "message", "traceback", "warnings", "recipe", "environment", "worker"),

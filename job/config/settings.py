@@ -9,9 +9,9 @@ from __future__ import annotations
 import codecs
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -50,6 +50,28 @@ class Section(BaseModel):
         if found:
             raise Mistakes(*found)
         return self
+
+    def counted(self, first: Mapping[str, Any], harmless: Container[str] = ()) -> dict[str, Any]:
+        """Plain data for a fingerprint: the settings that decide a result.
+
+        Parameters
+        ----------
+        first
+            Settings of version 0.1, each with those of the section that it is: they count at their defaults, too, so
+            that what that version published is unchanged. A later one counts where it is not at its default.
+        harmless
+            Settings that do not count.
+        """
+        told, found = self.model_dump(mode="json"), {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in harmless:
+                continue
+            if isinstance(value, Section) and name in first:
+                found[name] = value.counted(first[name])
+            elif name in first or value != field.get_default(call_default_factory=True):
+                found[name] = told[name]
+        return found
 
 
 DIRECT_FORMATS = ("auto", *formats.DIRECT)
@@ -201,6 +223,9 @@ Method = Literal["none", "holdout", "kfold", "time", "backtest"]
 class ValidationSettings(Section):
     """How a fit is scored on rows it has not seen."""
 
+    FIRST: ClassVar = dict.fromkeys(("method", "test_size", "folds", "column"))
+    """What version 0.1 had: see `Section.counted`."""
+
     method: Method = "none"
     """``none`` scores the training rows; ``time`` holds out the last rows by ``column``; ``backtest`` fits before, and
     predicts, several windows of time"""
@@ -249,16 +274,6 @@ class ValidationSettings(Section):
                 yield name, f"must be {kind}, as recipe.validation.horizon is"
         if len(set(self.intervals)) < len(self.intervals):
             yield "intervals", "names a percentage twice"
-
-    def described(self) -> dict[str, Any]:
-        """Plain data for a fingerprint; what came after the first version counts where it is set: old models stay."""
-        told = self.model_dump(mode="json")
-        first = ("method", "test_size", "folds", "column")
-        return {
-            name: value
-            for name, value in told.items()
-            if name in first or getattr(self, name) != type(self).model_fields[name].default
-        }
 
 
 _OPTIONS: dict[str, tuple[str, ...]] = {

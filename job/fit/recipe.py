@@ -204,7 +204,7 @@ class Recipe:
             "target": list(self.target) if isinstance(self.target, tuple) else self.target,
             "version": self.version,
             "sample_weight": self.sample_weight,
-            "validation": self.validation.described(),
+            "validation": self.validation.counted(ValidationSettings.FIRST),
             "metrics": None if self.metrics is None else list(self.metrics),
             "min_rows": self.min_rows,
             "missing": self.missing,
@@ -212,6 +212,8 @@ class Recipe:
             "constant_target": self.constant_target,
             # What a cache of scikit-learn's may have spoilt is trained again.
             **({"memory": "off"} if self.traits is not None and self.traits.caches else {}),
+            # Version 0.1 did not shuffle them: its scores are another thing.
+            **({"folds": "shuffled"} if self.validation.method == "kfold" else {}),
             **({} if self.baseline is None else {"baseline": _plain(self.baseline)}),
         }
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.arrow import digest_letters, whole
+from job.reader.spec import VERSION as READING
 
-INDEX_COLUMNS = ("key", "state", "data", "recipe", "environment", "content", "seconds", "gone_since")
+INDEX_COLUMNS = ("key", "state", "data", "recipe", "environment", "content", "seconds", "gone_since", "reading")
 """What a plan needs of the index."""
 
 WHY = {
@@ -24,6 +25,7 @@ WHY = {
     "data": "an object was added, removed or replaced",
     "recipe": "the recipe, the reader's settings or the seed changed",
     "environment": "library versions changed (run.environment)",
+    "reading": "the rules by which bytes become rows changed: read, and trained again where they concern it",
     "failed": "the last attempt failed",
     "unchanged": "data, recipe and environment are as recorded",
     "skipped": "skipped before, and nothing changed",
@@ -41,6 +43,7 @@ class Fingerprints:
 
     recipe: str
     environment: str
+    reading: int = READING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,8 @@ class Known:
     """of the last fit; 0 where there was none"""
     content: pa.Array
     """digest of the bytes, where equal bytes need no new fit"""
+    reading: np.ndarray
+    """by which version of the rules of reading the published model was made, where ``content`` is given; else 0"""
     absent: pa.Array
     """published keys that are not planned"""
     returned: pa.Array
@@ -76,6 +81,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
     why = np.full(len(keys), CODE["new"], np.int8)
     seconds = np.zeros(len(keys), np.float32)
     place = np.full(len(keys), -1, np.int32)
+    reading = np.zeros(len(keys), np.int8)
     contents, absent, returned = [], [], []
     published = reusable = 0
     for rows in index:
@@ -89,9 +95,10 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         why[mine] = due
         seconds[mine] = _array(pc.fill_null(here["seconds"], 0.0))
         # The bytes' digest only helps where nothing but the data is another: else the fit is due anyway.
-        again = (due == CODE["data"]) & _is(here, "state", "live")
+        again = np.isin(due, (CODE["data"], CODE["reading"])) & _is(here, "state", "live")
         again &= _is(here, "recipe", fingerprints.recipe) & _is(here, "environment", fingerprints.environment)
         contents.append(here["content"].filter(pa.array(again)))
+        reading[mine[again]] = _array(pc.fill_null(here["reading"], 1))[again]
         count = int(again.sum())
         place[mine[again]] = np.arange(reusable, reusable + count, dtype=np.int32)
         reusable += count
@@ -103,6 +110,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         why=why,
         seconds=seconds,
         content=_joined(contents).take(pa.array(place, mask=place < 0)),
+        reading=reading,
         absent=_joined(absent),
         returned=_joined(returned),
         published=published,
@@ -129,6 +137,7 @@ def _why(rows: pa.Table, data: pa.Array, fingerprints: Fingerprints) -> np.ndarr
         "data": ~_is(rows, "data", data),
         "recipe": ~_is(rows, "recipe", fingerprints.recipe),
         "environment": ~_is(rows, "environment", fingerprints.environment),
+        "reading": ~(skipped | _is(rows, "reading", fingerprints.reading)),
         "skipped": skipped,
     }
     codes = [np.int8(CODE[each]) for each in checks]

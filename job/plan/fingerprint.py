@@ -12,11 +12,30 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from job.config.settings import JobSettings
-from job.reader.spec import VERSION as READING
+from job.config.settings import JobSettings, ValidationSettings
 
 LAYOUT = 1
 """Version of what is fingerprinted; raised when the same settings mean another model."""
+
+
+HARMLESS = {
+    "input": (
+        *("uri", "match", "keys", "key", "include", "exclude", "only", "sample", "limit"),
+        *("reader", "on_gone", "table_files"),
+    ),
+    "recipe": ("allow", "estimator", "fallback", "baseline", "function", "code"),
+}
+"""Settings that do not count, or not here: which partitions there are is told by the data's fingerprint, and the code
+by `job.fit.recipe.Recipe.fingerprint_part`. Every other setting counts, a new one too."""
+
+_FORMAT = ("type", "delimiter", "quote", "encoding", "null_values", "decimal", "max_bytes", "max_ratio", "options")
+_INPUT = {"layout": (), "format": dict.fromkeys(_FORMAT, ()), "schema_": (), "on_empty": ()}
+_RECIPE = {
+    **dict.fromkeys(("features", "target", "version", "sample_weight", "metrics", "min_rows"), ()),
+    **dict.fromkeys(("missing", "drop_null_target", "constant_target"), ()),
+    "validation": ValidationSettings.FIRST,
+}
+"""What version 0.1 had: these count at their defaults too, so that what it has published is unchanged."""
 
 
 def canonical(value: Any) -> bytes:
@@ -60,19 +79,8 @@ def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
     recipe
         ``Recipe.fingerprint_part()``: the estimator or the function with the digest of its code.
     """
-    chosen = settings.recipe.model_dump(mode="json", exclude={"allow", "estimator", "fallback", "function", "code"})
-    chosen["validation"] = settings.recipe.validation.described()
-    if settings.recipe.baseline is None:
-        del chosen["baseline"]  # as before there was one: the models that are published stay as they are
-    reader = settings.input.model_dump(mode="json", include={"layout", "format", "schema_", "on_empty"})
-    # A new rule of reading may concern any file, and which ones is only known once they are read.
-    if READING > 1:
-        reader["version"] = READING
-    # What came after the first version counts where it is set: models that are published stay as they are.
-    if settings.input.times:
-        reader["times"] = settings.input.times
-    if settings.input.order_by:
-        reader["order_by"] = settings.input.order_by
+    chosen = settings.recipe.counted(_RECIPE, HARMLESS["recipe"])
+    reader = settings.input.counted(_INPUT, HARMLESS["input"])
     return digest(
         {"layout": LAYOUT, "reader": reader, "recipe": chosen, "code": dict(recipe), "seed": settings.run.seed}
     )

@@ -39,7 +39,7 @@ class Plan:
     """What a run would do."""
 
     keys: pa.Table
-    """key, action, why, bytes, first and count (rows of ``objects``), data (`DIGEST`), content, cost; by key"""
+    """key, action, why, bytes, first and count (rows of ``objects``), data, content, reading, cost; by key"""
     objects: pa.Table
     """key, name, size, etag, modified; sorted by key and name"""
     gone: pa.Array
@@ -138,6 +138,7 @@ def make(
             "count": pa.array(runs.count, pa.int32()),
             "data": data,
             "content": known.content,
+            "reading": pa.array(known.reading),
             "cost": pa.array(np.maximum(BASE_COST + COST_PER_BYTE * total, known.seconds), pa.float64()),
         }
     )
@@ -170,8 +171,11 @@ def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: 
     """Which keys have been trained as they are to be. A key may have been trained several times, of other data too."""
     done = finished.filter(
         pc.and_(
-            pc.equal(finished["recipe"], fingerprints.recipe),
-            pc.equal(finished["environment"], fingerprints.environment),
+            pc.and_(
+                pc.equal(finished["recipe"], fingerprints.recipe),
+                pc.equal(finished["environment"], fingerprints.environment),
+            ),
+            pc.equal(finished["reading"], fingerprints.reading),
         )
     )
     taken = np.zeros(len(keys), bool)

@@ -87,6 +87,7 @@ ROW = pa.schema(
         ("gate_note", pa.string()),
         ("challenger", pa.string()),
         ("challenger_row", pa.string()),
+        ("reading", pa.int64()),
     ]
 )
 """One published key. ``digest`` is null when there is no model; ``run`` and ``trained_at`` are those of the model.
@@ -106,7 +107,7 @@ REPEATED = (
     *("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action"),
     *("estimator", "until", "judged_until", "gate", "gate_note"),
 )
-_TOUCHED = ("data", "content", "source", "recipe", "environment")
+_TOUCHED = ("data", "content", "source", "recipe", "environment", "reading")
 _JUDGED = (
     *("judged_until", "gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note"),
     *("challenger", "challenger_row"),
@@ -338,7 +339,8 @@ def applied(published: pa.Table, source: pa.Table, credible: int | None = None) 
         elif field.name in ("reason", "message"):
             old = pc.if_else(stale, new, pc.if_else(confirmed, nothing, old))
         elif field.name in _TOUCHED:
-            old = pc.if_else(described, pc.coalesce(pc.if_else(pc.equal(new, ""), nothing, new), old), old)
+            said = pc.if_else(pc.equal(new, ""), nothing, new) if field.name in _NEVER_NULL else new
+            old = pc.if_else(described, pc.coalesce(said, old), old)
         elif field.name in _JUDGED:
             old = pc.if_else(keep, new, old)
         elif field.name == "bytes":

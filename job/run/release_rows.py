@@ -54,7 +54,7 @@ def of(
 
     trained, skipped, touched = of_status("trained"), of_status("skipped"), of_status("unchanged")
     failed = _without_known(of_status("failed"), known_failures)
-    described = ("data", "content", "recipe", "environment", "source", "bytes", "rows")
+    described = (*_OF_DATA, "rows")
     gated: tuple[str, ...] = ()
     stays, becomes = trained.slice(0, 0), trained
     if promote is not None and promote.metric is not None:
@@ -76,7 +76,7 @@ def of(
         ),
         _rows(
             stays,
-            ("data", "content", "recipe", "environment", "source", "bytes", *gated),
+            (*_OF_DATA, *gated),
             listed_at,
             action=KEEP,
             judged_until=promotion.judged_until(stays),
@@ -85,7 +85,7 @@ def of(
         ),
         _rows(failed, ("reason", "message", "source", "bytes"), listed_at, state=FAILED, action=PUT, run=run),
         _rows(skipped, ("reason", "message", *described), listed_at, state=SKIPPED, action=PUT, run=run),
-        _rows(touched, ("data", "content", "recipe", "environment", "source", "bytes"), listed_at, action=TOUCH),
+        _rows(touched, _OF_DATA, listed_at, action=TOUCH),
     ]
     here = pa.chunked_array(
         [chunk for table in (trained, failed, skipped, touched) for chunk in table["key"].chunks], pa.string()
@@ -130,6 +130,8 @@ def _constant(value: Any, kind: pa.DataType, size: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([value], kind.value_type))
 
 
+_OF_DATA = ("data", "content", "recipe", "environment", "source", "bytes", "reading")
+"""Columns of an outcome that say what its model was made of."""
 _OF_MODEL = (
     *("digest", "size", "metrics", "warnings", "seconds"),
     *("estimator", "skill", "windows", "horizons", "residuals", "until"),

@@ -21,6 +21,10 @@ _PLAIN = r"\.(csv|txt|tsv|jsonl|ndjson|json|arrow|feather|ipc)$"
 """Names of objects whose bytes are those of the rows."""
 
 
+_COPIED = ["content", "reading", "bytes"]
+"""Columns of the plan that a task list has as they are."""
+
+
 def write_tasks(
     output: Store,
     run: str,
@@ -51,7 +55,7 @@ def write_tasks(
     tasks = int(assigned.max()) + 1
     order = np.lexsort((-costs, assigned))
     bounds = np.append(0, np.cumsum(np.bincount(assigned, minlength=tasks)))
-    keys = plan.keys.select(["key", "data", "content", "bytes", "first", "count"])
+    keys = plan.keys.select(["key", "data", "content", "reading", "bytes", "first", "count"])
     described = ("name", "etag", "size", "modified")
     columns = [whole(plan.objects[name]) for name in described]
 
@@ -66,8 +70,7 @@ def write_tasks(
             [
                 rows["key"],
                 digest_letters(rows["data"].chunk(0)),
-                rows["content"],
-                rows["bytes"],
+                *rows.select(_COPIED).columns,
                 objects,
                 _champions(rows["key"], champions),
             ],

@@ -21,6 +21,7 @@ from job import run_paths
 from job.errors import PartitionError
 from job.fit.partition_fit import Result, failed
 from job.outcome import FAILED, SKIPPED, UNCHANGED, Outcome
+from job.reader.spec import VERSION
 from job.worker import live_model, segment
 from job.worker.guarded_child import Child
 from job.worker.machine import container_limit
@@ -195,7 +196,7 @@ class Attempt:
         if isinstance(read, PartitionError):
             return self.work.operation.of_error(read), None
         content = read.content()
-        if item.content is not None and content == item.content:
+        if item.content is not None and content == item.content and self._read_alike(item, read):
             return Result(status=UNCHANGED), content
         champion = live_model.taken(self.work.output, item)
         if child is None:
@@ -204,6 +205,10 @@ class Attempt:
             result = child.run(item.key, read, champion)
         self._fit_seconds += result.seconds or 0.0
         return result, content
+
+    def _read_alike(self, item: Item, read: Payload) -> bool:
+        """Whether equal bytes are the rows that the published model was fitted on."""
+        return item.reading == VERSION or read.as_before(self.work.operation.spec, item.reading)
 
     def _upload(self, item: Item, result: Result, content: str | None) -> None:
         try:

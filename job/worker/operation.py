@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from job.fit.contest import Champion
 from job.fit.partition_fit import Result
-from job.reader.spec import ReadSpec
+from job.reader.spec import VERSION, ReadSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,8 @@ class Item:
     """name, etag, size and modified of each"""
     champion: dict[str, Any] | None = None
     """the live model that the new one is compared with (`job.fit.contest.Champion`), as the plan found it"""
+    reading: int = VERSION
+    """by which version of the rules of reading that model was made"""
 
     @property
     def source(self) -> str:
@@ -48,6 +50,9 @@ class Payload(Protocol):
 
     def rows(self, spec: ReadSpec) -> pa.Table:
         """The rows; asked for once, and then the payload lets go of what it holds."""
+
+    def as_before(self, spec: ReadSpec, version: int) -> bool:
+        """Whether an earlier version of the rules of reading gives the same rows."""
 
 
 class Operation(Protocol):

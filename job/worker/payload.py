@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from job import reader
 from job.plan.fingerprint import content_digest
+from job.reader import earlier
 from job.reader.key_types import declared_rows, key_levels, typed_rows
 from job.reader.spec import ReadSpec
 from job.reader.table_file import FILE, LINE
@@ -39,6 +40,10 @@ class Blobs:
         self._blobs.clear()
         return table
 
+    def as_before(self, spec: ReadSpec, version: int) -> bool:
+        """Whether version 1 of the rules of reading gives the same rows."""
+        return earlier.same_rows(self._blobs, spec)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ([(name, bytes(blob)) for name, blob in self._blobs],)
 
@@ -60,6 +65,10 @@ class Rows:
     def content(self) -> str:
         """SHA-256 of the rows, the same for every order of them."""
         return row_order.digest(self._held[0])
+
+    def as_before(self, spec: ReadSpec, version: int) -> bool:
+        """False: the digest is of the rows, not of bytes that could be read otherwise."""
+        return False
 
     def rows(self, spec: ReadSpec) -> pa.Table:
         """The rows, in one order."""
@@ -89,6 +98,10 @@ class TableRows:
     def content(self) -> str:
         """Digest of the rows, the same for every order of them."""
         return self._digest
+
+    def as_before(self, spec: ReadSpec, version: int) -> bool:
+        """False: the digest is of the rows, not of bytes that could be read otherwise."""
+        return False
 
     def rows(self, spec: ReadSpec) -> pa.Table:
         """The rows with the types that an estimator gets.

@@ -13,7 +13,7 @@ from job.fit.contest import Champion
 from job.fit.partition_fit import Fitting, Result
 from job.keys import model_name
 from job.outcome import TRAINED
-from job.reader.spec import ReadSpec
+from job.reader.spec import VERSION, ReadSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +51,4 @@ class Training:
 
     def columns(self) -> dict[str, Any]:
         """The fingerprints that the model is compared by later."""
-        return {"recipe": self.recipe, "environment": self.environment}
+        return {"recipe": self.recipe, "environment": self.environment, "reading": VERSION}

@@ -19,6 +19,7 @@ TASK_SCHEMA = pa.schema(
         ("key", pa.string()),
         ("data", pa.string()),
         ("content", pa.string()),
+        ("reading", pa.int8()),
         ("bytes", pa.int64()),
         (
             "objects",

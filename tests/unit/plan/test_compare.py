@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from job.arrow import digest_column
 from job.plan import compare
 from job.plan.compare import CODE, INDEX_COLUMNS, Fingerprints
+from job.reader.spec import VERSION
 
 NAMES = st.sampled_from(["", "a", "a/b", "b", "Z", "ä", "\U0001f600", "￿", *map(str, range(12))])
 DIGEST = bytes(range(32))
@@ -26,11 +27,12 @@ def row(key: str, data: bytes) -> dict[str, Any]:
         "content": f"content of {key}",
         "seconds": float(len(key)),
         "gone_since": None,
+        "reading": VERSION,
     }
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
-    types = {"seconds": pa.float64()}
+    types = {"seconds": pa.float64(), "reading": pa.int64()}
     return pa.table(
         {name: pa.array([each[name] for each in rows], types.get(name, pa.string())) for name in INDEX_COLUMNS}
     )

@@ -18,23 +18,33 @@ from job.plan.fingerprint import data_fingerprint
 from job.plan.packing import number_of_small_tasks, number_of_tasks, pack
 from job.plan.plan import Plan, make
 from job.plan.selection import select
+from job.reader.spec import VERSION
 from tests.support.listings import listing
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-TYPES = {"seconds": pa.float64(), "gone_since": pa.timestamp("us", "UTC")}
+TYPES = {"reading": pa.int64(), "seconds": pa.float64(), "gone_since": pa.timestamp("us", "UTC")}
 
 
 def index(**rows: dict[str, Any]) -> pa.Table:
     columns = INDEX_COLUMNS
-    defaults = {"state": "live", "recipe": "r", "environment": "e", "content": "c", "digest": "d", "seconds": 1.0}
+    defaults = {
+        "state": "live",
+        "recipe": "r",
+        "environment": "e",
+        "content": "c",
+        "digest": "d",
+        "seconds": 1.0,
+        "reading": VERSION,
+    }
     full = [{**defaults, "key": key, **row} for key, row in rows.items()]
     schema = pa.schema([(name, TYPES.get(name, pa.string())) for name in columns])
     return pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in full], schema=schema)
 
 
-def finished(*rows: dict[str, str]) -> pa.Table:
+def finished(*rows: dict[str, Any]) -> pa.Table:
     names = ("key", "data", "recipe", "environment", "digest")
-    return pa.Table.from_pylist(list(rows), schema=pa.schema([(name, pa.string()) for name in names]))
+    schema = pa.schema([*((name, pa.string()) for name in names), ("reading", pa.int64())])
+    return pa.Table.from_pylist([{"reading": VERSION, **row} for row in rows], schema=schema)
 
 
 def made(names: list[str], published: pa.Table, done: pa.Table | None = None, **settings: Any) -> Plan:
@@ -52,7 +62,7 @@ def why(plan: Plan) -> dict[str, tuple[str, str]]:
 
 
 def test_each_key_has_the_reason_for_which_it_is_trained() -> None:
-    names = [f"{key}.csv" for key in "abcdefgh"]
+    names = [f"{key}.csv" for key in "abcdefghi"]
     published = index(
         a={"data": data("a.csv", 0)},
         b={"data": "older"},
@@ -61,6 +71,7 @@ def test_each_key_has_the_reason_for_which_it_is_trained() -> None:
         e={"data": "", "state": "failed"},
         f={"data": data("f.csv", 5), "state": "stale"},
         g={"data": data("g.csv", 6), "state": "skipped"},
+        i={"data": data("i.csv", 8), "reading": None},
     )
 
     assert why(made(names, published)) == {
@@ -72,6 +83,7 @@ def test_each_key_has_the_reason_for_which_it_is_trained() -> None:
         "f": ("train", "failed"),
         "g": ("skip", "skipped"),
         "h": ("train", "new"),
+        "i": ("train", "reading"),
     }
 
 

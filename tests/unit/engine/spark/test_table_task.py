@@ -16,6 +16,7 @@ from job.config.settings import JobSettings, StorageSide
 from job.engine.spark.gather import AT, CONTENT, OBJECT, SAME, TASK, WHOLE, TableRunner
 from job.engine.spark.unseen import Unseen
 from job.plan.spark_read import BINARY, TableRead
+from job.reader.spec import VERSION
 from job.run.assembly import assemble
 from job.store import open_store
 from job.worker import segment
@@ -59,7 +60,7 @@ def work() -> Work:
 
 
 def plan(work: Work, *items: dict[str, Any], task: int = 0) -> None:
-    table = pa.Table.from_pylist(list(items), schema=TASK_SCHEMA)
+    table = pa.Table.from_pylist([{"reading": VERSION, **each} for each in items], schema=TASK_SCHEMA)
     work.output.ensure(run_paths.task_list(work.run, work.plan, task), encode(table))
 
 
