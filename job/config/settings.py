@@ -175,9 +175,12 @@ class InputSettings(Section):
     on_gone: Literal["keep", "retire"] = "keep"
     """a published key that the input no longer has, seen when no filter on keys is set: stays live and marked, or
     leaves the set at the release (refused above 10 % of the keys)"""
+    version: int | str | None = None
+    """format ``delta``: the version of the table, or a time stamp (``2024-05-01T00:00:00Z``) for the one that was there
+    then; default the newest when the run is planned"""
     table_files: Literal["refuse", "read"] = "refuse"
-    """``objects`` and ``hive``: files in the folder of a table format (Delta, Iceberg ...), of which only its log knows
-    which are live: refused, or read as they lie, dead ones too"""
+    """files in the folder of a table format (Delta, Iceberg ...), of which only its log knows which are live: refused,
+    or read as they lie, dead ones too"""
 
     def optional_columns(self) -> tuple[str, ...]:
         """Declared columns that files of a table may lack."""
@@ -199,7 +202,12 @@ class InputSettings(Section):
         if self.layout != "columns" or self.reader == "spark":
             for name in self.optional_columns():
                 yield f"schema.{name}", "is declared optional, which is for layout 'columns' with reader 'direct'"
-        if self.reader == "direct" and self.format.type not in DIRECT_FORMATS:
+        table = self.layout == "columns" and self.format.type == "delta"
+        if self.version is not None and not table:
+            yield "version", "is for layout 'columns' with format 'delta'"
+        if table and self.reader == "direct" and self.match != ["**"]:
+            yield "match", "is not for format 'delta', whose log says which files count"
+        if self.reader == "direct" and not table and self.format.type not in DIRECT_FORMATS:
             yield "format.type", f"is not one of {', '.join(DIRECT_FORMATS)}; other formats need input.reader: spark"
         for name in ("match", "keys", "include", "only"):
             if getattr(self, name) == []:

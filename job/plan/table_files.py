@@ -6,8 +6,9 @@ for each state of the table lies below ``keys/``.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,6 @@ import pyarrow.compute as pc
 
 from job.arrow import decode, encode, whole
 from job.errors import ChangedError, ConfigurationError, InputError, NotFoundError, PartitionError
-from job.keys import hive_columns
 from job.plan.table_keys import nearest
 from job.reader import table_scan
 from job.reader.key_text import no_text, row_keys
@@ -47,6 +47,7 @@ FILES = pa.schema(
         ("name", pa.string()),
         ("size", pa.int64()),
         ("etag", pa.string()),
+        ("given", pa.string()),
         ("schema", pa.binary()),
         ("pieces", pa.list_(_PIECE)),
         ("keys", pa.list_(_KEY)),
@@ -141,7 +142,15 @@ def recorded(output: Store, state: str, read: str) -> tuple[pa.Table | None, boo
 
 
 def look(
-    store: Store, found: pa.Table, key: Sequence[str], kind: str, spec: ReadSpec, known: pa.Table | None, read: str
+    store: Store,
+    found: pa.Table,
+    key: Sequence[str],
+    kind: str,
+    spec: ReadSpec,
+    known: pa.Table | None,
+    read: str,
+    *,
+    types: Mapping[str, pa.DataType] | None = None,
 ) -> TableFiles:
     """Look at the files of a table: those that are not known already are read, their key columns only.
 
@@ -150,7 +159,8 @@ def look(
     store
         The input.
     found
-        The files (name, size, etag), sorted by name.
+        The files (name, size, etag, given), sorted by name; ``given`` is JSON: texts of columns that are the same for
+        all rows of a file.
     key
         The key columns.
     kind
@@ -161,6 +171,8 @@ def look(
         Recorded files, of any state.
     read
         Digest of what decides how keys are read.
+    types
+        Of the given columns; default text.
 
     Raises
     ------
@@ -169,9 +181,9 @@ def look(
     """
     same = _known(found, known)
     todo = [at for at, row in enumerate(same) if row < 0]
-    files = found.select(["name", "size", "etag"]).take(pa.array(todo, pa.int64())).to_pylist()
+    files = found.select(["name", "size", "etag", "given"]).take(pa.array(todo, pa.int64())).to_pylist()
     with storage("input", "the table could not be read"), _Pools(len(files)) as pools:
-        new = list(pools.files(lambda file: _look_at(store, file, key, kind, spec, pools), files))
+        new = list(pools.files(lambda file: _look_at(store, file, key, kind, spec, pools, types or {}), files))
     every = pa.concat_tables([*([] if known is None else [known.cast(FILES)]), *new] or [FILES.empty_table()])
     order = np.array(same, np.int64)
     order[todo] = np.arange(len(todo)) + (0 if known is None else known.num_rows)
@@ -227,10 +239,16 @@ class _Pools:
 
 
 def _look_at(
-    store: Store, file: dict[str, Any], key: Sequence[str], kind: str, spec: ReadSpec, pools: _Pools
+    store: Store,
+    file: dict[str, Any],
+    key: Sequence[str],
+    kind: str,
+    spec: ReadSpec,
+    pools: _Pools,
+    types: Mapping[str, pa.DataType],
 ) -> pa.Table:
     name = str(file["name"])
-    texts = hive_columns(name)
+    texts: dict[str, str | None] = json.loads(file["given"] or "{}")
     try:
         opened = table_scan.open_file(name, StoredFile(store, name, file["size"], file["etag"]), kind, spec)
         schema = opened.schema()
@@ -241,7 +259,8 @@ def _look_at(
             columns = {}
             for each in key:
                 if each in texts:
-                    columns[each] = pa.repeat(pa.scalar(texts[each], pa.string()), table.num_rows)
+                    value = table_scan.given_value(texts[each], type_of := types.get(each, pa.string()))
+                    columns[each] = pa.repeat(pa.scalar(value, type_of), table.num_rows)
                 elif each in table.column_names:
                     _check_key(name, each, table.schema.field(each).type)
                     columns[each] = whole(table.column(each))

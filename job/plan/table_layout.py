@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,6 @@ import pyarrow.compute as pc
 from job.arrow import whole
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError, PartitionError
-from job.keys import hive_columns
 from job.plan.fingerprint import data_fingerprint, digest
 from job.plan.selection import Selected, choose
 from job.plan.table_files import TableFiles
@@ -39,6 +39,10 @@ class TableLayout:
     """of each of ``files.entries``: which of ``keys`` it is about, int32"""
     rows: np.ndarray
     """of each key, int64"""
+    version: int | None = None
+    """of the table, where a log has versions"""
+    state: str = ""
+    """digest of the files, by which they are recorded"""
 
 
 def read_digest(settings: InputSettings) -> str:
@@ -53,7 +57,14 @@ def state(found: pa.Table, settings: InputSettings) -> str:
     return digest({"files": data_fingerprint(rows), "read": read_digest(settings)})
 
 
-def layout(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec, levels: Sequence[str]) -> TableLayout:
+def layout(
+    files: TableFiles,
+    kind: str,
+    settings: InputSettings,
+    spec: ReadSpec,
+    levels: Sequence[str],
+    log: pa.Schema | None = None,
+) -> TableLayout:
     """Put together what was recorded of the files.
 
     Parameters
@@ -67,7 +78,9 @@ def layout(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec
     spec
         How bytes become values, and which columns the recipe needs.
     levels
-        Columns that the directories of all files give.
+        Columns that the directories of all files, or a log, give.
+    log
+        The table's columns, where a log tells them: what a file lacks of them is missing there.
 
     Raises
     ------
@@ -86,7 +99,7 @@ def layout(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec
     number = rank[coded.indices.to_numpy()]
     rows = np.bincount(number, weights=entries["rows"].to_numpy(), minlength=len(order)).astype(np.int64)
     return TableLayout(
-        scan=_scan(files, kind, settings, spec, levels),
+        scan=_scan(files, kind, settings, spec, levels, log),
         files=files,
         keys=coded.dictionary.take(pa.array(order)),
         number=number,
@@ -94,7 +107,14 @@ def layout(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec
     )
 
 
-def _scan(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec, levels: Sequence[str]) -> TableScan:
+def _scan(
+    files: TableFiles,
+    kind: str,
+    settings: InputSettings,
+    spec: ReadSpec,
+    levels: Sequence[str],
+    log: pa.Schema | None,
+) -> TableScan:
     assert settings.key is not None
     key = (settings.key,) if isinstance(settings.key, str) else tuple(settings.key)
     needed = None if spec.needed is None else tuple(dict.fromkeys((*spec.needed, *key)))
@@ -102,7 +122,10 @@ def _scan(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec,
     declared = declared_types(spec.schema)
     optional = tuple(name for name in spec.optional if name not in key)
     try:
-        if kind == "json":
+        if log is not None:
+            optional = tuple(log.names)
+            schemas = [(settings.uri, pa.schema([(field.name, table_scan.plain(field.type)) for field in log]))]
+        elif kind == "json":
             # A name that no row of a file has is missing there, as it is in a line.
             optional = tuple({field.name for _, schema in schemas for field in schema})
         found = table_scan.unified(schemas, optional, needed)
@@ -116,7 +139,8 @@ def _scan(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec,
             raise ConfigurationError(f"{what}: the table has no column {name!r}", hint=hint)
     if declared:
         _check_declared(found, declared, levels, spec.optional, schemas[0][0])
-    texts = {level: [hive_columns(name)[level] for name in files.table["name"].to_pylist()] for level in levels}
+    given = [json.loads(each or "{}") for each in files.table["given"].to_pylist()] if levels and log is None else []
+    texts = {level: [each[level] for each in given] for level in levels} if log is None else {}
     fields = []
     for name in dict.fromkeys([*there, *(name for name in spec.optional if needed is None or name in needed)]):
         if needed is not None and name not in needed:
@@ -138,7 +162,15 @@ def _scan(files: TableFiles, kind: str, settings: InputSettings, spec: ReadSpec,
     if declared and kind in TEXTS:
         # A text that is not of the declared type is told by file and line.
         schema = schema.append(pa.field(LINE, pa.int64())).append(pa.field(FILE, pa.int32()))
-    return TableScan(kind=kind, key=key, schema=schema, levels=tuple(levels), optional=optional, spec=spec)
+    return TableScan(
+        kind=kind,
+        key=key,
+        schema=schema,
+        levels=tuple(levels),
+        typed=log is not None,
+        optional=optional,
+        spec=spec,
+    )
 
 
 def _check_declared(

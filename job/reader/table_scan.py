@@ -15,7 +15,6 @@ import pyarrow.types as pt
 
 from job.errors import PartitionError
 from job.formats import DIRECT, compression, format_of
-from job.keys import hive_columns
 from job.reader import KEY_FIELD, level_value
 from job.reader.columnar_scan import ArrowTable, ParquetTable
 from job.reader.exact import convert, refuse_rounded
@@ -40,7 +39,9 @@ class TableScan:
     schema: pa.Schema
     """what a fit gets, in order; columns of csv files are texts"""
     levels: tuple[str, ...] = ()
-    """columns that directories give; they win over columns of that name in the files"""
+    """columns that directories (or a log) give; they win over columns of that name in the files"""
+    typed: bool = False
+    """a log says of which types the values of ``levels`` are; else the text of a key's level is what counts"""
     optional: tuple[str, ...] = ()
     """columns that a file may lack"""
     spec: ReadSpec
@@ -139,18 +140,16 @@ def _cast(scan: TableScan, name: str, field: pa.Field, column: pa.ChunkedArray) 
         ) from None
 
 
-def given_columns(name: str, levels: Iterable[str], schema: pa.Schema) -> dict[str, Any]:
-    """The values that the directories of a file give."""
-    texts = hive_columns(name)
-    found: dict[str, Any] = {}
-    for level in levels:
-        if level not in schema.names:
-            continue
-        kind, text = schema.field(level).type, texts[level]
-        found[level] = None if text is None else text if pt.is_string(kind) else level_value(text)[0]
-        if found[level] is not None and pt.is_floating(kind):
-            found[level] = float(found[level])
-    return found
+def given_columns(texts: Mapping[str, str | None], schema: pa.Schema) -> dict[str, Any]:
+    """The values that directories, or a log, give to all rows of a file."""
+    return {name: given_value(text, schema.field(name).type) for name, text in texts.items() if name in schema.names}
+
+
+def given_value(text: str | None, kind: pa.DataType) -> Any:
+    """A text of a directory or a log as a value of a type."""
+    if text is None or pt.is_string(kind):
+        return text
+    return pa.scalar(text, pa.string()).cast(kind).as_py()
 
 
 def level_type(texts: Iterable[str | None]) -> pa.DataType:

@@ -278,7 +278,7 @@ def _interrupted(assembly: Assembly, started: Started, due: int, error: BaseExce
 
 def _refuse_replaced_files(assembly: Assembly, plan: Plan) -> None:
     """A table has no ETag that Spark could insist on: what was replaced while it was read may be a mixture."""
-    if plan.files is None:
+    if plan.files is None or plan.read is None:
         return
     names = replaced(plan.files, list_table(assembly))
     if names:

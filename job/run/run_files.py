@@ -62,7 +62,7 @@ def recorded(assembly: Assembly, run: str) -> RunReport | None:
 
 def write_run(assembly: Assembly, started: Started, document: dict[str, object], plan: Plan) -> None:
     """Put ``run.json``, from which on others take over what the run has, and point ``runs/latest.json`` at it."""
-    record = {
+    record: dict[str, object] = {
         "run": started.id,
         "started_at": started.at.isoformat(),
         "settings": document,
@@ -71,7 +71,9 @@ def write_run(assembly: Assembly, started: Started, document: dict[str, object],
     }
     if plan.files is not None:
         # gc keeps the keys that were counted in this state of the table.
-        record["table"] = state(plan.files, assembly.settings.input)
+        record["table"] = plan.table.state if plan.table is not None else state(plan.files, assembly.settings.input)
+    if plan.table is not None and plan.table.version is not None:
+        record["input_version"] = plan.table.version
     with storage("output", "the run could not be recorded"):
         # A driver that is retried finds the record of its predecessor, which is as good.
         assembly.output.create(run_paths.settings(started.id), json.dumps(record, indent=1).encode())

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from job.config.settings import JobSettings
-from job.errors import ConfigurationError
-from job.plan import table_files, table_keys, table_layout
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.config.settings import InputSettings, JobSettings
+from job.errors import ConfigurationError, InputError
+from job.keys import hive_columns
+from job.plan import table_files, table_keys, table_layout, table_marks
 from job.plan.selection import Selected
 from job.plan.spark_read import levels_of
 from job.plan.table_layout import TableLayout
@@ -14,6 +20,9 @@ from job.reader.spec import ReadSpec
 from job.reader.table_scan import kind_of
 from job.store import Store
 from job.store.side import storage
+
+if TYPE_CHECKING:
+    from job.plan.delta_files import DeltaFiles
 
 
 def select_table(
@@ -42,8 +51,40 @@ def select_table(
         The table has no row, or its files are not one table.
     """
     settings = job.input
-    found, ignored, unmatched = table_keys.files(listing, settings)
+    key = (settings.key,) if isinstance(settings.key, str) else tuple(settings.key or ())
+    delta = _delta(job, source, listing) if settings.format.type == "delta" else None
+    found, ignored, unmatched = (delta.files, 0, 0) if delta else table_keys.files(listing, settings)
     names = found["name"].to_pylist()
+    if delta:
+        kind, levels, types = "parquet", delta.levels(), {field.name: field.type for field in delta.schema}
+        given = [delta.given.get(name) for name in names]
+    else:
+        _refuse_logs(listing, found, settings)
+        kind, levels, types = _kind(names, settings), levels_of(names), {}
+        given = [json.dumps(hive_columns(name)) for name in names] if levels else [None] * len(names)
+    described = found.append_column("given", pa.array(given, pa.string()))
+    read = table_layout.read_digest(settings)
+    state = table_layout.state(found, settings)
+    with storage("output", "the record of the table cannot be read"):
+        known, same = table_files.recorded(output, state, read)
+    files = table_files.look(source, described, key, kind, spec, known, read, types=types)
+    if keep and not same:
+        with storage("output", "the record of the table could not be kept"):
+            table_files.keep(output, state, files)
+    layout = table_layout.layout(files, kind, settings, spec, levels, delta.schema if delta else None)
+    layout = replace(layout, version=delta.version if delta else None, state=state)
+    selected = table_layout.select(layout, found, settings, job.run.seed, ignored=ignored, unmatched=unmatched)
+    return selected, found, layout
+
+
+def _delta(job: JobSettings, source: Store, listing: pa.Table) -> DeltaFiles:
+    from job.plan import delta_files
+
+    with storage("input", "the log of the Delta table cannot be read"):
+        return delta_files.live(source, listing, job.input.version)
+
+
+def _kind(names: list[str], settings: InputSettings) -> str:
     kind = kind_of(names, settings.format.type)
     if kind is None:
         raise ConfigurationError(
@@ -51,17 +92,20 @@ def select_table(
             hint="Name it (input.format.type: csv, tsv, json, parquet, arrow) or narrow input.match; what only "
             "Spark can read needs input.reader: spark.",
         )
-    levels = levels_of(names)
-    assert settings.key is not None
-    key = [settings.key] if isinstance(settings.key, str) else settings.key
-    read = table_layout.read_digest(settings)
-    state = table_layout.state(found, settings)
-    with storage("output", "the record of the table cannot be read"):
-        known, same = table_files.recorded(output, state, read)
-    files = table_files.look(source, found, key, kind, spec, known, read)
-    if keep and not same:
-        with storage("output", "the record of the table could not be kept"):
-            table_files.keep(output, state, files)
-    layout = table_layout.layout(files, kind, settings, spec, levels)
-    selected = table_layout.select(layout, found, settings, job.run.seed, ignored=ignored, unmatched=unmatched)
-    return selected, found, layout
+    return kind
+
+
+def _refuse_logs(listing: pa.Table, found: pa.Table, settings: InputSettings) -> None:
+    """Raise if files lie in the folder of a table format: its log alone knows which of them are live."""
+    if settings.table_files == "read":
+        return
+    for folder, name in sorted(table_marks.tables(listing["name"]).items()):
+        if folder and not pc.any(pc.starts_with(found["name"], folder)).as_py():
+            continue
+        way = f"input.reader: spark with input.format: {name.lower()} and its package in spark.conf, or export it"
+        if name == "Delta" and not folder:
+            way = "input.format: delta"
+        raise InputError(
+            f"{folder or settings.uri} is a table in the {name} format, whose log says which files are live",
+            hint=f"Read it as a table: {way}. Or take the files as they lie, dead ones too: input.table_files: read.",
+        )

@@ -132,8 +132,8 @@ def write_table(
     places = pa.table([keys.take(pa.array(order)), pa.array(placement.assigned[order])], schema=KEYS_SCHEMA)
     output.ensure(run_paths.table_keys(run, plan_id), encode(places))
     pieces = layout.files.pieces.take(pa.array(placement.piece))
-    files = layout.files.table.select(["name", "size", "etag"]).take(pieces["file"])
-    columns = {"reader": pa.array(placement.reader), "given": pa.nulls(pieces.num_rows, pa.string())}
+    files = layout.files.table.select(["name", "size", "etag", "given"]).take(pieces["file"])
+    columns = {"reader": pa.array(placement.reader)}
     for name in PIECES_SCHEMA.names:
         if name not in columns:
             columns[name] = files[name] if name in files.column_names else pieces[name]

@@ -135,9 +135,7 @@ def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
                 if opened is None or opened[0] != name:
                     file = StoredFile(work.input, name, row["size"], row["etag"])
                     opened = (name, table_scan.open_file(name, file, scan.kind, scan.spec))
-                given = table_scan.given_columns(name, scan.levels, scan.schema)
-                if row["given"] is not None:
-                    given |= json.loads(row["given"])
+                given = table_scan.given_columns(json.loads(row["given"] or "{}"), scan.schema)
                 if FILE in scan.schema.names:
                     given[FILE] = number[name]
                 piece = Piece(**{each: row[each] for each in ("part", "begin", "end", "line", "rows", "bytes")})

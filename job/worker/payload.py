@@ -111,7 +111,8 @@ class TableRows:
         PartitionError
             ``schema_mismatch``: a text is not of the declared type.
         """
-        table = key_levels(self._held.pop(), [name for name in self._scan.levels if name in self._scan.key])
+        levels = [] if self._scan.typed else [name for name in self._scan.levels if name in self._scan.key]
+        table = key_levels(self._held.pop(), levels)
         if self._scan.kind not in TEXTS:
             return declared_rows("the table", table, spec)
         if LINE not in table.column_names:

@@ -40,7 +40,7 @@ ONLY_HERE = {
     "boto3": ("store/", "cli/demo.py"),
     "botocore": ("store/",),
     "obstore": ("store/",),
-    "deltalake": ("registry/",),
+    "deltalake": ("registry/", "plan/delta_files.py"),
     "moto": ("cli/embedded_s3.py",),
     "cryptography": ("registry/bundle.py", "registry/signing.py"),
     "pydantic": ("config/",),
