@@ -21,6 +21,7 @@ import pytest
 from job.config.settings import JobSettings
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
+from job.errors import DeniedError, NotFoundError, OutputError, StoreError
 from job.fit import artifact, contest
 from job.fit.contest import Champion
 from job.judge import gate
@@ -33,6 +34,7 @@ from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
 from job.store import Store, open_store
+from job.store.folder import FolderStore
 from job.worker.work import Work
 from tests.chaos.cells import KILL_POINTS
 from tests.chaos.dying import Died, run_dying
@@ -125,6 +127,54 @@ def test_a_run_that_dies_anywhere_and_is_run_again_decides_the_same(
     assert place.rows() == undisturbed
     assert place.run().totals.trained == 0
     assert verify(place.store).damaged == ()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_output_that_cannot_be_read_for_a_while_decides_nothing(
+    times: int, tmp_path: Path, undisturbed: list[dict[str, Any]], monkeypatch: Patch
+) -> None:
+    """The live model is no key's affair while the store is away: the run ends with 5, and the next one goes on."""
+    place = Place(tmp_path)
+    get, left = FolderStore.get, [times]
+
+    def broken(self: FolderStore, name: str, **options: Any) -> Any:
+        if name.startswith("models/") and left[0]:
+            left[0] -= 1
+            raise StoreError("the store is away")
+        return get(self, name, **options)
+
+    monkeypatch.setattr(FolderStore, "get", broken)
+    failed = 0
+    while True:
+        try:
+            place.run()
+            break
+        except OutputError:
+            failed += 1
+            assert Index(place.store).version() == 1
+    assert failed > 0
+    assert place.rows() == undisturbed
+
+
+@pytest.mark.parametrize("what", ["gone", "denied", "shorter"])
+def test_a_live_model_that_alone_cannot_be_read_is_its_key_s_affair(
+    what: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    place = Place(tmp_path)
+    get, victim = FolderStore.get, model_name("k0", place.row("k0")["digest"])
+
+    def broken(self: FolderStore, name: str, **options: Any) -> Any:
+        if name != victim:
+            return get(self, name, **options)
+        if what == "shorter":
+            return bytes(get(self, name, **options))[:-1]
+        raise NotFoundError(name) if what == "gone" else DeniedError(name)
+
+    monkeypatch.setattr(FolderStore, "get", broken)
+    done = place.run(on_undecidable="keep")
+    assert done.gate == {"first": 0, "promoted": 2, "kept": 3, "undecidable": 1}
+    assert place.row("k0")["gate_note"]
+    assert done.exit_code == 0
 
 
 class Halted(InlineEngine):
