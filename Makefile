@@ -144,6 +144,10 @@ e2e: .venv/.ready ## the chart on a cluster: that of KUBECONFIG, or one of our o
 e2e-full: e2e ## the same against MinIO, too, on a cluster of our own
 	@env -u KUBECONFIG E2E_S3=minio $(DEVELOPED) $(CURDIR)/tests/e2e --capture=sys $(ARGS)
 
+.PHONY: mutants
+mutants: .venv/.ready ## small faults in the core, one at a time: which does no test notice? SEED=1 COUNT=100 (docs/mutants.md)
+	.venv/bin/python -m tests.mutants.mutate --seed $(or $(SEED),1) --count $(or $(COUNT),100) $(ARGS)
+
 .PHONY: cluster-up cluster-down image
 cluster-up: ## a bare cluster of our own to play with: prints its KUBECONFIG (root on Linux, and Go)
 	@python3 tests/e2e/cluster/up.py

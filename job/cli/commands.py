@@ -78,6 +78,7 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
 
 def check(arguments: Namespace, overrides: list[str]) -> int:
     """Read the input, write to the output, train nothing."""
+    from job.plan import selection, table_keys
     from job.run.assembly import check_identity
     from job.run.planning import list_input
     from job.store import probe
@@ -91,6 +92,10 @@ def check(arguments: Namespace, overrides: list[str]) -> int:
             if not name.endswith("/"):
                 assembly.input.get(name)
                 print(f"        {name!r} read")
+    if assembly.settings.input.layout != "columns":
+        selection.select(listing, assembly.settings.input, assembly.settings.run.seed)  # what a run would refuse
+    else:
+        table_keys.files(listing, assembly.settings.input)
     single = bool(assembly.settings.storage.side("output").single_writer)
     admitted = probe.admit(assembly.output, single_writer=single)
     print(f"output  {assembly.output.uri}: {admitted.mode} writes, checked in {admitted.seconds:.1f} s")

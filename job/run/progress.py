@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 2.0
-WRITE_EVERY = 5.0
+WRITE_EVERY = 2.0
 LOG_EVERY = 15.0
 
 

@@ -137,7 +137,9 @@ class Attempt:
 
         A mark without an outcome says that an attempt died there, and not why: by the partition, or from outside. So
         a partition with one mark is tried once more, after all others; with two it is given up. The last attempt that
-        Spark allows gives up whatever has a mark: one row too many is less than a run that ends.
+        Spark allows gives up whatever has a mark: one row too many is less than a run that ends. From the third attempt
+        on the system refuses the child the memory that would end its container: however many partitions of a task
+        take all of it at once, and whether or not marks can be trusted, each becomes a row.
         """
         marks = self._marks()
         last = self.attempt >= self.work.attempts - 1
@@ -158,7 +160,7 @@ class Attempt:
 
         limit = container_limit()
         memory = self.work.memory or (int(limit * 0.8) if limit else None)
-        child = Child(self.work.operation, timeout=self.work.timeout, memory=memory)
+        child = Child(self.work.operation, timeout=self.work.timeout, memory=memory, hard=self.attempt >= ENOUGH_DEATHS)
         try:
             later = []
             for item, read in source.read(wanted, lambda item: item.key in suspects):

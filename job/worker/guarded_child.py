@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import select
 import signal
 import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import IO, Any
 
 from job.fit.contest import Champion
@@ -37,12 +39,16 @@ class Child:
         Seconds per partition, or None.
     memory
         Resident bytes of the child, or None.
+    hard
+        The system itself refuses the child more than ``memory``, counted from its start. A look every `_POLL` seconds
+        is too late for one that takes all memory at once, and dies together with its container.
     """
 
-    def __init__(self, operation: Operation, *, timeout: float | None, memory: int | None) -> None:
+    def __init__(self, operation: Operation, *, timeout: float | None, memory: int | None, hard: bool = False) -> None:
         self._operation = operation
         self._timeout = timeout
         self._memory = memory
+        self._hard = memory if hard else None
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, key: str, payload: Payload, champion: Champion | None = None) -> Result:
@@ -76,7 +82,7 @@ class Child:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "job.worker.guarded_child", str(os.getpid())],
+            [sys.executable, "-m", "job.worker.guarded_child", str(os.getpid()), str(self._hard or 0)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -131,6 +137,20 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
     return b"".join(parts)
 
 
+def _refuse_beyond(memory: int) -> None:
+    """Let the system refuse this process more memory than it has now and the rest of ``memory``: a MemoryError."""
+    reserved = next(
+        (
+            int(line.split()[1]) * 1024
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if "VmData" in line
+        ),
+        0,
+    )
+    room = max(memory - (resident_bytes(os.getpid()) or 0), 0)
+    resource.setrlimit(resource.RLIMIT_DATA, (reserved + room, resource.RLIM_INFINITY))
+
+
 def main() -> None:
     """The child: read the operation, then answer one request after the other until the pipe closes."""
     # A fit that hangs would never see that the pipe was closed.
@@ -142,6 +162,8 @@ def main() -> None:
     # What the user's code prints must not get between the replies.
     os.dup2(2, 1)
     operation = _receive(requests)
+    if int(sys.argv[2]):
+        _refuse_beyond(int(sys.argv[2]))
     _send(replies, "ready")
     with threadpool_limits(1):
         while True:

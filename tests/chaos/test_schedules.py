@@ -31,10 +31,18 @@ PLAYED = r"([0-9,]+) played, "
 """of the last line that `main` prints"""
 
 
+PLACE = "CHAOS_FOLDER"
+"""The variable that tells a player where to play: whoever ends it removes that folder."""
+
+
+def memory() -> str | None:
+    """A folder in memory, where the machine has one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def play(seed: int) -> Schedule:
     """One schedule, in memory where the machine has such a folder."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="manyfit-", dir=memory if os.access(memory, os.W_OK) else None))
+    folder = Path(tempfile.mkdtemp(prefix="manyfit-", dir=os.environ.get(PLACE) or memory()))
     try:
         schedule = Schedule(folder, seed)
         schedule.play()
@@ -92,11 +100,14 @@ class Players:
     def __enter__(self) -> Players:
         # In files: a pipe that nobody reads while something else is played would stop them.
         self.files = contextlib.ExitStack()
+        folder = tempfile.TemporaryDirectory(prefix="manyfit-", dir=memory(), ignore_cleanup_errors=True)
+        env = {**os.environ, PLACE: self.files.enter_context(folder)}
         self.said = [self.files.enter_context(tempfile.TemporaryFile("w+")) for _ in self.ranges]  # noqa: SIM115
         self.processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.test_schedules", str(low), str(high), str(self.seconds)],
                 cwd=ROOT,
+                env=env,
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
