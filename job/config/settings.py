@@ -127,7 +127,7 @@ class ColumnSettings(Section):
     type: str
     """Arrow type of its values"""
     optional: bool = False
-    """layout ``columns``: files of the table may lack it, and its values are missing there"""
+    """files may lack it: its values are missing there; optional columns may be declared without declaring all others"""
 
 
 class InputSettings(Section):
@@ -199,9 +199,9 @@ class InputSettings(Section):
             yield "key", "is a list, and with layout 'objects' it is one regular expression on the path"
         elif self.layout == "objects" and self.key is not None:
             yield from _expression_mistakes(str(self.key))
-        if self.layout != "columns" or self.reader == "spark":
+        if self.reader == "spark":
             for name in self.optional_columns():
-                yield f"schema.{name}", "is declared optional, which is for layout 'columns' with reader 'direct'"
+                yield f"schema.{name}", "is declared optional, which is for reader 'direct'"
         table = self.layout == "columns" and self.format.type == "delta"
         if self.version is not None and not table:
             yield "version", "is for layout 'columns' with format 'delta'"

@@ -54,7 +54,9 @@ def told(inside: frozenset[str], X: Any, y: Any, *, ordered: bool) -> list[str]:
     """
     notes = []
     if TIME in inside and not ordered:
-        notes.append("TimeSeriesSplit takes the rows in their order, and rows of a table have none: set input.order_by")
+        notes.append(
+            "TimeSeriesSplit takes the rows as they come, and these are in no order of time: set input.order_by"
+        )
     if AS_THEY_COME in inside:
         name = _sorted_by(X, y)
         if name is not None:

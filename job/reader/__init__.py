@@ -16,7 +16,7 @@ import pyarrow as pa
 from job.errors import PartitionError, SkipPartition
 from job.formats import DIRECT, compression, format_of
 from job.keys import hive_columns
-from job.reader import levels
+from job.reader import levels, order
 from job.reader.columnar import read_arrow, read_parquet
 from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
@@ -60,9 +60,9 @@ def read(
     for name, data in blobs:
         table = _read_one(name, data, spec, tuple(hive_columns(name)) if spec.hive else ())
         if table is not None:
-            if not spec.schema and _kind(name, spec.type)[0] in TEXTS:
+            if not spec.whole_schema and _kind(name, spec.type)[0] in TEXTS:
                 texts.append(len(tables))
-            tables.append((name, table))
+            tables.append((name, _with_optional(table, spec)))
     if not tables:
         raise SkipPartition("empty", "there is no data: " + ", ".join(name for name, _ in blobs[:3]))
     names, rows = [name for name, _ in tables], [table.num_rows for _, table in tables]
@@ -70,10 +70,21 @@ def read(
     table = concatenate(tables)
     if not spec.hive:
         return table
+    if len(tables) > 1 and not spec.order_by:
+        table = order.without_order(table)  # the names of files are no order that anybody means
     found = [hive_columns(name) for name in names]
     same = all(each == found[0] for each in found)
     file_of_row = None if same else np.repeat(np.arange(len(rows)), rows)
     return levels.add(table, found[:1] if same else found, file_of_row, declared_types(spec.schema))
+
+
+def _with_optional(table: pa.Table, spec: ReadSpec) -> pa.Table:
+    """The table of one file with the optional columns that it lacks, without a value."""
+    for name in spec.optional:
+        if name not in table.column_names and (spec.needed is None or name in spec.needed):
+            kind = declared_types(spec.schema)[name]
+            table = table.append_column(pa.field(name, kind), pa.nulls(table.num_rows, kind))
+    return table
 
 
 def _give_types(tables: list[tuple[str, pa.Table]], texts: Sequence[int], spec: ReadSpec) -> None:
@@ -96,8 +107,9 @@ def _typed(table: pa.Table, spec: ReadSpec) -> pa.Table:
     """Texts of csv with the types that they have; lets go of each column's texts once it has them."""
     names, columns = table.column_names, table.columns
     del table
+    untyped = set(names) - {*spec.texts, *declared_types(spec.schema)}
     for at, name in enumerate(names):
-        if name not in spec.texts:
+        if name in untyped:
             columns[at] = typed(columns[at], name, nulls=spec.null_values, decimal=spec.decimal)
     return pa.table(columns, names=names)
 
@@ -111,10 +123,11 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
         if not len(data):
             return None
     declared = declared_types(spec.schema)
+    elsewhere = (*elsewhere, *spec.optional)
     if kind in TEXTS:
         delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
         return read_csv(name, data, spec, delimiter, elsewhere, declared)
-    needed = None if declared else spec.needed  # the whole schema was declared: the whole is checked
+    needed = None if spec.whole_schema else spec.needed  # the whole schema was declared: the whole is checked
     if kind == "json":
         table = read_json(name, data, spec.encoding, declared)
     elif kind == "parquet":
@@ -122,7 +135,8 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
     else:
         table = read_arrow(name, data, needed, elsewhere, spec.max_bytes)
     if declared and table is not None:
-        check_declared(name, table.column_names, declared, None, elsewhere)
+        if spec.whole_schema:
+            check_declared(name, table.column_names, declared, None, elsewhere)
         table = cast_declared(name, table, declared)
     return table
 

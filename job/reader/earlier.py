@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,8 @@ from job.errors import PartitionError
 from job.formats import compression, format_of
 from job.keys import hive_columns
 from job.reader.decompress import inflate
+from job.reader.exact import refuse_rounded
+from job.reader.schema import NO_FEATURE
 from job.reader.spec import ReadSpec
 from job.reader.text_csv import to_utf8
 
@@ -44,6 +47,9 @@ def same_rows(blobs: Sequence[tuple[str, Any]], spec: ReadSpec) -> bool:
     try:
         now = reader.read(blobs, spec)
         before = [table for name, data in blobs if (table := _before(name, data, spec)) is not None]
+        for field in now.schema:
+            if pt.is_int64(field.type) and now[field.name].null_count:
+                refuse_rounded(now[field.name], field.name, "version 1 rounded it")
     except (PartitionError, pa.ArrowInvalid):
         return False
     if any(each.schema != before[0].schema for each in before):
@@ -83,7 +89,9 @@ def _before(name: str, data: Any, spec: ReadSpec) -> pa.Table | None:
         text = to_utf8(name, plain, spec.encoding)
         options = pjson.ReadOptions(use_threads=False, block_size=max(1 << 20, len(text)))
         return pjson.read_json(pa.BufferReader(text), read_options=options)
-    table = reader.read([(name, data)], spec)
+    table = reader.read([(name, data)], replace(spec, hive=False))
+    if any(field.metadata and NO_FEATURE.items() <= field.metadata.items() for field in table.schema):
+        raise PartitionError("unsupported_format", f"{name}: pandas' index was a feature in version 1")
     if any(not any(plain_type(field.type) for plain_type in _PLAIN) for field in table.schema):
         raise PartitionError("unsupported_format", f"{name}: a type that version 1 may have read otherwise")
     return table

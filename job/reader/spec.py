@@ -41,7 +41,7 @@ class ReadSpec:
     schema: tuple[tuple[str, str], ...] = ()
     """declared columns and their types, as written"""
     optional: tuple[str, ...] = ()
-    """declared columns that a file of a table may lack"""
+    """declared columns that a file may lack"""
     needed: tuple[str, ...] | None = None
     """decode only these columns where that saves work; all headers are checked as a whole nevertheless"""
     texts: tuple[str, ...] = ()
@@ -54,6 +54,11 @@ class ReadSpec:
     """directories are columns"""
     unordered: bool = False
     """the rows of a partition come in no order of the user's"""
+
+    @property
+    def whole_schema(self) -> bool:
+        """All columns are declared: a file must have these and no others. Optional ones may be declared alone."""
+        return any(name not in self.optional for name, _ in self.schema)
 
     @classmethod
     def from_settings(
@@ -92,7 +97,7 @@ class ReadSpec:
             times=tuple(settings.times.items()),
             order_by=tuple(settings.order_by),
             hive=settings.layout == "hive",
-            unordered=settings.layout == "columns" and not settings.order_by,
+            unordered=settings.layout == "columns" and settings.reader == "spark" and not settings.order_by,
         )
         declared_types(spec.schema)
         return spec

@@ -46,10 +46,10 @@ def read_csv(
     if header is None:
         return None
     check_duplicates(name, header)
-    if declared:
+    if spec.whole_schema:
         check_declared(name, header, declared, delimiter, elsewhere)
     decoded = wanted(header, spec.needed, elsewhere) or None
-    types = declared or dict.fromkeys(header, pa.string())
+    types = {each: declared.get(each, pa.string()) for each in header}
     if header_only:
         return pa.table({each: pa.array([], types[each]) for each in header})
     quoted = spec.quote.encode() in text
@@ -59,7 +59,7 @@ def read_csv(
             pa.BufferReader(text),
             read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),
             parse_options=_parse_options(delimiter, spec.quote, len(header), quoted, bad),
-            convert_options=_convert_options(spec, decoded, types, declared=bool(declared)),
+            convert_options=_convert_options(spec, decoded, types),
         )
     except pa.ArrowInvalid as error:
         raise _parse_error(name, error, bad, text, header, delimiter, spec.quote) from error
@@ -142,10 +142,10 @@ def _parse_options(delimiter: str, quote: str, columns: int, quoted: bool, bad: 
 
 
 def _convert_options(
-    spec: ReadSpec, decoded: list[str] | None, types: Mapping[str, pa.DataType], *, declared: bool
+    spec: ReadSpec, decoded: list[str] | None, types: Mapping[str, pa.DataType]
 ) -> pcsv.ConvertOptions:
     return pcsv.ConvertOptions(
-        null_values=list(spec.null_values) if declared else null_texts(spec.null_values),
+        null_values=list(spec.null_values) if spec.whole_schema else null_texts(spec.null_values),
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
         decimal_point=spec.decimal,

@@ -161,7 +161,7 @@ def _zeros(table: pa.Table, texts: pa.Table) -> Iterator[str]:
                 code, number = json.dumps(column[row].as_py()), table.column(name)[row]
                 yield (
                     f"column {name!r} is numbers, so that {code} is {number}, as in pandas: "
-                    f"input.schema with {name}: string keeps codes"
+                    f"input.schema: {{{name}: {{type: string, optional: true}}}} keeps codes"
                 )
 
 

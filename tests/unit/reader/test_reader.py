@@ -9,9 +9,11 @@ import lzma
 import pickle
 import random
 import zlib
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 import pytest
 
@@ -508,3 +510,41 @@ def test_the_spec_comes_from_the_settings_and_is_hashable_and_picklable():
 def test_a_type_of_the_schema_that_does_not_exist_is_a_configuration_error():
     with pytest.raises(ConfigurationError, match=r"input\.schema\.x: no type is called 'flaot64'"):
         ReadSpec.from_settings(InputSettings.model_validate({"uri": "s3://b/p", "schema": {"x": "flaot64"}}))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_optional_columns_may_be_declared_alone_and_be_missing_in_some_files(suffix):
+    def file(**columns):
+        table = pa.table(columns)
+        if suffix == "parquet":
+            return parquet(table)
+        sink = pa.BufferOutputStream()
+        pcsv.write_csv(table, sink, pcsv.WriteOptions(quoting_style="none"))
+        return sink.getvalue().to_pybytes()
+
+    files = [(f"a.{suffix}", file(code=[7, 8], x=[1, 2])), (f"b.{suffix}", file(x=[3], promo=[0.5]))]
+    alone = ReadSpec(schema=(("code", "string"), ("promo", "float64")), optional=("code", "promo"))
+    assert read(files, alone).to_pydict() == {
+        "code": ["7", "8", None],
+        "x": [1, 2, 3],
+        "promo": [None, None, 0.5],
+    }
+    some = ReadSpec(schema=(*alone.schema, ("x", "int32")), optional=alone.optional)
+    assert read(files, some).schema.field("x").type == pa.int32()
+    assert read(files, replace(alone, needed=("x", "promo"))).to_pydict() == {
+        "x": [1, 2, 3],
+        "promo": [None, None, 0.5],
+    }
+    with pytest.raises(PartitionError, match="missing 'y'") as caught:
+        read(files, ReadSpec(schema=(*some.schema, ("y", "int64")), optional=alone.optional))
+    assert caught.value.reason == "schema_mismatch"
+    with pytest.raises(PartitionError, match="the files of this key differ"):
+        read(files, ReadSpec(schema=(("code", "string"),), optional=("code",)))
+
+
+def test_a_code_is_kept_as_text_by_declaring_it_alone():
+    spec = ReadSpec(schema=(("code", "string"),), optional=("code",))
+    assert one(b"code,x\n007,1\n07,2\n", schema=spec.schema, optional=spec.optional).to_pydict() == {
+        "code": ["007", "07"],
+        "x": [1, 2],
+    }
