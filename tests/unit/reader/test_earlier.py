@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -49,3 +50,16 @@ def test_parquet_is_alike_but_for_types_that_are_converted() -> None:
 
     assert same_rows([blob(pa.array([1.5, 2.5]))], ReadSpec())
     assert not same_rows([blob(pa.array([1, 2], pa.timestamp("s")))], ReadSpec())
+
+
+def test_what_was_a_feature_or_was_rounded_is_told() -> None:
+    def blob(table: pa.Table) -> tuple[str, bytes]:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        return "a.parquet", sink.getvalue().to_pybytes()
+
+    frame = pd.DataFrame({"x": [1.0, 2.0]}, index=pd.Index([7, 8], name="visit"))
+    assert not same_rows([blob(pa.Table.from_pandas(frame))], ReadSpec())
+    assert same_rows([blob(pa.Table.from_pandas(frame.reset_index(drop=True)))], ReadSpec())
+    assert not same_rows([blob(pa.table({"x": [2**53 + 1, None]}))], ReadSpec())
+    assert same_rows([blob(pa.table({"x": [2**53, None]}))], ReadSpec())
