@@ -167,6 +167,7 @@ def _scan(
         key=key,
         schema=schema,
         levels=tuple(levels),
+        dropped=() if spec.needed is None else tuple(name for name in key if name not in spec.needed),
         typed=log is not None,
         optional=optional,
         spec=spec,

@@ -40,6 +40,8 @@ class TableScan:
     """what a fit gets, in order; columns of csv files are texts"""
     levels: tuple[str, ...] = ()
     """columns that directories (or a log) give; they win over columns of that name in the files"""
+    dropped: tuple[str, ...] = ()
+    """key columns that no fit needs: only read, to tell whose a row is"""
     typed: bool = False
     """a log says of which types the values of ``levels`` are; else the text of a key's level is what counts"""
     optional: tuple[str, ...] = ()

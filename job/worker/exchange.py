@@ -177,7 +177,7 @@ class _Lookup:
 
     def __init__(self, work: Work, only: int | None = None) -> None:
         assert work.scan is not None
-        self._key = work.scan.key
+        self._key, self._dropped = work.scan.key, list(work.scan.dropped)
         keys = decode(work.output.get(run_paths.table_keys(work.run, work.plan)))
         if only is not None:
             keys = keys.filter(pc.equal(keys["task"], only))
@@ -198,7 +198,7 @@ class _Lookup:
         else:
             order = np.argsort(narrow, kind="stable")
         number = number[order]
-        table = table.take(pa.array(order))
+        table = (table.drop_columns(self._dropped) if self._dropped else table).take(pa.array(order))
         places = np.searchsorted(number, self._bounds)
         for at, task in enumerate(self._tasks.tolist()):
             low, high = int(places[at]), int(places[at + 1])
