@@ -5,20 +5,22 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from job.engine.admission import Admission
 from job.engine.aside import aside
 from job.engine.base import EngineReport
 from job.engine.local_pool import Makers, Pool, makers
 from job.engine.scratch import Scratch
-from job.plan.packing import number_of_small_tasks
-from job.plan.spark_read import TableRead
 from job.worker import machine
-from job.worker.work import Work
+
+if TYPE_CHECKING:
+    # The workers' imports begin when this module is imported: what takes long must not stand before them.
+    import numpy as np
+    import pyarrow as pa
+
+    from job.plan.spark_read import TableRead
+    from job.worker.work import Work
 
 ATTEMPTS = 4
 """at one task, as Spark has it"""
@@ -113,6 +115,8 @@ class LocalEngine:
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
         """Many small ones: whoever is free takes the next."""
+        from job.plan.packing import number_of_small_tasks
+
         return number_of_small_tasks(costs, self._workers)
 
     def executors(self) -> None:

@@ -20,7 +20,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -118,6 +117,8 @@ def _fractions(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | None:
 
 def _by_pandas(column: pa.ChunkedArray, name: str, decimal: str) -> pa.ChunkedArray:
     """The type that pandas gives: it depends on which different texts there are, in the order of their first rows."""
+    import pandas as pd  # takes long, and the driver of a run begins without it
+
     encoded = pa.chunked_array(pc.dictionary_encode(column)).unify_dictionaries()
     different = encoded.chunk(0).dictionary.to_pylist()
     missing = "\x01"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -93,6 +92,8 @@ def _formatted(texts: pa.ChunkedArray, form: str) -> pa.ChunkedArray | None:
     values = texts.to_pandas()
     form = form.replace("%-", "%").replace("%#", "%")  # without padding: what is read may have it or not
     try:
+        import pandas as pd  # takes long, and the driver of a run begins without it
+
         found = pd.to_datetime(values, format=form, utc="%z" in form or "%Z" in form)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -218,3 +218,12 @@ def test_a_cache_folder_that_cannot_be_made_means_no_archive(
 ) -> None:
     (tmp_path / "cache").write_text("a file")
     assert archive().options() == ""
+
+
+def test_workers_begin_their_imports_before_the_driver_has_imported_what_takes_as_long() -> None:
+    program = (
+        "import sys, job.cli.main, job.cli.commands, job.run.ahead, job.engine.local\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'pandas', 'scipy', 'sklearn', 'joblib', 'deltalake'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
