@@ -63,7 +63,7 @@ def faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str, Any]]:
         id(each) for node in ast.walk(tree) for outer in getattr(node, "decorator_list", ()) for each in ast.walk(outer)
     }
     for node in ast.walk(tree):
-        if id(node) in texts:
+        if id(node) in texts or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             continue
         if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
             yield node, "comparison", COMPARISONS[type(node.ops[0])]

@@ -895,3 +895,15 @@ def test_the_first_value_that_is_no_number_is_named_by_the_decimal_point_of_the_
     reason, message = failure(frame, features=["x"], target="y")
     assert reason == "non_numeric"
     assert said in message
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(2), pa.dictionary(pa.int32(), pa.binary())])
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_bytes_are_refused_by_name(kind, column):
+    other = "y" if column == "x" else "x"
+    value = pa.array([b"ab", b"cd"], pa.binary(2) if kind == pa.binary(2) else pa.binary())
+    table = pa.table({column: value.cast(kind) if kind != value.type else value, other: [1.0, 2.0]})
+    recipe = Recipe.from_settings(RecipeSettings(features=["x"], target="y", estimator=RIDGE))
+    with pytest.raises(PartitionError, match=f"column {column!r} is bytes") as caught:
+        train(table, recipe, key="k", seed=1)
+    assert caught.value.reason == "unsupported_type"

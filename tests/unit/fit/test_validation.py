@@ -68,3 +68,44 @@ def test_rows_that_do_not_allow_it_are_a_reason(y: Any, groups: Any, options: di
     with pytest.raises(PartitionError, match=message) as caught:
         found(y, groups, True, **options)
     assert caught.value.reason == "metric_error"
+
+
+def test_the_last_rows_are_one_window_whose_steps_count_from_one() -> None:
+    order = pd.Index([5, 1, 4, 2, 3])
+    settings = ValidationSettings(method="time", column="t", test_size=0.4)
+    (split,) = splits(settings, NUMBERS[:5], classifier=False, seed=3, order=order)
+    assert order[split.train].tolist() == [1, 2, 3]
+    assert order[split.test].tolist() == [4, 5]
+    assert split.window is not None
+    assert split.window.steps.tolist() == [1, 2]
+    assert (split.window.ends, split.window.begins) == (3, 3)
+
+
+@pytest.mark.parametrize(("rare", "enough"), [(4, False), (5, True)])
+def test_a_class_is_spread_over_folds_if_each_can_have_a_row_of_it(rare: int, enough: bool) -> None:
+    classes = pd.Series(["a"] * 20 + ["b"] * rare)
+    if not enough:
+        with pytest.raises(PartitionError, match="too few rows for a stratified kfold"):
+            found(classes, method="kfold", folds=5, stratified=True)
+        return
+    assert all((classes.iloc[test] == "b").sum() == 1 for _, test in found(classes, method="kfold", stratified=True))
+
+
+@pytest.mark.parametrize(("rows", "enough"), [(4, False), (5, True)])
+def test_as_many_rows_as_folds_are_enough(rows: int, enough: bool) -> None:
+    if not enough:
+        with pytest.raises(PartitionError, match="4 rows are too few"):
+            found(NUMBERS[:rows], method="kfold", folds=5)
+        return
+    assert len(found(NUMBERS[:rows], method="kfold", folds=5)) == 5
+
+
+@pytest.mark.parametrize(("rare", "spread"), [(1, False), (2, True)])
+def test_a_holdout_spreads_classes_where_each_side_can_have_one(rare: int, spread: bool) -> None:
+    classes = pd.Series(["a"] * 8 + ["b"] * rare)
+    if not spread:
+        with pytest.raises(PartitionError, match="stratified holdout"):
+            found(classes, method="holdout", test_size=0.5, stratified=True)
+        return
+    ((train, test),) = found(classes, method="holdout", test_size=0.5, stratified=True)
+    assert {(classes.iloc[rows] == "b").sum() for rows in (train, test)} == {1}

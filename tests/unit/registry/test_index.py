@@ -418,6 +418,16 @@ def test_a_retired_key_is_not_put_back_by_a_run_that_listed_before(table: Index)
     assert sorted(rows(table)) == ["a", "b"]
 
 
+def test_taking_a_key_out_stops_no_run_from_publishing_the_others(table: Index) -> None:
+    release(table, "run-1", model("a", 1), model("b", 1))
+    table.retire(["a"])
+
+    late = release(table, "run-3", model("a", 3), model("b", 3))
+
+    assert late.superseded == ("a",)
+    assert rows(table)["b"]["digest"] == f"{3:064x}"
+
+
 # ---- what becomes of a row
 
 
