@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from job import formats
-
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 _MAX_SEGMENT = 200
@@ -35,25 +33,6 @@ class ObjectInfo:
     """seconds since the epoch, by the store's clock"""
 
 
-def is_hidden(name: str) -> bool:
-    """Directory markers (EMR's, too), ``_SUCCESS`` and its kin, and hidden files: ignored, and counted.
-
-    A segment that starts with ``_`` but holds ``=`` is a hive level of a column so named, and data.
-    """
-    if name.endswith(("/", "_$folder$")) or not name:
-        return True
-    return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in name.split("/") if part)
-
-
-def object_key(name: str) -> str:
-    """The key of an object: its path less one known compression suffix and then one known format suffix.
-
-    >>> object_key("Congo, Dem. Rep..csv.gz")
-    'Congo, Dem. Rep.'
-    """
-    return _FORMAT.sub(r"\1", _COMPRESSION.sub(r"\1", name))
-
-
 def suffix(suffixes: Iterable[str], end: str = "$") -> str:
     """One expression (for RE2) for a known suffix at the end, after at least one character of a name.
 
@@ -65,10 +44,6 @@ def suffix(suffixes: Iterable[str], end: str = "$") -> str:
         return "".join(f"[{char}{char.upper()}]" if char.isalpha() else re.escape(char) for char in text)
 
     return r"(?s)([^/])(?:" + "|".join(both(each) for each in suffixes) + r")" + end
-
-
-_COMPRESSION = re.compile(suffix(formats.COMPRESSIONS, r"\Z"))
-_FORMAT = re.compile(suffix(formats.SUFFIXES, r"\Z"))
 
 
 def hive_columns(name: str) -> dict[str, str | None]:

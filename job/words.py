@@ -30,3 +30,8 @@ def clock(seconds: float | None) -> str:
     if whole >= 3600:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, cut after 300 characters; its class where it has none."""
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

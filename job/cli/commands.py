@@ -212,7 +212,7 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
 
 def gc(arguments: Namespace, overrides: list[str]) -> int:
     """Remove what no kept version refers to."""
-    from job.run import retention
+    from job.run import retention, run_files
 
     output = given.output(arguments, overrides)
     try:
@@ -220,7 +220,8 @@ def gc(arguments: Namespace, overrides: list[str]) -> int:
     except ValueError as error:
         raise ConfigurationError(f"--margin {arguments.margin!r} {error}") from None
     with storage("output", f"{output.uri} cannot be cleaned"):
-        done = retention.gc(output, keep=arguments.keep, dry_run=not arguments.delete, margin=margin)
+        keep = run_files.kept_versions(output) if arguments.keep is None else arguments.keep
+        done = retention.gc(output, keep=keep, dry_run=not arguments.delete, margin=margin)
     if arguments.json:
         screens.print_json(screens.gc_document(done))
     else:

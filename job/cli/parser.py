@@ -235,7 +235,7 @@ def parser() -> argparse.ArgumentParser:
         "nor anything young.",
     )
     command.add_argument("--delete", action="store_true", help="really delete")
-    command.add_argument("--keep", type=int, default=30, metavar="N", help="versions to keep (30)")
+    command.add_argument("--keep", type=int, metavar="N", help="versions to keep (output.keep of the last run, or 30)")
     command.add_argument("--margin", default="24h", metavar="AGE", help="never delete what is younger (24h)")
     command.add_argument("--json", action="store_true", help="one JSON document")
     command = add(

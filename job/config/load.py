@@ -1,4 +1,4 @@
-"""The only reader of arguments, environment and files: what the user wrote, as `JobSettings`.
+"""Arguments, environment and files, as their readers hand them over, become `JobSettings`.
 
 The command line wins over the environment, which wins over one document given as text (what the chart passes), which
 wins over a file. Sections are merged, any other value is replaced as a whole. Every mistake of every source is reported
@@ -8,7 +8,6 @@ at once. Credentials are refused, wherever they stand, and never shown.
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +65,6 @@ def to_document(settings: JobSettings, *, defaults: bool = True) -> dict[str, An
     made = _finite(found)
     assert isinstance(made, dict)
     return made
-
-
-def canonical(document: Mapping[str, Any]) -> str:
-    """One text for equal documents: sorted names, no spaces, exact unicode."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def load(

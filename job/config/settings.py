@@ -539,7 +539,7 @@ class OutputSettings(Section):
     uri: Uri
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
     keep: int = Field(30, ge=1)
-    """versions of the set that ``gc`` keeps"""
+    """versions of the set that ``manyfit gc`` keeps, unless it is told otherwise"""
     signing_key: str | None = None
     """PEM file with an ECDSA private key: each release is signed"""
     unsigned: bool = False

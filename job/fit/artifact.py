@@ -27,6 +27,7 @@ from job.config.settings import ArtifactSettings
 from job.errors import DamageError, PartitionError
 from job.fit.installed import version
 from job.fit.shipped_code import SHIPPED, is_shipped
+from job.words import first_line
 
 _PROTOCOL = 5
 _EXACT = ("python", "scikit-learn", "numpy")
@@ -72,7 +73,7 @@ def pack(estimator: Any, settings: ArtifactSettings, *, sample: Any = None) -> A
     except (MemoryError, PartitionError):
         raise
     except Exception as error:
-        message = f"the {kind} cannot be pickled: {_first_line(error)}"
+        message = f"the {kind} cannot be pickled: {first_line(error)}"
         hint = "Lambdas and functions defined inside functions cannot; use named functions of an importable module."
         raise PartitionError("artifact_error", message, hint=hint) from error
     if len(data) > settings.max_bytes:
@@ -162,7 +163,7 @@ def _check(estimator: Any, data: bytes, settings: ArtifactSettings, sample: Any)
     except (MemoryError, PartitionError):
         raise
     except Exception as error:
-        message = f"the {kind} was pickled but cannot be loaded back: {_first_line(error)}"
+        message = f"the {kind} was pickled but cannot be loaded back: {first_line(error)}"
         raise PartitionError("artifact_error", message) from error
 
 
@@ -232,7 +233,7 @@ def load(
         message = f"the model needs the package {error.name!r}, which is not installed here"
         raise DamageError(message, hint="Install what the recipe imports; `manyfit show` lists it.") from error
     except Exception as error:
-        raise DamageError(f"the model cannot be loaded: {type(error).__name__}: {_first_line(error)}") from error
+        raise DamageError(f"the model cannot be loaded: {type(error).__name__}: {first_line(error)}") from error
 
 
 def _check_versions(trained: Mapping[str, str]) -> None:
@@ -251,7 +252,3 @@ def _skew(name: str, trained: str, current: str) -> DamageError:
         f"the model was trained with {name} {trained}, and here is {current}",
         hint="Use the same versions, train again here, or allow it: allow_version_skew=True.",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

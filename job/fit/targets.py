@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from job.fit import parameters
+from job.words import first_line
 
 ALLOWED = frozenset({"sklearn", "numpy", "scipy", "pandas"})
 """Packages that ``_target_`` may name without ``recipe.allow``."""
@@ -151,7 +152,7 @@ def _check(node: Any, path: str, allow: frozenset[str], problems: list[str]) -> 
         value = build(node, allow)
         parameters.validate(value)
     except Exception as error:
-        problems.append(f"{path}: {name} does not accept this: {_first_line(error)}")
+        problems.append(f"{path}: {name} does not accept this: {_LONG_SET.sub('{...}', first_line(error))}")
 
 
 def _argument_problems(target: Any, name: str, node: Mapping[str, Any], path: str) -> list[str]:
@@ -277,8 +278,3 @@ def _by_class_name(name: str) -> str:
 def _public(kind: Callable[..., Any]) -> str:
     parts = [each for each in kind.__module__.split(".") if not each.startswith("_")]
     return ".".join([*parts, kind.__name__])
-
-
-def _first_line(error: BaseException) -> str:
-    text = _LONG_SET.sub("{...}", str(error))  # what was given stands behind it
-    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -32,10 +32,32 @@ def _translate(glob: str) -> str:
         elif char == "?":
             out.append("[^/]")
         elif char == "[" and (end := glob.find("]", at + 2)) > 0:
-            inside = glob[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append("[" + ("^" + inside[1:] if inside.startswith("!") else inside) + "]")
+            out.append(_characters(glob[at + 1 : end]))
             at = end
         else:
             out.append(re.escape(char))
         at += 1
     return "".join(out)
+
+
+def _characters(inside: str) -> str:
+    """A class of characters, without the slash: only ``**`` crosses it."""
+    negated = inside.startswith("!")
+    spans, rest = [], inside[negated:]
+    while rest:
+        if len(rest) > 2 and rest[1] == "-":
+            spans.append((ord(rest[0]), ord(rest[2])))
+            rest = rest[3:]
+        else:
+            spans.append((ord(rest[0]), ord(rest[0])))
+            rest = rest[1:]
+    if negated:
+        spans.append((ord("/"), ord("/")))
+    else:
+        slash = ord("/")
+        parts = [((low, min(high, slash - 1)), (max(low, slash + 1), high)) for low, high in spans]
+        spans = [span for pair in parts for span in pair]
+    told = [(re.escape(chr(low)), re.escape(chr(high))) for low, high in spans if low <= high]
+    if not told:
+        return r"[^\s\S]"
+    return "[" + "^" * negated + "".join(low if low == high else f"{low}-{high}" for low, high in told) + "]"

@@ -20,7 +20,7 @@ from job.keys import hive_columns, hive_key, suffix
 from job.plan import table_marks
 from job.plan.globs import pattern
 
-# The same rule as partition.is_hidden, for a column of a million names; a test compares the two.
+# Written for a column of a million names; tests/support/names.py has the rule for one, and a test compares the two.
 _HIDDEN = r"(^|/)(\.[^/]*|_[^=/]*)(/|$)|/$|^$|_\$folder\$$"
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from job.errors import PartitionError
+from job.words import first_line
 
 MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -76,7 +77,7 @@ def inflate(name: str, data: Any, codec: str, *, max_bytes: int, max_ratio: floa
         hint = f"Its first bytes look like {found}, not {codec}." if found not in (codec, None) else ""
         if found is None:
             hint = f"Its first bytes are not those of {codec}: is it compressed at all?"
-        message = f"{name}: the {codec} data {what} ({_first_line(error)})"
+        message = f"{name}: the {codec} data {what} ({first_line(error)})"
         raise PartitionError("corrupt_compression", message, hint=hint) from error
     if plain is None:
         cap = f"{max_bytes} bytes" if limit == max_bytes else f"{max_ratio:g} times its size of {size} bytes"
@@ -149,7 +150,3 @@ def _join(pieces: Iterator[bytes], limit: int) -> bytes | None:
             return None
         parts.append(piece)
     return b"".join(parts)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

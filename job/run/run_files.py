@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import run_paths
+from job.config.settings import OutputSettings
 from job.engine import EngineReport
+from job.errors import NotFoundError
 from job.judge import intervals
 from job.outcome import REPEATED
 from job.page import build, facts, render
@@ -25,6 +27,7 @@ from job.registry.index import Release
 from job.run import promotion, report, report_page
 from job.run.assembly import Assembly
 from job.run.report import RunReport
+from job.store import Store
 from job.store.side import storage
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,17 @@ def recorded(assembly: Assembly, run: str) -> RunReport | None:
         if assembly.output.head(run_paths.result(run)) is None:
             return None
         return RunReport.from_json(bytes(assembly.output.get(run_paths.result(run))))
+
+
+def kept_versions(output: Store) -> int:
+    """``output.keep`` as the run that began last has it; its default where there is none."""
+    default = int(OutputSettings.model_fields["keep"].default)
+    try:
+        run = json.loads(bytes(output.get(run_paths.LATEST)))["run"]
+        said = json.loads(bytes(output.get(run_paths.settings(run))))["settings"]
+    except NotFoundError:
+        return default
+    return int(said.get("output", {}).get("keep", default))
 
 
 def write_run(assembly: Assembly, started: Started, document: dict[str, object], plan: Plan) -> None:

@@ -114,6 +114,19 @@ class Source(Protocol):
         """
 
 
+SUMMARY = pa.schema(
+    [
+        ("task", pa.int32()),
+        *((name, pa.int64()) for name in ("done", "unchanged", "skipped", "failed", "adopted")),
+        ("worker", pa.string()),
+        ("seconds", pa.float64()),
+        ("fit_seconds", pa.float64()),
+        ("peak", pa.int64()),
+    ]
+)
+"""Columns of a summary, in the order of `Summary`'s fields."""
+
+
 def summary_row(summary: Summary) -> dict[str, Any]:
     """A summary as the row that a task returns."""
     return {name: getattr(summary, name) for name in Summary.__dataclass_fields__}

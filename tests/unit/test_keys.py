@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.keys import hive_columns, hive_key, is_hidden, key_of_columns, key_path, model_name, object_key
+from job.keys import hive_columns, hive_key, key_of_columns, key_path, model_name
+from tests.support.names import is_hidden, object_key
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
 

@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from job.engine.base import EngineReport
-from job.engine.spark.frames import Actions, ddl
-from job.engine.spark.gather import SUMMARY
+from job.engine.spark.frames import Actions
+from job.engine.spark.task import SUMMARY_DDL
 from job.worker.attempt import begun_before
 from job.worker.exchange import Blob, blobs
 from job.worker.merge import train
-from job.worker.work import Work, summary_row
+from job.worker.work import SUMMARY, Work, summary_row
 
 _BLOBS = pa.schema([("bucket", pa.int32()), ("sequence", pa.int64()), ("data", pa.binary())])
 _COLUMNS = "bucket int, sequence long, data binary"
@@ -32,7 +32,7 @@ def run(engine: Actions, work: Work, tasks: int) -> EngineReport:
         session.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BATCH_BYTES))
     readers = session.range(0, work.readers, 1, work.readers)
     moved = readers.mapInArrow(Reader(work), _COLUMNS).repartitionById(tasks, "bucket")
-    rows, metrics = engine.action(lambda: moved.mapInArrow(Trainer(work), ddl(SUMMARY)).collect())
+    rows, metrics = engine.action(lambda: moved.mapInArrow(Trainer(work), SUMMARY_DDL).collect())
     return EngineReport(summaries=tuple(row.asDict() for row in rows), metrics=metrics)
 
 

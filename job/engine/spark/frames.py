@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from job import run_paths
 from job.arrow import decode
 from job.engine.base import EngineReport
-from job.engine.spark.gather import AT, CONTENT, MOST_BYTES, OBJECT, SAME, SUMMARY, TASK, WHOLE, TableRunner
+from job.engine.spark.gather import AT, CONTENT, MOST_BYTES, OBJECT, SAME, TASK, WHOLE, TableRunner
+from job.engine.spark.task import SUMMARY_DDL
 from job.engine.spark.unreadable import readable
 from job.engine.spark.unseen import Unseen
 from job.errors import ConfigurationError, InputError
@@ -105,7 +106,7 @@ class TableEngine:
                 frame = frame.repartitionById(tasks, TASK).sortWithinPartitions(*order)
             self._set({"spark.sql.execution.arrow.maxRecordsPerBatch": _BATCH["objects" if read.whole else "rows"]})
             self._set({"spark.sql.execution.arrow.useLargeVarTypes": str(read.whole).lower()})
-            done = frame.mapInArrow(TableRunner(work), ddl(SUMMARY))
+            done = frame.mapInArrow(TableRunner(work), SUMMARY_DDL)
             rows, metrics = self._engine.action(done.collect)
         summaries = [row.asDict() for row in rows]
         summaries += self._settle(work, due, tasks)
@@ -304,9 +305,3 @@ def _spark_schema(declared: tuple[tuple[str, str], ...]) -> Any:
     return from_arrow_schema(
         pa.schema([(name, kind.value_type if pa.types.is_dictionary(kind) else kind) for name, kind in kinds])
     )
-
-
-def ddl(schema: pa.Schema) -> str:
-    """A schema as Spark writes it."""
-    kinds = {"int32": "int", "int64": "long", "double": "double", "string": "string"}
-    return ", ".join(f"{field.name} {kinds[str(field.type)]}" for field in schema)

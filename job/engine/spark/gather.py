@@ -24,7 +24,7 @@ from job.reader.schema import arrow_type, cast_declared, check_declared
 from job.worker.attempt import Attempt, begun_before
 from job.worker.operation import Item, Payload
 from job.worker.payload import Blobs, Rows
-from job.worker.work import Work, summary_row
+from job.worker.work import SUMMARY, Work, summary_row
 
 TASK, AT, OBJECT, SAME, WHOLE, CONTENT = (
     f"__manyfit_{name}" for name in ("task", "at", "object", "same", "whole", "content")
@@ -33,17 +33,6 @@ TASK, AT, OBJECT, SAME, WHOLE, CONTENT = (
 
 MOST_BYTES = 1_000_000_000
 """A larger object is not read through Spark, which makes one value of it, of at most 2 GB, and copies that."""
-
-SUMMARY = pa.schema(
-    [
-        ("task", pa.int32()),
-        *((name, pa.int64()) for name in ("done", "unchanged", "skipped", "failed", "adopted")),
-        ("worker", pa.string()),
-        ("seconds", pa.float64()),
-        ("fit_seconds", pa.float64()),
-        ("peak", pa.int64()),
-    ]
-)
 
 
 class TableRunner:

@@ -134,7 +134,7 @@ class SparkEngine:
         return aside(lambda: self._run(work, tasks), tick=look, cancel=self._context.cancelAllJobs)
 
     def _run(self, work: Work, tasks: int) -> EngineReport:
-        from job.engine.spark.task import SUMMARY, TaskRunner
+        from job.engine.spark.task import SUMMARY_DDL, TaskRunner
 
         work = replace(work, attempts=most_attempts(self._master, self._conf))
         if work.table is not None:
@@ -145,7 +145,7 @@ class SparkEngine:
             return exchange.run(self, work, tasks)
         # A range, one number per Spark partition: Spark would repack the rows of a DataFrame and lose our packing.
         numbers = self.session.range(0, tasks, 1, tasks)
-        rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY).collect())
+        rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY_DDL).collect())
         return EngineReport(summaries=tuple(row.asDict() for row in rows), metrics=metrics)
 
     def count(self, read: TableRead) -> pa.Table:

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from job.worker.direct import work_on
-from job.worker.work import Work, summary_row
+from job.worker.work import SUMMARY, Work, summary_row
 
-SUMMARY = (
-    "task int, done long, unchanged long, skipped long, failed long, adopted long, worker string, seconds double, "
-    "fit_seconds double, peak long"
-)
+
+def ddl(schema: pa.Schema) -> str:
+    """A schema as Spark writes it."""
+    kinds = {"int32": "int", "int64": "long", "double": "double", "string": "string"}
+    return ", ".join(f"{field.name} {kinds[str(field.type)]}" for field in schema)
+
+
+SUMMARY_DDL = ddl(SUMMARY)
+"""Columns of what a task returns."""
 
 
 class TaskRunner:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.config.load import Loaded, canonical, load, load_storage, to_document
+from job.config.load import Loaded, load, load_storage, to_document
 from job.config.mistakes import Mistake, show
 from job.config.redaction import HIDDEN
 from job.config.settings import JobSettings
@@ -529,7 +529,7 @@ def test_names_that_only_look_like_credentials_are_settings() -> None:
 def test_the_document_is_the_same_for_equal_settings_however_they_were_given() -> None:
     given = loaded("run: {seed: 5}\n", "--input.limit=3")
     other = loaded("", "--run.seed=5", env={"MANYFIT_INPUT__LIMIT": "3"})
-    assert canonical(given.to_document(defaults=False)) == canonical(other.to_document(defaults=False))
+    assert given.to_document(defaults=False) == other.to_document(defaults=False)
     assert given.to_document(defaults=False)["run"] == {"seed": 5}
 
 
@@ -543,7 +543,7 @@ def test_the_document_reads_back_as_the_same_settings() -> None:
     again = load(document=json.dumps(found.to_document()), env={}).settings
     assert again.input == found.settings.input
     assert to_document(again) == found.to_document()
-    assert '"tol":".inf"' in canonical(found.to_document())
+    assert '"tol": ".inf"' in json.dumps(found.to_document())
 
 
 def test_the_result_is_plain_settings() -> None:

@@ -38,7 +38,7 @@ def search(cv: Any) -> GridSearchCV:
         (make_pipeline(StandardScaler(), search(TimeSeriesSplit(3))), {TIME}),
         (search(KFold(3)).set_params(estimator=LassoCV(cv=TimeSeriesSplit(3))), {AS_THEY_COME, TIME}),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) or "none" if isinstance(value, set) else str(value),
 )
 def test_folds_inside_are_found_at_any_depth(estimator: Any, found: set[str]) -> None:
     assert kinds(estimator) == found

@@ -6,16 +6,17 @@ import re
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError
-from job.keys import is_hidden, object_key
 from job.plan.globs import pattern
 from job.plan.selection import Selected, select
 from tests.support.listings import listing
+from tests.support.names import is_hidden, object_key
 
 PATHS = st.lists(
     st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=12),
@@ -168,3 +169,25 @@ def test_files_of_a_table_format_are_refused_unless_they_are_wanted_as_they_lie(
     assert "input.table_files: read" in caught.value.hint
     assert chosen(names, layout=layout, table_files="read").objects.num_rows == 2
     assert chosen([f"t/{each}" for each in names] + ["s=1/a.csv"], layout=layout, match="s=*/*").objects.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        ("d[!x]a.csv", "d/a.csv", False),
+        ("d[!x]a.csv", "dya.csv", True),
+        ("d[!x]a.csv", "dxa.csv", False),
+        ("d[/]a.csv", "d/a.csv", False),
+        ("d[+-9]a.csv", "d/a.csv", False),
+        ("d[+-9]a.csv", "d5a.csv", True),
+        ("d[a-c]a.csv", "dba.csv", True),
+        ("d[]-]a.csv", "d-a.csv", True),
+        ("[ab]/*", "b/c", True),
+    ],
+)
+def test_a_class_of_characters_never_crosses_a_slash(glob: str, path: str, matches: bool) -> None:
+    for found in (
+        re.fullmatch(pattern([glob]), path) is not None,
+        pc.match_substring_regex(path, "^" + pattern([glob]) + "$").as_py(),
+    ):
+        assert found == matches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from job import run_paths
 from job.arrow import encode
+from job.cli.main import main
 from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
 from job.outcome import Outcome, to_table
@@ -19,6 +21,8 @@ from job.registry.model_set import ModelSet
 from job.registry.verify import verify
 from job.run import retention
 from job.store import Store, open_store
+from tests.support import folder_job
+from tests.support.folder_job import Job
 from tests.support.published import at, dumped, line, publish, put, slope
 
 DAY = 24 * 3600.0
@@ -370,3 +374,23 @@ def test_a_retired_key_that_comes_back_with_a_removed_model_is_uploaded_again(st
     publish(store, {"a": line(1.0)}, minute=3)
 
     assert verify(store).damaged == ()
+
+
+def test_gc_keeps_as_many_versions_as_the_job_says_unless_it_is_told_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job(tmp_path)
+
+    def kept(*options: str) -> int:
+        capsys.readouterr()
+        assert main(["gc", str(job.out), "--margin", "0s", "--json", *options]) == 0
+        return int(json.loads(capsys.readouterr().out)["kept_versions"])
+
+    for number in range(4):
+        job.put("k.csv.gz", folder_job.line(number + 1.0))
+        job.run(output={"keep": 2})
+
+    assert kept() == 2
+    assert kept("--keep", "3") == 3
+    job.run(recipe={"version": "2"})  # this run says nothing, so the default of 30 holds
+    assert kept() == 6
