@@ -21,7 +21,7 @@ LAYOUT = 1
 HARMLESS = {
     "input": (
         *("uri", "match", "keys", "key", "include", "exclude", "only", "sample", "limit"),
-        *("reader", "on_gone", "table_files"),
+        *("reader", "on_gone", "table_files", "version"),
     ),
     "recipe": ("allow", "estimator", "fallback", "baseline", "function", "code"),
 }
