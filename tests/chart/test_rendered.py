@@ -260,6 +260,13 @@ def test_metrics_are_served_by_the_driver_and_announced_on_its_pod() -> None:
     )
 
 
+def test_no_number_of_refused_or_lost_executors_ends_a_run() -> None:
+    # seen on a cluster: a quota that refused two of two pods ended the run after 21 seconds, 40 refusals later
+    conf = case("minimal").application["spec"]["sparkConf"]
+    assert int(conf["spark.executor.maxNumFailures"]) == 2**31 - 1
+    assert conf["spark.executor.failuresValidityInterval"] == "10m"
+
+
 def test_the_users_spark_settings_win() -> None:
     conf = case("observed").application["spec"]["sparkConf"]
     assert conf["spark.ui.killEnabled"] == "true"

@@ -293,6 +293,27 @@ def rescheduled(space: Space) -> dict[str, str]:
     return seen
 
 
+def refused(space: Space) -> str:
+    """A quota has room for the driver only, then for one of two executors; what ``manyfit status`` says meanwhile."""
+    own = Space(space.cluster)
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small", "namespace": own.name}}
+    try:
+        own.cluster.apply({**quota, "spec": {"hard": {"pods": "1"}}})
+        own.put("refused", {"a": 1.0, "b": 2.0})
+        own.install("refused", own.values("refused", "refused-out"))
+
+        def status() -> str:
+            said = " ".join(own.cluster.manyfit("status", f"s3://{own.bucket}/refused-out").split())
+            return said if "no executor" in said else ""
+
+        said = str(wait("status to say that there is no executor", status, 240, 2))
+        own.cluster.apply({**quota, "spec": {"hard": {"pods": "2"}}})
+        own.completed("refused")
+        return said
+    finally:
+        own.delete()
+
+
 def trusted(space: Space) -> str:
     """A store whose certificate is of an authority that nobody else knows; the driver's log."""
     assert space.cluster.s3_image
@@ -372,5 +393,6 @@ ALL: dict[str, Callable[[Space], Any]] = {
         rescheduled,
         deployed,
         trusted,
+        refused,
     )
 }

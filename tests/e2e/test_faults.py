@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.e2e.harness import Space
 from tests.e2e.scenarios import MISTAKES, SLOPES
+from tests.support.skips import DOES_NOT_APPLY
 
 Begun = dict[str, Future[Any]]
 
@@ -27,6 +29,13 @@ def lost_driver(begun: Begun) -> Any:
 @pytest.fixture(scope="module")
 def drained(begun: Begun) -> Any:
     return begun["drained"].result()
+
+
+@pytest.fixture(scope="module")
+def refused(begun: Begun) -> Any:
+    if os.environ.get("E2E_NAMESPACE"):
+        pytest.skip(f"{DOES_NOT_APPLY}a quota would be one of the namespace that was given")
+    return begun["refused"].result()
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +100,13 @@ def test_an_executor_that_is_told_to_go_hands_over_and_nothing_is_lost(space: Sp
     checked(space, "drained-out")
 
     assert "Decommission" in drained, drained[-2000:]
+
+
+def test_executors_that_a_quota_refuses_are_told_and_the_run_goes_on_with_those_that_there_is_room_for(
+    refused: str,
+) -> None:
+    assert "0 of 2 to train" in refused
+    assert "no executor yet: its pods are Pending (no room), or refused (a quota, admission)" in refused
 
 
 def test_the_operator_tries_a_mistake_again_as_often_as_it_is_told(space: Space, mistaken: None) -> None:

@@ -94,6 +94,11 @@ def not_started(error: BaseException, environ: Mapping[str, str] | None = None) 
     line = causes[-1] if causes else text.partition("\n")[0] or type(error).__name__
     if _JARS.search(line):
         hint = "Use the image whose tag ends with -s3a: the others have no Java modules for s3a:// (docs/readers.md)."
+    elif "stopped while waiting for backend" in line:
+        hint = (
+            "Executors were refused (quota, admission) or ended at their start, more often than "
+            "spark.executor.maxNumFailures allows: look at the lines above, and at kubectl get events."
+        )
     elif _NETWORK.search(line) and (through := proxy.used_for(_API_SERVER, environ)):
         hint = (
             f"Java's Kubernetes client goes through the proxy of {through}: except the API server and the cluster's "

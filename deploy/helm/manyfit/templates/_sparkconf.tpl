@@ -65,9 +65,11 @@ spark.blockManager.port: "7079"
 # two copies of a task would fit everything twice, for nothing
 spark.speculation: "false"
 spark.python.worker.reuse: "true"
-# a partition that takes its executor along does so three times before it is given up by name; Spark's own limit, twice
-# the number of executors, would end the run before
-spark.executor.maxNumFailures: "40"
+# No limit. A partition that takes its executor along does so three times before it is given up by name; and since Spark 4.2 each pod that
+# the API server refuses counts, too: one missing place in a quota would end a run whose other executors work, after seconds. The
+# driver says after a minute that it has no executor. The interval keeps what is counted from growing.
+spark.executor.maxNumFailures: "2147483647"
+spark.executor.failuresValidityInterval: 10m
 # a crash in compiled code leaves the Python lines where it happened
 spark.python.worker.faulthandler.enabled: "true"
 spark.ui.killEnabled: "false"

@@ -120,3 +120,8 @@ Caused by: java.io.IOException: No space left on device
 )
 def test_whatever_spark_says_is_one_line_without_stack_or_data(text: str, line: str) -> None:
     assert in_one_line(text) == line
+
+
+def test_executors_that_were_refused_too_often_are_told_where_spark_only_says_that_it_stopped() -> None:
+    text = f"{CALL}: java.lang.IllegalStateException: Spark context stopped while waiting for backend\n"
+    assert "refused (quota, admission)" in not_started(RuntimeError(text), {}).hint
