@@ -23,6 +23,7 @@ from deltalake import DeltaTable
 
 from job import arrow
 from job.fit import artifact, linear, train
+from job.fit.contest import Champion
 from job.fit.partition_fit import Result
 from job.plan import plan
 from job.registry import delta_log
@@ -61,7 +62,8 @@ class Here:
 
 
 class Once:
-    """Results of the one recipe that all schedules have: by the key, the data and the columns of its folders.
+    """Results of the recipes that schedules have: by the recipe, the key, the data and its names, and the
+    live model that the new one is compared with.
 
     Parameters
     ----------
@@ -73,12 +75,14 @@ class Once:
         self._most = most
         self._results: dict[object, Result] = {}
 
-    def perform(self, operation: Any, key: str, payload: Blobs, champion: None = None) -> Result:
+    def perform(self, operation: Any, key: str, payload: Blobs, champion: Champion | None = None) -> Result:
         """As `job.worker.operation.perform`."""
-        given = (key, tuple((name, bytes(data)) for name, data in payload._blobs), tuple(payload._columns.items()))
+        blobs = tuple((name, bytes(data)) for name, data in payload._blobs)
+        live = champion and (champion.digest, champion.until, champion.judged_until, champion.data is None)
+        given = (operation.recipe, key, blobs, live)
         found = self._results.get(given)
         if found is None:
-            found = self._results[given] = perform(operation, key, payload)
+            found = self._results[given] = perform(operation, key, payload, champion)
             if len(self._results) > self._most:
                 del self._results[next(iter(self._results))]
         payload._blobs.clear()
@@ -94,8 +98,8 @@ class Child:
     def __init__(self, operation: Any, **_: object) -> None:
         self.operation = operation
 
-    def run(self, key: str, payload: Any, champion: None = None) -> Any:
-        return ONCE.perform(self.operation, key, payload)
+    def run(self, key: str, payload: Any, champion: Any = None) -> Any:
+        return ONCE.perform(self.operation, key, payload, champion)
 
     def close(self) -> None: ...
 

@@ -32,7 +32,7 @@ from job.run import notice, retention, run_files
 from job.run import run as runs
 from job.run.assembly import Assembly, assemble
 from job.run.run import run
-from job.store import Store, open_store
+from job.store import Store, folder, open_store
 from job.worker import segment
 from job.worker.direct import work_on
 from job.worker.work import Work, summary_row
@@ -73,6 +73,19 @@ class Engine(InlineEngine):
 def body(slope: float) -> bytes:
     """A data set whose model has this slope."""
     return gzip.compress(("x,y\n" + "".join(f"{n},{slope * n}\n" for n in range(6))).encode(), mtime=0)
+
+
+GATE = {
+    "recipe": {"validation": {"method": "time", "column": "x", "test_size": 0.34}},
+    "promote": {"metric": "neg_mean_absolute_error"},
+}
+"""Each new model is compared with the live one. None is decided, as all data end alike, so each replaces it: but only while the
+live one is still that with which it was compared."""
+
+
+def gated(seed: int) -> bool:
+    """Whether the job of a seed's schedule has a gate."""
+    return random.Random(f"gate {seed}").random() < 1 / 4
 
 
 def cleaned(seed: int) -> bool:
@@ -180,7 +193,7 @@ class Schedule:
 
     def assembly(self, *, faulty: bool, run_id: str | None = None) -> Assembly:
         """The job."""
-        document = {
+        document: dict[str, Any] = {
             "input": {"uri": str(self.folder / "in")},
             "recipe": {
                 "features": ["x"],
@@ -191,6 +204,9 @@ class Schedule:
             "run": {"max_failed": "100%", **({"id": run_id} if run_id else {})},
             "spark": {"master": "inline"},
         }
+        if gated(self.seed):
+            document["recipe"] |= GATE["recipe"]
+            document["promote"] = GATE["promote"]
         made = assemble(JobSettings.model_validate(document))
         for store in (made.input, made.output, made.index.store, made.index._table._store):
             self.scheduled(store)
@@ -351,6 +367,8 @@ class Schedule:
                 else table_open(table, at)
             )
 
+        # A data set can be again as it was, its ETag included, which a file system's own time of change does not allow.
+        patch.setattr(folder, "_etag", lambda status: f"{status.st_mtime_ns:x}-{status.st_size:x}")
         patch.setattr(notice, "time", SimpleNamespace(sleep=self.pause))
         patch.setattr(notice, "LEASE", 4.0)
         patch.setattr(notice, "_SLICE", 1)
