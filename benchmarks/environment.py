@@ -10,7 +10,12 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PEERS = ("ray==2.60.0", "dask==2026.8.0", "distributed==2026.8.0", "fugue==0.9.7")
+PEERS = (
+    "ray[data]==2.60.0",
+    "dask[dataframe]==2026.8.0",
+    "distributed==2026.8.0",
+    "fugue==0.9.7",
+)
 SHARED = ("pyspark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy", "joblib", "boto3", "obstore")
 
 

@@ -15,7 +15,7 @@ from job.run.run import run
 from job.worker.direct import Work
 
 
-class _Kept:
+class Kept:
     """An engine that a run may stop as often as it likes."""
 
     def __init__(self, engine: engines.Engine) -> None:
@@ -74,7 +74,7 @@ class Peer:
     def round(self, output: str) -> int:
         """Plan, train, upload, publish, report."""
         plain = document(self._work, output)
-        done = run(assemble(JobSettings.model_validate(plain)), plain, make_engine=lambda assembly: _Kept(self._engine))
+        done = run(assemble(JobSettings.model_validate(plain)), plain, make_engine=lambda assembly: Kept(self._engine))
         self.detail = {"phases": done.phases, "fit_seconds": done.fit_seconds, "exit_code": done.exit_code}
         return done.totals.trained
 
