@@ -13,6 +13,13 @@ from job.errors import PartitionError
 EXACT = 2**53
 """Up to this, float64 holds every whole number."""
 
+_STORED = {
+    pa.string_view().id: pa.string(),
+    pa.binary_view().id: pa.binary(),
+    pa.float16().id: pa.float64(),
+}
+"""Ways of storing values that most of Arrow's functions do not know, and the plain type of the same values."""
+
 
 def inexact(file: str, column: str, row: int, why: str) -> PartitionError:
     """The error of a whole number that would be rounded; ``file`` may be empty."""
@@ -104,12 +111,18 @@ def plain(table: pa.Table) -> pa.Table:
 
 def _simple(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
-    if pt.is_dictionary(kind):
-        value = kind.value_type
-        if pt.is_float16(value) or pt.is_decimal(value) or pt.is_string_view(value) or pt.is_binary_view(value):
-            return _simple(pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], value))
-    if pt.is_string_view(kind):
-        return column.cast(pa.string())
-    if pt.is_binary_view(kind):
-        return column.cast(pa.binary())
-    return column.cast(pa.float64()) if pt.is_float16(kind) else column
+    if not pt.is_dictionary(kind):
+        stored = _STORED.get(kind.id)
+        return column if stored is None else column.cast(stored)
+    stored = _STORED.get(kind.value_type.id)
+    if stored is not None:
+        # By their dictionaries: Arrow cannot take rows of views.
+        chunks = [
+            pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(stored), ordered=kind.ordered)
+            for chunk in column.chunks
+        ]
+        column = pa.chunked_array(chunks, pa.dictionary(kind.index_type, stored, ordered=kind.ordered))
+    if pt.is_float16(kind.value_type) or pt.is_decimal(kind.value_type):
+        value = column.type.value_type
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], value)
+    return column
