@@ -54,7 +54,13 @@ def job(tmp_path: Path) -> Job:
     return made
 
 
-def test_a_run_is_scraped_while_it_trains_and_once_more_when_it_has_ended(job: Job) -> None:
+NOBODY = "nobody scraped the metrics"
+
+
+def test_a_run_is_scraped_while_it_trains_and_once_more_when_it_has_ended(
+    job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="job")
     port = job.overrides["metrics"]["port"]
     during: list[dict[str, float]] = []
 
@@ -79,6 +85,7 @@ def test_a_run_is_scraped_while_it_trains_and_once_more_when_it_has_ended(job: J
     report = job.run(engine=lambda _: Started())
     waiting.join(30)
     assert report.exit_code == 0
+    assert NOBODY not in caplog.text
     assert during[0]["manyfit_phase{manyfit_phase=train}"] == 1
     assert (during[0]["manyfit_partitions_planned"], during[0]["manyfit_partitions_to_train"]) == (6, 6)
     assert (after["manyfit_partitions{status=trained}"], after["manyfit_partitions{status=failed}"]) == (5, 1)
@@ -121,7 +128,10 @@ def test_there_are_at_most_sixty_series_whatever_fails() -> None:
     assert sum(sample.value for sample in samples if sample.name == "manyfit_failures") == len(REASONS)
 
 
-def test_a_run_whose_end_nobody_scrapes_waits_no_longer_than_metrics_linger(tmp_path: Path) -> None:
+def test_a_run_whose_end_nobody_scrapes_waits_no_longer_than_metrics_linger(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="job")
     seen = Seen(open_store(str(tmp_path)), everything=True)
     with Metrics(MetricsSettings(port=0, linger=0.01), job="j", seen=seen, phase=lambda: "train") as metrics:
         metrics.update(
@@ -129,6 +139,7 @@ def test_a_run_whose_end_nobody_scrapes_waits_no_longer_than_metrics_linger(tmp_
         )
         found = scraped(metrics.port)
         metrics.linger()
+    assert NOBODY in caplog.text
     assert (found["manyfit_slowest_fit_seconds"], found["manyfit_partitions{status=unchanged}"]) == (7, 2)
 
 
