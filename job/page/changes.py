@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,35 +27,42 @@ def of(facts: Facts) -> Section | None:
     now, then = now.filter(both), then.take(pc.drop_null(place))
     other = pc.not_equal(now["digest"], then["digest"])
     now, then = now.filter(other), then.filter(other)
-    question = f"What changed since version {facts.against}?"
-    if not now.num_rows:
-        answer = f"{keys(fresh)} new; no model of a key that was there is another." if fresh else "No model is another."
-        return Section(name="changes", question=question, answer=answer)
+    section = Section(
+        name="changes",
+        question=f"What changed since version {facts.against}?",
+        answer=f"{keys(now.num_rows)} with another model, {fresh:,} new.",
+        pictures=_gates(facts),
+        grids=tuple(each for each in (_kept(facts),) if each is not None),
+        behind=figures("change", "What changed", other=now.num_rows, new=fresh),
+    )
     before, after = metrics.columns(then), metrics.columns(now)
     common = [name for name in after if name in before and np.isfinite(after[name] - before[name]).any()]
-    if not common:
-        answer = f"{keys(now.num_rows)} have another model, and {keys(fresh)} are new; their models have no metrics."
-        return Section(name="changes", question=question, answer=answer)
+    return _compared(facts, section, now["key"], before, after, common) if common else section
+
+
+def _compared(
+    facts: Facts,
+    section: Section,
+    named: pa.ChunkedArray,
+    before: dict[str, Numbers],
+    after: dict[str, Numbers],
+    common: list[str],
+) -> Section:
+    """The section with the metric then and now."""
     name = metrics.first({each: after[each] for each in common}, facts.metric)
     there = np.flatnonzero(np.isfinite(after[name] - before[name]))
-    names = now["key"].take(pa.array(there))
+    names = named.take(pa.array(there))
     old, new = before[name][there], after[name][there]
     gain = new - old if metrics.higher_is_better(name) else old - new
     worse, better = int((gain < 0).sum()), int((gain > 0).sum())
-    answer = (
-        f"{keys(now.num_rows)} have another model than in version {facts.against}: by {name}, {worse:,} are worse and "
-        f"{better:,} better{f'; {fresh:,} are new' if fresh else ''}."
-    )
-    gates = _gates(facts)
-    return Section(
-        name="changes",
-        question=question,
-        answer=answer,
-        pictures=(_then_and_now(facts, name, names, old, new, gain), _gains(facts, name, gain), *gates),
-        behind=figures(
-            "change", "What changed", other=now.num_rows, new=fresh, metric=name, worse=worse, better=better
-        ),
-        grids=(_most(facts, name, names, old, new, gain, now),),
+    assert section.behind is not None
+    other, fresh = section.behind.rows[0]
+    return replace(
+        section,
+        answer=f"{keys(other)} with another model, {fresh:,} new: by {name}, {worse:,} worse and {better:,} better.",
+        pictures=(_then_and_now(facts, name, names, old, new, gain), _gains(name, gain), *section.pictures),
+        grids=(_most(facts, name, names, old, new, gain), *section.grids),
+        behind=figures("change", "What changed", other=other, new=fresh, metric=name, worse=worse, better=better),
     )
 
 
@@ -111,7 +119,7 @@ def _then_and_now(
     )
 
 
-def _gains(facts: Facts, name: str, gain: Numbers) -> Picture:
+def _gains(name: str, gain: Numbers) -> Picture:
     low, high = bins.cut(gain, lower=True), bins.cut(gain, lower=False)
     inside = gain[(gain >= (-np.inf if low is None else low)) & (gain <= (np.inf if high is None else high))]
     shown = bins.histogram(inside, log=False)
@@ -152,9 +160,33 @@ def _gates(facts: Facts) -> tuple[Picture, ...]:
     return (Picture(title="What the gate decided", spec=spec, grid=grid),)
 
 
-def _most(
-    facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Numbers, gain: Numbers, now: pa.Table
-) -> Grid:
+def _kept(facts: Facts) -> Grid | None:
+    """Keys whose new model did not replace the live one, the nearest to it first."""
+    table = facts.published
+    if table is None or "gate" not in table.column_names:
+        return None
+    stayed = pc.is_in(table["gate"].cast(pa.string()), value_set=pa.array(["kept", "undecidable"]))
+    columns = ["key", "gate", "gate_gain", "gate_rows", "gate_p", "gate_note"]
+    found = table.select(columns).filter(stayed)
+    if not found.num_rows:
+        return None
+    order = pc.sort_indices(found, sort_keys=[("gate_gain", "descending"), ("key", "ascending")])
+    return Grid(
+        name="kept",
+        title="Live models that stayed, because the new one was not better",
+        columns=(
+            Column(name="key"),
+            Column(name="gate"),
+            Column(name="gain", kind="number"),
+            Column(name="rows", kind="count"),
+            Column(name="p", kind="number"),
+            Column(name="note"),
+        ),
+        rows=[tuple(row[name] for name in columns) for row in found.take(order[:SHOWN]).to_pylist()],
+    )
+
+
+def _most(facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Numbers, gain: Numbers) -> Grid:
     order = np.argsort(gain, kind="stable")[:SHOWN]
     found: list[tuple[Any, ...]] = [
         (names[at].as_py(), float(old[at]), float(new[at]), float(gain[at])) for at in order.tolist() if gain[at] < 0

@@ -72,7 +72,7 @@ def test_a_model_that_got_worse_is_named_and_one_that_is_the_same_is_not_compare
     assert [row[0] for row in rows_of(found, "worse")] == ["a"]
     assert sorted(row[0] for row in rows_of(found, "then_and_now")) == ["a", "b"]
     assert found is not None
-    assert found.answer == "2 keys have another model than in version 1: by r2, 1 are worse and 1 better; 1 are new."
+    assert found.answer == "2 keys with another model, 1 new: by r2, 1 worse and 1 better."
 
 
 def test_where_lower_is_better_a_rise_is_a_loss() -> None:
@@ -186,6 +186,11 @@ def test_skill_and_gate_are_shown_where_there_are_some_and_else_left_out() -> No
     assert [row[0] for row in rows_of(found, "worst.skill")] == ["a", "b"]
     assert rows_of(found, "worst.r2")[0][-1] == "kept"
     assert rows_of(changes.of(some(published=table, before=before)), "gate") == [("kept", 1), ("promoted", 1)]
+    assert [row[:2] for row in rows_of(changes.of(some(published=table, before=before)), "kept")] == [("a", "kept")]
+    kept = changes.of(some(published=table, before=table))
+    assert kept is not None
+    assert kept.answer == "0 keys with another model, 0 new."
+    assert [row[0] for row in rows_of(kept, "kept")] == ["a"]
     plain = quality.of(some(published=table.drop_columns(["skill", "gate"])))
     assert plain is not None
     assert "baseline" not in plain.answer
