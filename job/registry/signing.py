@@ -138,7 +138,8 @@ def sign_release(
         verify_release(store, version, bundle.pem(public)).check()
         return name
     index = Index(store)
-    if not vouch:
+    own = run is not None and index.released(run) == version
+    if not vouch and not (own and _made_of_signed(store, index, version, public)):
         signed = _signed(store, public)
         if signed is not None and not _known(store, index.files(version), signed):
             if run is not None and index.released(run) != version:
@@ -223,21 +224,28 @@ def trusted(store: Store, files: Sequence[str], key_pem: bytes) -> bool:
     DamageError
         A file no longer has the bytes that were signed.
     """
-    signed = _signed(store, bundle.private_key(key_pem, None).public_key())
+    signed = _signed(store, bundle.private_key(key_pem, None).public_key(), files)
     return signed is None or _known(store, files, signed)
 
 
-def _signed(store: Store, public: ec.EllipticCurvePublicKey) -> dict[str, str] | None:
-    """Every data file that a signature with this key names, with its digest; None if this key has signed nothing."""
+def _signed(
+    store: Store, public: ec.EllipticCurvePublicKey, wanted: Sequence[str] | None = None
+) -> dict[str, str] | None:
+    """Every data file that a signature with this key names, with its digest; None if this key has signed nothing.
+
+    The newest signatures are read first, and no more than name the ``wanted`` files: there is one for each release.
+    """
     found: dict[str, str] | None = None
-    for name in store.list("signatures")["name"].to_pylist():
+    for name in sorted(store.list("signatures")["name"].to_pylist(), reverse=True):
+        if found is not None and wanted is not None and all(file in found for file in wanted):
+            break
         try:
             if not bundle.claims(bytes(store.get(name)), public):
                 continue  # keys may be changed between versions
             version = int(name[-25:-5])
         except (ValueError, KeyError, TypeError) as error:
             raise DamageError(f"{name} in {store.uri} is not a signature: {error}") from None
-        found = {**(found or {}), **verify_release(store, version, bundle.pem(public)).files}
+        found = {**verify_release(store, version, bundle.pem(public)).files, **(found or {})}
     return found
 
 
@@ -250,11 +258,17 @@ def _known(store: Store, files: Sequence[str], signed: Mapping[str, str]) -> boo
     return True
 
 
+def _made_of_signed(store: Store, index: Index, version: int, public: ec.EllipticCurvePublicKey) -> bool:
+    """Whether the version before this one is signed: then a run signs what it made of that, without a further look."""
+    files = index.files(version - 1) if version > 1 else []
+    return bool(files) and _known(store, files, _signed(store, public, files) or {})
+
+
 def _wait_for_trust(
     store: Store, index: Index, version: int, public: ec.EllipticCurvePublicKey, patience: float
 ) -> None:
     until = time.monotonic() + patience
-    while not _known(store, index.files(version), _signed(store, public) or {}):
+    while not _known(store, (files := index.files(version)), _signed(store, public, files) or {}):
         if time.monotonic() >= until:
             raise DamageError(
                 f"version {version} of {store.uri} was published without the signing key; what follows is not signed",

@@ -18,7 +18,7 @@ from job.registry import index
 from job.registry.history import signature_name
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
-from job.registry.signing import sign_release, verify_release
+from job.registry.signing import sign_release, trusted, verify_release
 from job.store import Store, open_store
 from tests.support.published import at, dumped, line, publish, put, slope
 from tests.support.signing_keys import PRIVATE, PRIVATE_KEY, PUBLIC, private_pem, public_pem
@@ -220,6 +220,27 @@ def test_a_rollback_without_the_key_holds_signed_files_only_and_the_next_run_sig
 
     assert sign_release(store, 3, PRIVATE, run="nothing-to-do") is not None
     assert slope(ModelSet.open(store.uri, public_key=PUBLIC)["a"]) == 1.0
+
+
+def test_the_newest_signatures_are_read_and_not_all_of_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one for each release; a run looks at what its version is made of, before it trains and when it signs."""
+    for minute in range(2, 12):
+        sign_release(store, minute - 1, PRIVATE, run=f"run-{minute - 1}")
+        publish(store, {"a": line(float(minute))}, minute=minute)
+    read: list[str] = []
+    get = type(store).get
+
+    def noted(own: Store, name: str, **options: Any) -> bytes:
+        if "signatures/" in name:
+            read.append(name)
+        return bytes(get(own, name, **options))
+
+    monkeypatch.setattr(type(store), "get", noted)
+    assert trusted(store, Index(store).files(10), PRIVATE)
+    assert {int(name[-25:-5]) for name in read} == {10}
+    read.clear()
+    assert sign_release(store, 11, PRIVATE, run="run-11") is not None
+    assert {int(name[-25:-5]) for name in read} <= {10, 11}
 
 
 def test_the_key_may_be_changed_between_releases(store: Store) -> None:
