@@ -179,3 +179,11 @@ def test_a_hundred_thousand_keys_are_decided_within_two_seconds() -> None:
     begin = time.process_time()
     gate.decide(rng.random(many) < 0.1, rng.integers(0, 200, many), rng.normal(0, 0.1, many), rng.random(many), **RULES)
     assert time.process_time() - begin < 2
+
+
+def test_the_benchmark_of_the_test_says_that_the_others_reject_too_often() -> None:
+    from benchmarks.gate import rates
+
+    told = rates(30, 0.6, 400)
+    assert told["cosines"][0] < 12 < min(told["plain"][0], 15)
+    assert told["cosines"][1] > 20
