@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-TRAINED, UNCHANGED, SKIPPED, FAILED = "trained", "unchanged", "skipped", "failed"
+TRAINED, SCORED, UNCHANGED, SKIPPED, FAILED = "trained", "scored", "unchanged", "skipped", "failed"
 
 REASONS: dict[str, str] = {
     # read
@@ -47,6 +47,13 @@ REASONS: dict[str, str] = {
     "metric_error": "a metric could not be computed",
     "artifact_error": "the model cannot be serialised and loaded back",
     "model_too_large": "the model is larger than artifact.max_bytes",
+    # scoring
+    "no_model": "the set has no model for the key",
+    "model_too_old": "the key's model is older than score.max_age",
+    "model_stale": "the last retraining of the key failed, and score.stale_model is skip",
+    "model_damaged": "the model's bytes are not those that were published, or cannot be loaded here",
+    "missing_feature": "a column that the model was trained on is not there",
+    "predict_error": "the model raised, or gave no row for each row",
     # the worker
     "timeout": "the fit took longer than run.timeout",
     "memory_limit": "the worker needed more memory than run.memory",
@@ -63,7 +70,7 @@ class Outcome:
     key: str
     """the partition's key"""
     status: str
-    """trained, unchanged (equal bytes under a new ETag), skipped, failed"""
+    """trained, scored, unchanged (equal bytes under a new ETag), skipped, failed"""
     reason: str | None = None
     """one of REASONS, for skipped and failed"""
     message: str | None = None
@@ -136,6 +143,14 @@ class Outcome:
     """why the two could not be compared"""
     reading: int | None = None
     """version of the rules by which bytes became rows (`job.reader.spec.VERSION`); null in outcomes of version 0.1"""
+    read: int | None = None
+    """scoring: rows read; ``rows`` counts those written"""
+    chunk: str | None = None
+    """scoring: the planned list of keys that the key belongs to (`job.worker.chunks`)"""
+    part: str | None = None
+    """scoring: the attempt at the chunk"""
+    columns: str | None = None
+    """scoring: the columns of the part (`job.score.columns.described`)"""
 
 
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -153,6 +168,7 @@ SCHEMA = pa.schema([(name, _arrow_type(name, hint)) for name, hint in typing.get
 REPEATED = (
     *("status", "reason", "message", "traceback", "warnings", "recipe", "environment", "worker"),
     *("estimator", "until", "gate", "gate_note"),
+    *("chunk", "part", "columns"),
 )
 """Columns with few texts in many rows: as dictionaries, a million outcomes are half as large."""
 

@@ -98,3 +98,13 @@ def mark(run: str, plan: str, task: int, key: str) -> str:
 def task_begun(run: str, plan: str, task: int) -> str:
     """The mark that a task has begun."""
     return f"{marks(run, plan)}t{task:05d}-begun-a0"
+
+
+def released_rows(run: str, plan: str) -> str:
+    """Scoring: what a release says of each key, written down before it."""
+    return f"runs/{run}/release-{plan}.arrow"
+
+
+def released_errors(run: str, plan: str) -> str:
+    """Scoring: the errors of each key, written down before the release."""
+    return f"runs/{run}/errors-{plan}.arrow"

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from job.config import load
+from job.config.score_settings import ScoringSettings
+from job.config.settings import JobSettings
 from job.errors import ConfigurationError
 from job.store.side import storage
 
 if TYPE_CHECKING:
     from job.run.assembly import Assembly
+    from job.run.score_assembly import ScoreAssembly
     from job.store import Store
 
 
@@ -34,7 +37,22 @@ def job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, load.Load
     from job.run.assembly import assemble
 
     found = loaded(arguments, overrides, judge=recipe_mistakes.of_settings)
-    return assemble(found.settings, found.base), found
+    return assemble(job_of(found), found.base), found
+
+
+def job_of(found: load.Loaded) -> JobSettings:
+    """The settings of a document that was read as a job."""
+    assert isinstance(found.settings, JobSettings)
+    return found.settings
+
+
+def scoring(arguments: Namespace, overrides: list[str]) -> tuple[ScoreAssembly, load.Loaded]:
+    """The scoring put together, and what it was loaded from."""
+    from job.run.score_assembly import assemble_scoring
+
+    found = loaded(arguments, overrides, kind=ScoringSettings)
+    assert isinstance(found.settings, ScoringSettings)
+    return assemble_scoring(found.settings), found
 
 
 def output(arguments: Namespace, overrides: list[str]) -> Store:

@@ -63,7 +63,7 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
         from job.run.assembly import assemble
         from job.run.run import run as run_job
 
-        assembly = assemble(loaded.settings, loaded.base)
+        assembly = assemble(given.job_of(loaded), loaded.base)
         screens.settings_in_force(loaded)
         plain = loaded.to_document(defaults=False)
         done = run_job(assembly, plain, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
@@ -71,6 +71,27 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
         engine.stop()
     screens.run_ends(done)
     termination.say(done.short(termination.MOST))
+    if arguments.json:
+        print(done.to_json())
+    return done.exit_code
+
+
+def score(arguments: Namespace, overrides: list[str]) -> int:
+    """Plan, predict, publish, report."""
+    from job import engine as engines
+    from job.run.run import run as run_job
+    from job.run.scoring_run import ScoringRun
+
+    assembly, loaded = given.scoring(arguments, overrides)
+    screens.settings_in_force(loaded)
+    done = run_job(
+        assembly,
+        loaded.to_document(defaults=False),
+        purpose=ScoringRun(assembly),
+        on_plan=screens.run_begins,
+        make_engine=lambda _: engines.make(loaded.settings, os.environ),
+    )
+    screens.run_ends(done)
     if arguments.json:
         print(done.to_json())
     return done.exit_code

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _said(error)
     except KeyboardInterrupt:
         # In a run this is Ctrl-C before or after the training, or a second one.
-        again = "; run the same command again to go on" if arguments.command == "run" else ""
+        again = "; run the same command again to go on" if arguments.command in ("run", "score") else ""
         print(f"manyfit: stopped{again}", file=sys.stderr)
         return InterruptedRun.exit_code
     except BrokenPipeError:

@@ -104,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
         "one atomic version. Ctrl-C stops cleanly; run again to go on.",
     )
     command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
+    command = add_job(
+        "score",
+        "apply a published set of models to data",
+        "Reads each key's rows, applies its model of one pinned version, and adds the predictions to one table, each "
+        "row once. What was scored before is left alone. Ctrl-C stops cleanly; run again to go on.",
+    )
+    command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
     add_job(
         "check",
         "read the input, write to the output, train nothing",

@@ -18,7 +18,8 @@ from typing import Any, Literal
 from job.config.mistakes import Mistake
 from job.config.redaction import is_secret_variable, redact
 from job.config.resolution import NO_ESTIMATOR, resolve, storage_alone
-from job.config.schema import section, settings
+from job.config.schema import job_schema, section, settings
+from job.config.score_settings import Settings
 from job.config.settings import JobSettings, RecipeSettings, StorageSettings
 from job.config.sources import Source, from_arguments, from_environment, from_text
 from job.errors import ConfigurationError
@@ -31,7 +32,7 @@ _SHORTEST_SECRET = 16
 class Loaded:
     """The settings in force and where each came from."""
 
-    settings: JobSettings
+    settings: Settings
     """checked, with defaults"""
     sources: Mapping[str, str]
     """path of each setting to ``argument``, ``env``, ``document``, ``file`` or ``default``"""
@@ -50,7 +51,7 @@ class Loaded:
         return to_document(self.settings, defaults=defaults)
 
 
-def to_document(settings: JobSettings, *, defaults: bool = True) -> dict[str, Any]:
+def to_document(settings: Settings, *, defaults: bool = True) -> dict[str, Any]:
     """The settings as plain JSON data, for ``run.json`` and the run id. No credential can be in it: none gets in.
 
     Parameters
@@ -75,6 +76,7 @@ def load(
     env: Mapping[str, str],
     read: Callable[[str], bytes] | None = None,
     judge: Callable[[RecipeSettings], list[str]] = lambda recipe: [],
+    kind: type[Settings] = JobSettings,
 ) -> Loaded:
     """Settings from all sources.
 
@@ -92,22 +94,23 @@ def load(
         Reads ``file`` if that is a URI.
     judge
         What is wrong with estimators and scorers, asked where something else is wrong: then nobody will look later.
+    kind
+        What is described: a job or a scoring.
 
     Raises
     ------
     ConfigurationError
         With every mistake in ``problems``.
     """
-    found, mistakes = _collect(argv_overrides, file, document, env, read)
+    found, mistakes = _collect(argv_overrides, file, document, env, read, kind)
     readable = not any(source.broken for source in found)
-    merged, more = resolve(found, complete=readable)
+    merged, more = resolve(found, complete=readable, document=kind)
     mistakes += more
     if mistakes or merged is None:
-        known = merged is not None and merged.recipe.estimator != NO_ESTIMATOR
-        raise _refusal(
-            mistakes, judge(merged.recipe) if merged and known else (), nothing=file is None and document is None
-        )
-    leaves = [path for path, schema in settings() if not section(schema)]
+        recipe = merged.recipe if isinstance(merged, JobSettings) else None
+        known = recipe is not None and recipe.estimator != NO_ESTIMATOR
+        raise _refusal(mistakes, judge(recipe) if recipe and known else (), nothing=file is None and document is None)
+    leaves = [path for path, schema in settings(job_schema(kind)) if not section(schema)]
     given = {path: source for path in leaves for source in reversed(found) if path in source.places}
     return Loaded(
         settings=merged,
@@ -142,11 +145,13 @@ def _collect(
     text: str | None,
     env: Mapping[str, str],
     read: Callable[[str], bytes] | None,
+    document: type[Settings] = JobSettings,
 ) -> tuple[list[Source], list[Mistake]]:
     """All sources, the one that wins first."""
     secrets = [each for name, each in env.items() if is_secret_variable(name, each) and len(each) >= _SHORTEST_SECRET]
     made = {
-        kind: Source(kind, home=env.get("HOME"), secrets=secrets) for kind in ("argument", "env", "document", "file")
+        kind: Source(kind, home=env.get("HOME"), secrets=secrets, document=document)
+        for kind in ("argument", "env", "document", "file")
     }
     from_arguments(made["argument"], arguments)
     from_environment(made["env"], env)

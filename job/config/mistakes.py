@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from job.config.document import branches
 from job.config.redaction import HIDDEN, is_secret_text, redact
 from job.config.schema import choices, describe, job_schema, section
+from job.config.settings import Section
 from job.config.value_types import Mistakes
 
 _LONGEST = 80
@@ -77,12 +78,12 @@ def nearest(name: str, known: Iterable[str], *, siblings: Iterable[str] = ()) ->
     return ends[close[0]] if close else None
 
 
-def from_validation(error: ValidationError) -> Iterator[tuple[str, str, Any, str]]:
+def from_validation(error: ValidationError, kind: type[Section]) -> Iterator[tuple[str, str, Any, str]]:
     """(path, what is wrong, value, pydantic's type) of every mistake pydantic found; a union's branches are one."""
     grouped: dict[str, list[Any]] = {}
     schemas: dict[str, dict[str, Any]] = {}
     for each in error.errors(include_url=False):
-        path, schema = _path(each["loc"])
+        path, schema = _path(each["loc"], kind)
         grouped.setdefault(path, []).append(each)
         schemas[path] = schema
     for path, found in grouped.items():
@@ -99,9 +100,9 @@ def from_validation(error: ValidationError) -> Iterator[tuple[str, str, Any, str
         yield path, _wording(schemas[path], given, len(found) > 1), given["input"], str(given["type"])
 
 
-def _path(loc: tuple[int | str, ...]) -> tuple[str, dict[str, Any]]:
+def _path(loc: tuple[int | str, ...], kind: type[Section]) -> tuple[str, dict[str, Any]]:
     """Pydantic's location without the names of union branches, and the schema there."""
-    schema: dict[str, Any] = job_schema()
+    schema: dict[str, Any] = job_schema(kind)
     path = ""
     for part in loc:
         inner = section(schema)

@@ -10,16 +10,19 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from job.config.mistakes import Mistake, from_validation, show
+from job.config.score_settings import ScoringSettings, Settings
 from job.config.settings import JobSettings, StorageSettings
 from job.config.sources import Source
 
 _MOST_ROUNDS = 6
-_SECTIONS: dict[str, Any] = {"input": {}, "recipe": {}, "output": {}}
+_REQUIRED = ("input", "recipe", "models", "output")
+"""Sections that a document needs."""
 NO_ESTIMATOR = {"_target_": "x"}
 """Stands where ``recipe.estimator`` is missing or wrong."""
 _STAND_INS: dict[str, Any] = {
     "input.uri": "memory://in",
     "output.uri": "memory://out",
+    "models.uri": "memory://models",
     "recipe.estimator": NO_ESTIMATOR,
 }
 """What is required, so that the rest can be looked at without it."""
@@ -34,7 +37,18 @@ class Job(JobSettings, BaseSettings):  # type: ignore[misc]
         return tuple(sources["init_settings"].init_kwargs["sources"])
 
 
-def resolve(found: list[Source], *, complete: bool) -> tuple[JobSettings | None, list[Mistake]]:
+class Scoring(ScoringSettings, BaseSettings):  # type: ignore[misc]
+    """The same of `ScoringSettings`."""
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As `Job`."""
+        return tuple(sources["init_settings"].init_kwargs["sources"])
+
+
+def resolve(
+    found: list[Source], *, complete: bool, document: type[Settings] = JobSettings
+) -> tuple[Settings | None, list[Mistake]]:
     """The settings that the sources make together, and what is wrong with them: that is left out of them then.
 
     Validates again without what was wrong, until nothing new turns up: pydantic compares settings with each other only
@@ -46,16 +60,20 @@ def resolve(found: list[Source], *, complete: bool) -> tuple[JobSettings | None,
         The sources, the one that wins first.
     complete
         Whether what is required must be there.
+    document
+        What is described: a job or a scoring.
     """
+    made: Any = Job if document is JobSettings else Scoring
+    sections: dict[str, Any] = {name: {} for name in document.model_fields if name in _REQUIRED}
     mistakes: list[Mistake] = []
     wrong = {each.path for source in found for each in source.mistakes}
     meant = " ".join(each.what for source in found for each in source.mistakes)
     instead: dict[str, Any] = {}
     for _ in range(_MOST_ROUNDS):
         try:
-            job = Job(sources=[_stand_in(instead), *found, _stand_in(_SECTIONS)])  # type: ignore[call-arg]
+            job = made(sources=[_stand_in(instead), *found, _stand_in(sections)])
         except ValidationError as error:
-            news = [each for each in from_validation(error) if _leaf(each[0]) not in wrong]
+            news = [each for each in from_validation(error, document) if _leaf(each[0]) not in wrong]
             for path, what, given, kind in news:
                 if not _follows(path, what, kind, wrong, meant, complete):
                     mistakes.append(Mistake(path=path, what=what, value=show(given), where=_place(found, path)))
@@ -69,8 +87,8 @@ def resolve(found: list[Source], *, complete: bool) -> tuple[JobSettings | None,
                 for source in found:
                     source.hidden.add(path)
         else:
-            fields = {name: getattr(job, name) for name in JobSettings.model_fields}
-            return JobSettings.model_construct(job.model_fields_set, **fields), mistakes
+            fields = {name: getattr(job, name) for name in document.model_fields}
+            return document.model_construct(job.model_fields_set, **fields), mistakes
     return None, mistakes
 
 

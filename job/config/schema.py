@@ -12,20 +12,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from job.config.document import branches
-from job.config.settings import JobSettings
+from job.config.settings import JobSettings, Section
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
 
 @functools.cache
-def job_schema() -> dict[str, Any]:
-    """The JSON schema of a job document, without references, so that it can stand inside another schema."""
-    schema = JobSettings.model_json_schema(by_alias=True)
+def job_schema(kind: type[Section] = JobSettings) -> dict[str, Any]:
+    """The JSON schema of a document, without references, so that it can stand inside another schema."""
+    schema = kind.model_json_schema(by_alias=True)
     definitions = schema.pop("$defs", {})
     made = _inline(schema, definitions)
     assert isinstance(made, dict)
-    return {"$schema": DIALECT, **made, "title": "manyfit job"}
+    return {"$schema": DIALECT, **made, "title": "manyfit job" if kind is JobSettings else "manyfit score"}
 
 
 def _inline(node: Any, definitions: dict[str, Any]) -> Any:
@@ -57,14 +57,14 @@ def settings(schema: dict[str, Any] | None = None, above: str = "") -> Iterator[
             yield from settings(child, f"{above}{name}.")
 
 
-def find(path: str) -> dict[str, Any] | None:
+def find(path: str, kind: type[Section] = JobSettings) -> dict[str, Any] | None:
     """The schema of one setting, or None."""
-    return _all().get(path)
+    return _all(kind).get(path)
 
 
 @functools.cache
-def _all() -> dict[str, dict[str, Any]]:
-    return dict(settings())
+def _all(kind: type[Section]) -> dict[str, dict[str, Any]]:
+    return dict(settings(job_schema(kind)))
 
 
 def describe(schema: dict[str, Any]) -> str:

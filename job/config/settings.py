@@ -485,7 +485,7 @@ class StorageSettings(StorageSide):
     input: StorageSide = StorageSide()
     output: StorageSide = StorageSide()
 
-    def side(self, which: Literal["input", "output"]) -> StorageSide:
+    def side(self, which: str) -> StorageSide:
         """The settings in force for one side."""
         base = {name: getattr(self, name) for name in StorageSide.model_fields}
         override = getattr(self, which).model_dump(exclude_none=True)

@@ -15,16 +15,18 @@ from job.config.document import Listing, Node, Scalar, allows, branches, parse, 
 from job.config.mistakes import Mistake, nearest, show
 from job.config.redaction import HIDDEN, is_secret_setting, is_secret_text
 from job.config.schema import describe, find, job_schema, section, settings
-from job.config.settings import JobSettings
+from job.config.settings import JobSettings, Section
 
 PREFIX = "MANYFIT_"
 CREDENTIAL = (
     "is or holds a credential: give it by the environment (AWS_ACCESS_KEY_ID ...), a profile or a role, never here"
 )
-_SHORT_FORMS = {"input.format": "type", "recipe.validation": "method"}
+_SHORT_FORMS = {"input.format": "type", "recipe.validation": "method", "score.missing_model": "policy"}
 _HOME = {
     "input.uri",
     "output.uri",
+    "models.uri",
+    "models.public_key",
     "output.signing_key",
     "storage.ca",
     "storage.input.ca",
@@ -49,11 +51,21 @@ class Source(PydanticBaseSettingsSource):
         What ``~`` means.
     secrets
         Values of credentials that the environment holds: refused wherever they turn up.
+    document
+        What is described: a job or a scoring.
     """
 
-    def __init__(self, kind: str, *, home: str | None = None, secrets: Iterable[str] = ()) -> None:
-        super().__init__(JobSettings)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        kind: str,
+        *,
+        home: str | None = None,
+        secrets: Iterable[str] = (),
+        document: type[Section] = JobSettings,
+    ) -> None:
+        super().__init__(document)  # type: ignore[arg-type]
         self.kind = kind
+        self.document = document
         self.tree: dict[str, Any] = {}
         self.places: dict[str, str] = {}
         self.whole: set[str] = set()
@@ -66,6 +78,10 @@ class Source(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """The tree without what is hidden."""
         return _without(self.tree, self.hidden)
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The schema of one setting of the document, or None."""
+        return find(path, self.document)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Not asked for: `__call__` gives the whole tree."""
@@ -80,7 +96,7 @@ class Source(PydanticBaseSettingsSource):
 
     def graft(self, path: str, node: Node, place: str) -> None:
         """Put a value, or a mapping of settings, at ``path``; what is unknown or refused becomes a mistake."""
-        schema = find(path) if path else job_schema()
+        schema = self.find(path) if path else job_schema(self.document)
         inner = section(schema) if schema else None
         if schema is None:
             self._unknown(path, node, place)
@@ -91,7 +107,7 @@ class Source(PydanticBaseSettingsSource):
                 self.graft(f"{path}.{name}" if path else name, child, _line(place, child))
         elif isinstance(node, Scalar) and path in _SHORT_FORMS and not _is_null(node):
             short = f"{path}.{_SHORT_FORMS[path]}"
-            self._leaf(short, find(short) or {}, node, place)
+            self._leaf(short, self.find(short) or {}, node, place)
         elif not _is_null(node):
             self.broken = self.broken or not path
             what = f"is not a mapping of {', '.join(inner['properties'])}"
@@ -99,8 +115,8 @@ class Source(PydanticBaseSettingsSource):
 
     def graft_text(self, path: str, texts: Sequence[str], place: str) -> None:
         """The same for a value of the command line or the environment; several texts are one list."""
-        key = _free_mapping(path)
-        schema = find(path) or find(key or "")
+        key = _free_mapping(path, self.document)
+        schema = self.find(path) or self.find(key or "")
         if schema is None or path == key:
             self._unknown(path, Scalar(text=texts[-1]), place)
         elif key is not None:
@@ -140,7 +156,12 @@ class Source(PydanticBaseSettingsSource):
     def _below(self, path: str, name: str, node: Scalar, place: str) -> None:
         """One name in a free mapping: ``--spark.conf.spark.executor.memory 2g``, ``--recipe.estimator.alpha 1``."""
         rest: Any = next(
-            (each["additionalProperties"] for each in branches(find(path) or {}) if "additionalProperties" in each), {}
+            (
+                each["additionalProperties"]
+                for each in branches(self.find(path) or {})
+                if "additionalProperties" in each
+            ),
+            {},
         )
         names = name.split(".") if rest is True or not rest else [name]
         if any(each.isdigit() for each in names):
@@ -168,9 +189,9 @@ class Source(PydanticBaseSettingsSource):
         if is_secret_setting(path, name):
             self.mistakes.append(Mistake(path=path, what=CREDENTIAL, where=place, value=HIDDEN))
             return
-        above = find(path.rpartition(".")[0]) if "." in path else job_schema()
+        above = self.find(path.rpartition(".")[0]) if "." in path else job_schema(self.document)
         siblings = (section(above or {}) or {}).get("properties", {})
-        meant = nearest(path, [each for each, _ in settings()], siblings=siblings)
+        meant = nearest(path, [each for each, _ in settings(job_schema(self.document))], siblings=siblings)
         known = f"; known here: {', '.join(siblings)}" if siblings and not meant else ""
         what = f"no such setting; did you mean {meant}?" if meant else f"no such setting{known}"
         if isinstance(node, document.Mapping) and {"input", "recipe", "output"} & node.items.keys():
@@ -228,10 +249,10 @@ def from_arguments(source: Source, arguments: Sequence[str]) -> Source:
             given.setdefault(path, []).append(text)
         elif rest and not rest[0].startswith("--"):
             given.setdefault(path, []).append(rest.pop(0))
-        elif find(path) and allows(find(path) or {}, True):
+        elif source.find(path) and allows(source.find(path) or {}, True):
             given.setdefault(path, []).append("true")
-        elif find(path):
-            source.wrong(f"--{path}", f"needs a value: {describe(find(path) or {})}", "command line")
+        elif source.find(path):
+            source.wrong(f"--{path}", f"needs a value: {describe(source.find(path) or {})}", "command line")
         else:
             given.setdefault(path, []).append("")
     for path, texts in given.items():
@@ -241,7 +262,7 @@ def from_arguments(source: Source, arguments: Sequence[str]) -> Source:
 
 def from_environment(source: Source, env: Mapping[str, str]) -> Source:
     """Fill a source from ``MANYFIT_SECTION__NAME`` variables; those Kubernetes makes for services are none."""
-    known = {PREFIX + path.upper().replace(".", "__"): path for path, _ in settings()}
+    known = {PREFIX + path.upper().replace(".", "__"): path for path, _ in settings(job_schema(source.document))}
     for name in sorted(env):
         if not name.upper().startswith(PREFIX) or _is_service_link(name, env):
             continue
@@ -251,7 +272,12 @@ def from_environment(source: Source, env: Mapping[str, str]) -> Source:
             source.mistakes.append(Mistake(path=name, what=CREDENTIAL, where="environment", value=HIDDEN))
         else:
             whole = next(
-                (each for each in known if name.startswith(f"{each}__") and _free_mapping(known[each] + ".x")), None
+                (
+                    each
+                    for each in known
+                    if name.startswith(f"{each}__") and _free_mapping(known[each] + ".x", source.document)
+                ),
+                None,
             )
             meant = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
             what = f"no such setting; did you mean {meant[0]}?" if meant else "no such setting"
@@ -265,11 +291,11 @@ def _is_service_link(name: str, env: Mapping[str, str]) -> bool:
     return bool(match) and f"{match[1]}_SERVICE_HOST" in env  # type: ignore[index]
 
 
-def _free_mapping(path: str) -> str | None:
+def _free_mapping(path: str, document: type[Section]) -> str | None:
     """The setting with names of the user's own that ``path`` points into, if any."""
     parts = path.split(".")
     for size in range(len(parts) - 1, 0, -1):
-        schema = find(".".join(parts[:size]))
+        schema = find(".".join(parts[:size]), document)
         if schema is not None:
             return ".".join(parts[:size]) if allows(schema, {}) and not section(schema) else None
     return None

@@ -13,12 +13,12 @@ from job.engine import choice
 from job.engine.base import Borrowed, Engine, EngineReport
 
 if TYPE_CHECKING:
-    from job.config.settings import JobSettings
+    from job.config.score_settings import Settings
 
 __all__ = ["Borrowed", "Engine", "EngineReport", "make"]
 
 
-def make(settings: JobSettings, environ: Mapping[str, str] | None = None) -> Engine:
+def make(settings: Settings, environ: Mapping[str, str] | None = None) -> Engine:
     """The engine of a job.
 
     Parameters

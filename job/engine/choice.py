@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from job.config.settings import JobSettings
+from job.config.score_settings import Settings
 from job.errors import ConfigurationError
 
 INLINE, LOCAL, SPARK = "inline", "local", "spark"
 _DEFAULT_MASTER = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
 
-def choose(settings: JobSettings, environ: Mapping[str, str]) -> str:
+def choose(settings: Settings, environ: Mapping[str, str]) -> str:
     """`INLINE`, `LOCAL` or `SPARK`.
 
     Parameters
@@ -42,7 +42,7 @@ def choose(settings: JobSettings, environ: Mapping[str, str]) -> str:
     return chosen
 
 
-def _by_surroundings(settings: JobSettings, environ: Mapping[str, str]) -> str:
+def _by_surroundings(settings: Settings, environ: Mapping[str, str]) -> str:
     spark = settings.spark
     if spark.master == INLINE:
         return INLINE

@@ -56,7 +56,11 @@ class Result:
     artifact: bytes | None = None
     """the bytes to put: of the model"""
     digest: str | None = None
+    table: Any = None
+    """of an operation whose results are put with those of other keys: rows of a table"""
     rows: int | None = None
+    read: int | None = None
+    """rows that were read, where not all need be written"""
     metrics: str | None = None
     warnings: str | None = None
     seconds: float | None = None
@@ -74,7 +78,7 @@ def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any], champion: Cham
     except MemoryError as error:
         return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
     except Exception as error:
-        return of_error(fitting, error)
+        return of_error(fitting.on_empty, error)
 
 
 def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str, champion: Champion | None) -> Result:
@@ -138,9 +142,9 @@ def arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
     return order.sort(times.declared(exact.plain(table), spec.times), spec.order_by)
 
 
-def of_error(fitting: Fitting, error: BaseException) -> Result:
+def of_error(on_empty: str, error: BaseException) -> Result:
     """The row of an error: skipped where there was nothing to train on, else failed with a traceback."""
-    if isinstance(error, SkipPartition) and not (error.reason == "empty" and fitting.on_empty == "fail"):
+    if isinstance(error, SkipPartition) and not (error.reason == "empty" and on_empty == "fail"):
         return Result(status=SKIPPED, reason=error.reason, message=_line(error))
     if isinstance(error, PartitionError):
         cause = error.__cause__

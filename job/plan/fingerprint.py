@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from job.config.settings import JobSettings, ValidationSettings
+from job.config.settings import InputSettings, JobSettings, ValidationSettings
 
 LAYOUT = 1
 """Version of what is fingerprinted; raised when the same settings mean another model."""
@@ -80,10 +80,15 @@ def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
         ``Recipe.fingerprint_part()``: the estimator or the function with the digest of its code.
     """
     chosen = settings.recipe.counted(_RECIPE, HARMLESS["recipe"])
-    reader = settings.input.counted(_INPUT, HARMLESS["input"])
+    reader = reader_part(settings.input)
     return digest(
         {"layout": LAYOUT, "reader": reader, "recipe": chosen, "code": dict(recipe), "seed": settings.run.seed}
     )
+
+
+def reader_part(settings: InputSettings) -> dict[str, Any]:
+    """The settings that decide which rows equal bytes become."""
+    return settings.counted(_INPUT, HARMLESS["input"])
 
 
 def environment_fingerprint(mode: str, versions: Mapping[str, str], imports: Mapping[str, str]) -> str:

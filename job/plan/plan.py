@@ -5,7 +5,7 @@ A plan is frozen Arrow tables, validated and printable before anything runs. A m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from job.plan.table_layout import TableLayout
 
 TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
+DECIDED = "decided"
+"""Of a scoring: the key has no model that may be used, so its outcome is known."""
 
 _ACTIONS = (TRAIN, UNCHANGED, SKIP, ADOPT)
 _ACTION_OF = {"unchanged": UNCHANGED, "skipped": SKIP, "finished": ADOPT}
@@ -100,6 +102,7 @@ def make(
     fingerprints: Fingerprints,
     *,
     listed_at: datetime,
+    mixed: Callable[[pa.Array, pa.Array], pa.Array] = lambda keys, data: data,
 ) -> Plan:
     """Compare what is there with what is published.
 
@@ -115,13 +118,15 @@ def make(
         Of this job's recipe and of the environment.
     listed_at
         The store's clock at the listing.
+    mixed
+        Given the keys and the fingerprints of their data: fingerprints of all that is particular to each key.
     """
     objects = selected.objects
     runs = starts(objects["key"])
     sizes = objects["size"].to_numpy()
     # Where each key has one object its size is the key's: no second column of a million.
     total = sizes if len(runs.first) == len(sizes) else np.add.reduceat(sizes, runs.first)
-    data = _data_fingerprints(objects, runs.first, runs.count)
+    data = mixed(runs.keys, _data_fingerprints(objects, runs.first, runs.count))
     known = compare(runs.keys, data, index, fingerprints)
     why = known.why
     if finished.num_rows:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from job.config.settings import DIRECT_FORMATS, InputSettings, JobSettings
+from job.config.score_settings import Settings
+from job.config.settings import DIRECT_FORMATS, InputSettings
 from job.errors import ConfigurationError
 from job.formats import COMPRESSIONS, compression, format_of
 from job.keys import hive_columns
@@ -65,7 +66,7 @@ class TableRead:
 BINARY = "binaryFile"
 
 
-def of_objects(settings: JobSettings, store: Store) -> TableRead | None:
+def of_objects(settings: Settings, store: Store) -> TableRead | None:
     """How Spark reads `objects` and `hive`; None where it does not.
 
     Raises
@@ -113,7 +114,7 @@ def hadoop_root(uri: str, written: str) -> str:
     raise ConfigurationError(f"input.uri {written!r} cannot be read by Spark", hint=hint)
 
 
-def of_table(settings: JobSettings, store: Store, names: Sequence[str], *, some: bool, spec: ReadSpec) -> TableRead:
+def of_table(settings: Settings, store: Store, names: Sequence[str], *, some: bool, spec: ReadSpec) -> TableRead:
     """How Spark reads a table.
 
     Parameters

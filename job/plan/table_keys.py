@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.arrow import decode, encode
-from job.config.settings import DIRECT_FORMATS, InputSettings, JobSettings
+from job.config.score_settings import Settings
+from job.config.settings import DIRECT_FORMATS, InputSettings
 from job.errors import InputError, NotFoundError
 from job.plan.fingerprint import data_fingerprint, digest
 from job.plan.selection import Selected, choose, matching
@@ -48,7 +49,7 @@ def state(found: pa.Table, settings: InputSettings) -> str:
 
 def select(
     found: pa.Table,
-    settings: JobSettings,
+    settings: Settings,
     output: Store,
     *,
     ignored: int,

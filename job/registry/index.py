@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -71,6 +72,7 @@ __all__ = ["CHANGES", "FAILED", "GONE", "KEEP", "LIVE", "PUT", "RETIRE", "ROW", 
 log = logging.getLogger(__name__)
 
 _FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
+_FOLLOWED = "manyfit/followed"
 
 
 class Index:
@@ -138,6 +140,12 @@ class Index:
         """The version that this run committed; None if it never did (also when it had nothing to commit)."""
         table = self._table.open()
         return None if table is None else table.transaction_version(run)
+
+    def confirmed(self, version: int) -> datetime | None:
+        """When the last complete release up to a version listed the input: it confirms all keys but gone ones."""
+        table = self._table.open(version)
+        moment = 0 if table is None else _fence(table, _FENCE, latest_credible(self.store.now()))
+        return datetime.fromtimestamp(moment / 1e6, UTC) if moment else None
 
     def files(self, version: int) -> list[str]:
         """Names of the data files of a version, below ``index/``."""
@@ -257,6 +265,17 @@ class Index:
             return Rollback(version=current + 1, restored=version, held=hold or _held(table))
 
         return self._table.retried(attempt)
+
+    def follow(self, mark: int, version: int) -> None:
+        """Go back to the rows of ``version``, once, since predictions went back by the commit ``mark``."""
+
+        def attempt(table: DeltaTable) -> None:
+            if (table.transaction_version(_FOLLOWED) or 0) < mark:
+                about: dict[str, str | int] = {"operation": "rollback", "restored": version}
+                fence = micros(self.store.now())
+                self._table.restore(table, version, {_FOLLOWED: mark, _FENCE: fence}, about)
+
+        self._table.retried(attempt)
 
     def resume(self) -> Rollback:
         """Let runs publish again after ``rollback --hold``: a new version with the same rows; nothing if not held."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from job import engine as engines
-from job.config.settings import JobSettings
+from job.config.score_settings import Settings
 from job.engine import Borrowed, choice
 from job.errors import NotFoundError, StoreError
 from job.store import open_store
 
 
-def begin(settings: JobSettings, environ: Mapping[str, str]) -> Borrowed:
+def begin(settings: Settings, environ: Mapping[str, str]) -> Borrowed:
     """The job's engine; it starts now, in the background, if this is a first run on this machine.
 
     Parameters
@@ -37,7 +37,7 @@ def begin(settings: JobSettings, environ: Mapping[str, str]) -> Borrowed:
     return borrowed
 
 
-def _first(settings: JobSettings) -> bool:
+def _first(settings: Settings) -> bool:
     """Whether nothing is published. Where that cannot be told now, the run will say why."""
     output = open_store(settings.output.uri, settings.storage.side("output"), what="output")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from job.arrow import use_plain_pool
+from job.config.score_settings import Settings
 from job.config.settings import JobSettings
 from job.errors import ConfigurationError, NotFoundError, OtherJobError
 from job.fit import artifact, recipe_mistakes
@@ -32,14 +33,23 @@ IDENTITY = "manyfit.json"
 class Assembly:
     """What planning and running a job need."""
 
-    settings: JobSettings
+    settings: Settings
     input: Store
     output: Store
     index: Index
-    fitting: Fitting
+    spec: ReadSpec
+    """how bytes become rows"""
     fingerprints: Fingerprints
     versions: dict[str, str]
     """the environment card"""
+    fitted: Fitting | None = None
+    """what is fitted; None where models are applied"""
+
+    @property
+    def fitting(self) -> Fitting:
+        """What is fitted, of a job."""
+        assert self.fitted is not None
+        return self.fitted
 
 
 def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
@@ -70,9 +80,10 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
         input=open_store(settings.input.uri, settings.storage.side("input"), what="input"),
         output=(output := open_store(settings.output.uri, settings.storage.side("output"), what="output")),
         index=Index(output),
-        fitting=Fitting(
+        spec=(spec := ReadSpec.from_settings(settings.input, needed=recipe.columns(), texts=recipe.texts())),
+        fitted=Fitting(
             recipe=recipe,
-            spec=ReadSpec.from_settings(settings.input, needed=recipe.columns(), texts=recipe.texts()),
+            spec=spec,
             artifact=settings.artifact,
             seed=settings.run.seed,
             on_empty=settings.input.on_empty,
@@ -86,9 +97,10 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     )
 
 
-def identity(settings: JobSettings, input_uri: str) -> dict[str, Any]:
-    """What makes an output this job's: another name, input or layout is refused."""
-    return {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
+def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
+    """What makes an output this job's: another name, input or layout is refused, and for predictions other models."""
+    found = {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
+    return found if isinstance(settings, JobSettings) else {**found, "models": settings.models.uri}
 
 
 def check_identity(assembly: Assembly, *, create: bool) -> None:

@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 
 from job.arrow import digest_letters, whole
 from job.errors import AccountingError
-from job.outcome import FAILED, SCHEMA, SKIPPED, TRAINED, UNCHANGED
+from job.outcome import FAILED, SCHEMA, SCORED, SKIPPED, TRAINED, UNCHANGED
 from job.plan.compare import Fingerprints
-from job.plan.plan import ADOPT, TRAIN, Plan
+from job.plan.plan import ADOPT, DECIDED, TRAIN, Plan
 
 _SLICE = 65_536
 """Outcomes whose data is looked at at a time."""
-_RANK = {TRAINED: 0, UNCHANGED: 1, SKIPPED: 2, FAILED: 3}
+_RANKED = [TRAINED, SCORED, UNCHANGED, SKIPPED, FAILED]
+"""Which status goes before which."""
 
 
 def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fingerprints) -> pa.Table:
@@ -41,7 +42,7 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
     AccountingError
         A planned key has no outcome; names the keys.
     """
-    wanted = pc.or_(pc.equal(plan.keys["action"], TRAIN), pc.equal(plan.keys["action"], ADOPT))
+    wanted = pc.is_in(plan.keys["action"].cast(pa.string()), value_set=pa.array([TRAIN, ADOPT, DECIDED]))
     due = plan.keys.select(["key", "data"])
     due = due if pc.all(wanted).as_py() else due.filter(wanted)
     adopted = adopted.set_column(
@@ -62,7 +63,7 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
     ranked = pa.table(
         {
             "at": at.take(rows),
-            "rank": pc.index_in(every["status"].take(rows).cast(pa.string()), value_set=pa.array(list(_RANK))),
+            "rank": pc.index_in(every["status"].take(rows).cast(pa.string()), value_set=pa.array(_RANKED)),
             "adopted": every["adopted"].take(rows),
             "digest": every["digest"].take(rows),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -66,7 +67,13 @@ def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
     return every.filter(pc.equal(every["status"], "trained"))
 
 
-def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = None) -> Plan:
+def make_plan(
+    assembly: Assembly,
+    finished: pa.Table,
+    engine: Borrowed | None = None,
+    *,
+    mixed: Callable[[pa.Array, pa.Array], pa.Array] = lambda keys, data: data,
+) -> Plan:
     """List, select and compare.
 
     Parameters
@@ -77,6 +84,8 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
         Trained outcomes of runs that did not finish.
     engine
         Counts the keys of a table, and the counts are kept: given by a run. Without it, one is started for that alone.
+    mixed
+        As `job.plan.plan.make` takes it.
 
     Raises
     ------
@@ -88,7 +97,7 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
     files, read, table = None, None, None
     if settings.input.layout == "columns" and settings.input.reader == "direct":
         selected, files, table = select_table(
-            settings, assembly.fitting.spec, assembly.input, assembly.output, listing, keep=engine is not None
+            settings, assembly.spec, assembly.input, assembly.output, listing, keep=engine is not None
         )
     elif settings.input.layout == "columns":
         selected, read, files = _select_rows(assembly, listing, engine)
@@ -99,7 +108,7 @@ def make_plan(assembly: Assembly, finished: pa.Table, engine: Borrowed | None = 
     give_back()
     with storage("output", "the published table cannot be read"):
         published = assembly.index.slices(columns=INDEX_COLUMNS, encoded=_REPEATED)
-        made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at)
+        made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at, mixed=mixed)
     give_back()
     return replace(made, read=read, files=files, table=table)
 
@@ -122,7 +131,7 @@ def _select_rows(
     settings, output = assembly.settings, assembly.output
     files, ignored, unmatched = table_keys.files(listing, settings.input)
     read = spark_read.of_table(
-        settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.fitting.spec
+        settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.spec
     )
 
     def count() -> pa.Table:

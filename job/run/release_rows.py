@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.config.settings import PromoteSettings
+from job.outcome import TRAINED
 from job.plan.plan import Plan
 from job.registry.delta_log import fields
 from job.registry.index import CHANGES, FAILED, GONE, KEEP, LIVE, PUT, RETIRE, SKIPPED, TOUCH
@@ -25,6 +26,7 @@ def of(
     retire_gone: bool,
     known_failures: pa.Table,
     promote: PromoteSettings | None = None,
+    done: str = TRAINED,
 ) -> pa.Table:
     """The changed keys only.
 
@@ -44,6 +46,8 @@ def of(
         key, reason, message of failed and stale rows of the index: the same failure again changes nothing.
     promote
         The gate, if there is one: then ``settled`` has been decided (`job.run.promotion.decided`).
+    done
+        The status of keys for which the run succeeded.
     """
     listed_at = pa.scalar(plan.listed_at, pa.timestamp("us", "UTC"))
 
@@ -52,7 +56,7 @@ def of(
         # A filter copies a million rows even where it leaves all of them.
         return settled if settled.num_rows and pc.all(chosen).as_py() else settled.filter(chosen)
 
-    trained, skipped, touched = of_status("trained"), of_status("skipped"), of_status("unchanged")
+    trained, skipped, touched = of_status(done), of_status("skipped"), of_status("unchanged")
     failed = _without_known(of_status("failed"), known_failures)
     described = (*_OF_DATA, "rows")
     gated: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ _LONG = ("superseded", "examples", "spark", "coverage", "failures", "skips", "ph
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """planned = trained + unchanged + skipped + failed, always."""
+    """planned = trained (or scored) + unchanged + skipped + failed, always; and of a scoring also the rows."""
 
     planned: int
     trained: int
@@ -65,16 +65,34 @@ class Totals:
     """outcomes that a newer run had overtaken"""
     ignored: int = 0
     """objects passed over: markers and hidden files"""
+    scored: int = 0
+    """of a scoring: keys whose rows are written"""
+    rows_read: int = 0
+    """of a scoring: rows of the scored keys"""
+    rows_written: int = 0
+    """of those: in the predictions"""
+    rows_refused: int = 0
+    """of those: left out by score.missing"""
 
     def check(self) -> None:
         """Raise where the invariant does not hold."""
-        parts = self.trained + self.unchanged + self.skipped + self.failed
-        if parts != self.planned:
+        parts = self.trained + self.scored + self.unchanged + self.skipped + self.failed
+        if self.rows_read != self.rows_written + self.rows_refused:
             raise AccountingError(
-                f"the numbers do not add up: {self.planned} planned, but {self.trained} trained + {self.unchanged} "
-                f"unchanged + {self.skipped} skipped + {self.failed} failed = {parts}",
+                f"the rows do not add up: {self.rows_read:,} read, but {self.rows_written:,} written + "
+                f"{self.rows_refused:,} refused",
                 hint="Nothing was published. Report this: it is a bug of manyfit.",
             )
+        if parts != self.planned:
+            raise AccountingError(
+                f"the numbers do not add up: {self.planned} planned, but {self.trained + self.scored} done + "
+                f"{self.unchanged} unchanged + {self.skipped} skipped + {self.failed} failed = {parts}",
+                hint="Nothing was published. Report this: it is a bug of manyfit.",
+            )
+
+
+def _sum(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
 
 
 def totals(plan: Plan, settled: pa.Table) -> Totals:
@@ -90,6 +108,10 @@ def totals(plan: Plan, settled: pa.Table) -> Totals:
         touched=count.get("unchanged", 0),
         gone=len(plan.gone),
         ignored=plan.ignored,
+        scored=(scored := settled.filter(pc.equal(settled["status"], "scored"))).num_rows,
+        rows_read=(read := _sum(scored["read"])),
+        rows_written=(written := _sum(scored["rows"])),
+        rows_refused=read - written,
     )
     result.check()
     return result
@@ -137,6 +159,8 @@ class RunReport:
     """models that were compared with a baseline"""
     unskilled: int = 0
     """of those: no better than it"""
+    kind: str = "train"
+    """``train`` or ``score``"""
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """percent of an interval to the held-out rows within it, and all of them, of the newest windows"""
     format: int = 1
@@ -201,8 +225,9 @@ def lines(report: RunReport) -> list[str]:
         if report.phases.get("train") and count.trained
         else ""
     )
+    done = f"{count.scored:,} scored" if report.kind == "score" else f"{count.trained:,} trained"
     out = [
-        f"{count.planned:,} planned = {count.trained:,} trained + {count.unchanged:,} unchanged + "
+        f"{count.planned:,} planned = {done} + {count.unchanged:,} unchanged + "
         f"{count.skipped:,} skipped + {count.failed:,} failed   ({report.seconds:.1f} s{rate})"
     ]
     if count.adopted:

@@ -6,7 +6,6 @@ result after the release. Nothing but ``gc`` deletes.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -17,12 +16,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from job import engine as engines
 from job import run_paths
 from job.arrow import give_back, whole
 from job.config import local_file
+from job.config.score_settings import PredictionsSettings
 from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.outcome import SCHEMA
@@ -30,24 +29,24 @@ from job.plan import placing
 from job.plan.packing import pack
 from job.plan.plan import UNCHANGED, Plan
 from job.plan.table_keys import replaced
-from job.registry.index import FAILED, STALE, Release
+from job.registry.index import Release
 from job.registry.seal import Seal
-from job.run import barrier, notice, promotion, release_rows, report, run_files
+from job.run import barrier, notice, report, run_files
 from job.run.assembly import Assembly, check_identity
-from job.run.champions import Champions
 from job.run.heartbeat import Heartbeat
 from job.run.metrics import Metrics
-from job.run.planning import finished_outcomes, list_table, make_plan
+from job.run.planning import list_table
 from job.run.progress import Tracker
+from job.run.purpose import Purpose
 from job.run.report import RunReport
 from job.run.run_files import Started, recorded, run_id
 from job.run.running import Running
 from job.run.seen import Seen
 from job.run.task_lists import memory_needs, write_table, write_tasks
+from job.run.training_run import TrainingRun
 from job.store import probe
 from job.store.side import storage
 from job.worker import segment
-from job.worker.training import Training
 from job.worker.work import Work
 
 log = logging.getLogger(__name__)
@@ -62,6 +61,7 @@ def run(
     assembly: Assembly,
     document: dict[str, object],
     *,
+    purpose: Purpose | None = None,
     on_plan: Callable[[Plan, str], None] = lambda plan, run: None,
     make_engine: Callable[[Assembly], Engine] = lambda assembly: engines.make(assembly.settings),
 ) -> RunReport:
@@ -73,6 +73,8 @@ def run(
         The job.
     document
         The settings as plain data without secrets: recorded, and part of the run's id on Kubernetes.
+    purpose
+        What is done with each key, and how it is published; default the training of a job.
     on_plan
         Called with the plan and the run's id before anything is trained.
     make_engine
@@ -85,6 +87,7 @@ def run(
     """
     begin = time.monotonic()
     now = datetime.now(UTC)
+    purpose = purpose or TrainingRun()
     settings = assembly.settings
     started = Started(id=run_id(assembly, document, now), plan=uuid.uuid4().hex[:12], at=now)
     with storage("output", f"the output {assembly.output.uri} cannot be used"):
@@ -100,7 +103,7 @@ def run(
         held = assembly.index.held()
     if held:
         raise HeldError(
-            f"a rollback holds {assembly.output.uri}: nothing was trained",
+            f"a rollback holds {assembly.output.uri}: nothing was {purpose.done}",
             hint=f"`manyfit rollback {assembly.output.uri} --resume` lets runs publish again.",
         )
     check_identity(assembly, create=True)
@@ -113,12 +116,8 @@ def run(
         phases: dict[str, float] = {"prepare": time.monotonic() - begin}
         engine = Borrowed(lambda: make_engine(assembly))
         with _phase(phases, beat, "plan"):
-            finished = finished_outcomes(assembly, now)
-            live = Champions.now(assembly.index) if settings.promote.metric is not None else None
-            if live is not None:
-                finished = live.still(finished)
             try:
-                plan = make_plan(assembly, finished, engine)
+                plan, finished = purpose.plan(assembly, started, engine)
                 _refuse_large_retirement(assembly, plan)
             except BaseException:
                 engine.stop()
@@ -128,19 +127,21 @@ def run(
         if metrics:
             metrics.planned(plan.planned, plan.count(UNCHANGED))
         with _phase(phases, beat, "train"):
-            outcome, done = _train(assembly, started, plan, engine, live, metrics)
+            outcome, done = _train(assembly, started, purpose, plan, engine, metrics)
         with _phase(phases, beat, "settle"):
-            settled = barrier.settle(plan, done, finished, assembly.fingerprints)
+            settled = barrier.settle(plan, purpose.counted(started, done), finished, assembly.fingerprints)
             del done, finished
-            if live is not None:
-                settled = promotion.decided(settled, settings.promote)
+            settled = purpose.decided(assembly, settled)
             count = report.totals(plan, settled)
         code = report.verdict(count, settings.run)
         with _phase(phases, beat, "publish"):
             if code and settings.run.publish == "all_or_nothing":
                 released = Release(version=assembly.index.version())
             else:
-                released = _publish(assembly, started, plan, settled, count)
+                with storage("output", "the release could not be published"):
+                    # A release names only what would survive a power cut.
+                    assembly.output.sync()
+                    released = purpose.publish(assembly, started, plan, settled, count)
                 seal.put(released.version, run=started.id)
         result = run_files.make_report(
             assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
@@ -163,10 +164,11 @@ def _metrics(assembly: Assembly, beat: Heartbeat) -> AbstractContextManager[Metr
 def _seal(assembly: Assembly, started: Started) -> Seal:
     """What signs the release; refused now, not after hours, if the release could not be signed as the set is."""
     output = assembly.settings.output
+    key, unsigned = (None, True) if isinstance(output, PredictionsSettings) else (output.signing_key, output.unsigned)
     seal = Seal(
         assembly.output,
-        local_file.read(output.signing_key, "output.signing_key") if output.signing_key else None,
-        unsigned=output.unsigned,
+        local_file.read(key, "output.signing_key") if key else None,
+        unsigned=unsigned,
         names=("output.signing_key", "output.unsigned: true"),
     )
     with storage("output", "the signatures cannot be read"):
@@ -202,12 +204,7 @@ def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
 
 
 def _train(
-    assembly: Assembly,
-    started: Started,
-    plan: Plan,
-    borrowed: Borrowed,
-    live: Champions | None,
-    metrics: Metrics | None,
+    assembly: Assembly, started: Started, purpose: Purpose, plan: Plan, borrowed: Borrowed, metrics: Metrics | None
 ) -> tuple[EngineReport, pa.Table]:
     due = plan.due()
     output, run = assembly.output, started.id
@@ -229,7 +226,7 @@ def _train(
         engine = borrowed.get()
         costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)
         tasks = engine.number_of_tasks(costs)
-        work = _work(assembly, started, plan)
+        work = _work(assembly, started, purpose, plan)
         with storage("output", "the plan could not be written"):
             if plan.table is not None:
                 chosen = whole(plan.keys["key"]).take(pa.array(due))
@@ -241,8 +238,8 @@ def _train(
                 assigned = pack(costs, tasks)
             work = replace(work, needs=memory_needs(plan, due, assigned))
             keys = plan.keys["key"]
-            champions = live.of(keys.take(pa.array(due))) if live is not None else None
-            write_tasks(output, run, started.plan, plan, due, costs, assigned, champions)
+            champions = purpose.champions(keys.take(pa.array(due)))
+            write_tasks(output, run, started.plan, plan, due, costs, assigned, champions, purpose.beside)
             del champions
             tracker.running = Running(assigned, costs, lambda row: str(keys[int(due[row])]), engine.cores())
             plan.forget_objects()
@@ -258,8 +255,6 @@ def _train(
     _refuse_replaced_files(assembly, plan)
     with storage("output", "the outcomes could not be read"):
         done = segment.read(output, run_paths.segments(run))
-        if live is not None:
-            done = live.still(done)
         tracker.write("publishing")
     return outcome, done
 
@@ -289,42 +284,18 @@ def _refuse_replaced_files(assembly: Assembly, plan: Plan) -> None:
         )
 
 
-def _work(assembly: Assembly, started: Started, plan: Plan) -> Work:
+def _work(assembly: Assembly, started: Started, purpose: Purpose, plan: Plan) -> Work:
     settings = assembly.settings
     return Work(
         run=started.id,
         plan=started.plan,
         input=assembly.input,
         output=assembly.output,
-        operation=Training(
-            fitting=assembly.fitting,
-            recipe=assembly.fingerprints.recipe,
-            environment=assembly.fingerprints.environment,
-        ),
+        operation=purpose.operation(assembly, started),
+        models=purpose.models,
         hive=settings.input.layout == "hive",
         timeout=settings.run.timeout,
         memory=settings.run.memory,
         table=plan.read,
         speculation=str(settings.spark.conf.get("spark.speculation", "false")).lower() == "true",
     )
-
-
-def _publish(assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals) -> Release:
-    settings = assembly.settings
-    failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
-    with storage("output", "the release could not be published"):
-        known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
-        known = known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE])))
-        rows = release_rows.of(
-            plan,
-            settled,
-            run=started.id,
-            versions=json.dumps(assembly.versions, sort_keys=True),
-            retire_gone=settings.input.on_gone == "retire",
-            known_failures=known,
-            promote=settings.promote,
-        )
-        said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
-        # A release names only models that would survive a power cut.
-        assembly.output.sync()
-        return assembly.index.release(rows, run=started.id, complete=plan.complete, metadata=said)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job import run_paths
-from job.config.settings import OutputSettings
+from job.config.settings import JobSettings, OutputSettings
 from job.engine import EngineReport
 from job.errors import NotFoundError
 from job.judge import intervals
@@ -132,6 +132,7 @@ def make_report(
         gate=promotion.counts(settled),
         skilled=skilled,
         unskilled=unskilled,
+        kind="train" if isinstance(assembly.settings, JobSettings) else "score",
         coverage=intervals.coverage(settled["residuals"].drop_null().to_pylist()),
     )
 

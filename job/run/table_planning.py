@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.config.settings import InputSettings, JobSettings
+from job.config.score_settings import Settings
+from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError
 from job.keys import hive_columns
 from job.plan import table_files, table_keys, table_layout, table_marks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def select_table(
-    job: JobSettings, spec: ReadSpec, source: Store, output: Store, listing: pa.Table, *, keep: bool
+    job: Settings, spec: ReadSpec, source: Store, output: Store, listing: pa.Table, *, keep: bool
 ) -> tuple[Selected, pa.Table, TableLayout]:
     """The chosen keys, the table's files, and where the rows lie.
 
@@ -77,7 +78,7 @@ def select_table(
     return selected, found, layout
 
 
-def _delta(job: JobSettings, source: Store, listing: pa.Table) -> DeltaFiles:
+def _delta(job: Settings, source: Store, listing: pa.Table) -> DeltaFiles:
     from job.plan import delta_files
 
     with storage("input", "the log of the Delta table cannot be read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -34,6 +35,7 @@ def write_tasks(
     costs: np.ndarray,
     assigned: np.ndarray,
     champions: pa.Table | None = None,
+    beside: Callable[[Plan, int, np.ndarray], Mapping[str, Sequence[str]]] = lambda plan, task, rows: {},
 ) -> None:
     """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow.
 
@@ -51,6 +53,8 @@ def write_tasks(
         The task of each row (`job.plan.packing.pack`).
     champions
         The live models that new ones are compared with (`job.run.promotion.CHAMPION`), if they are.
+    beside
+        Further columns of a task's list.
     """
     tasks = int(assigned.max()) + 1
     order = np.lexsort((-costs, assigned))
@@ -60,12 +64,15 @@ def write_tasks(
     columns = [whole(plan.objects[name]) for name in described]
 
     def write(task: int) -> None:
-        rows = keys.take(pa.array(due[order[bounds[task] : bounds[task + 1]]])).combine_chunks()
+        numbers = due[order[bounds[task] : bounds[task + 1]]]
+        rows = keys.take(pa.array(numbers)).combine_chunks()
         count = rows["count"].to_numpy()
         at = np.repeat(rows["first"].to_numpy(), count) + _within(count)
         structs = pa.StructArray.from_arrays([column.take(pa.array(at)) for column in columns], names=described)
         offsets = pa.array(np.concatenate([[0], np.cumsum(count)]), pa.int32())
         objects = pa.ListArray.from_arrays(offsets, structs)
+        more = beside(plan, task, numbers)
+        given = [pa.array(more.get(name, [None] * rows.num_rows), pa.string()) for name in ("chunk", "model")]
         table = pa.table(
             [
                 rows["key"],
@@ -73,6 +80,7 @@ def write_tasks(
                 *rows.select(_COPIED).columns,
                 objects,
                 _champions(rows["key"], champions),
+                *given,
             ],
             schema=TASK_SCHEMA,
         )

@@ -13,7 +13,9 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from threadpoolctl import threadpool_limits
 
@@ -22,9 +24,12 @@ from job.errors import PartitionError
 from job.fit.partition_fit import Result, failed
 from job.outcome import FAILED, SKIPPED, UNCHANGED, Outcome
 from job.reader.spec import VERSION
-from job.worker import live_model, segment
+from job.score.part import Part
+from job.worker import chunks, live_model, segment
+from job.worker.chunks import Chunks, Done
 from job.worker.guarded_child import Child
 from job.worker.machine import container_limit
+from job.worker.models_ahead import ModelsAhead
 from job.worker.operation import Item, Payload, perform
 from job.worker.segment import SegmentWriter
 from job.worker.watchdog import Watchdog
@@ -33,6 +38,8 @@ from job.worker.work import Source, Summary, Work
 UPLOADS = 32
 _ATTEMPT = re.compile(r"-a\d+-[0-9a-f]+$")
 """what is unique to the attempt in the name of a mark"""
+_SURVIVED = "-survived"
+"""of the mark that a key whose outcome is not written yet has been through its attempt"""
 ENOUGH_DEATHS = 2
 """A partition at which so many attempts have died is not let in again."""
 _DIED = (
@@ -63,6 +70,7 @@ class Attempt:
         self._counts = {work.operation.done: 0, UNCHANGED: 0, SKIPPED: 0, FAILED: 0}
         self._fit_seconds = 0.0
         self._error: BaseException | None = None
+        self._chunks = Chunks()
         self._writer = SegmentWriter(work.output, run=work.run, plan=work.plan, task=task, attempt=attempt)
 
     def work_on(self, source: Source) -> Summary:
@@ -76,6 +84,8 @@ class Attempt:
             The input stayed unreachable.
         """
         begin = time.perf_counter()
+        if self.work.models is not None:
+            source = ModelsAhead(source, self.work.models)
         done = self._finished_keys() if self.attempt else set()
         try:
             with threadpool_limits(1):
@@ -121,11 +131,10 @@ class Attempt:
                     result, content = self._one(item, read, None)
                     if watchdog:
                         watchdog.end()
-                    if result.artifact is None:
-                        self._record(item, result, content)
+                    if (put := self._putting(item, result, content)) is None:
                         continue
                     room.acquire()
-                    upload = uploads.submit(self._upload, item, result, content)
+                    upload = uploads.submit(put)
                     upload.add_done_callback(lambda _: room.release())
             self._check()
         finally:
@@ -150,7 +159,8 @@ class Attempt:
             if item.key in done:
                 return False
             # With Spark's speculation the attempt that made the mark may be alive, and well.
-            deaths = 0 if self.work.speculation else marks[self._mark(item)]
+            mark = self._mark(item)
+            deaths = 0 if self.work.speculation else marks[mark] - marks[f"{mark}{_SURVIVED}"]
             if deaths >= ENOUGH_DEATHS or (deaths and last):
                 given_up.append(item)
                 return False
@@ -179,18 +189,31 @@ class Attempt:
         done = self._finished_keys()
         for item in given_up:
             if item.key not in done:
-                self._record(item, failed("worker_died", _DIED), None)
+                self._finish(item, failed("worker_died", _DIED), None)
 
     def _guard(self, item: Item, read: Payload | PartitionError, child: Child) -> None:
         self._writer.flush()  # or a death at this one would throw suspicion on those before it
         # Unique to this attempt: Spark may give one number twice, and marks are counted.
         self.work.output.ensure(f"{self._mark(item)}-a{self.attempt}-{self._writer.id}", b"")
         result, content = self._one(item, read, child)
+        if item.chunk is not None:  # its outcome waits for the others of the chunk: no death there is its fault
+            self.work.output.ensure(f"{self._mark(item)}{_SURVIVED}-a{self.attempt}-{self._writer.id}", b"")
+        self._finish(item, result, content)
+
+    def _finish(self, item: Item, result: Result, content: str | None) -> None:
+        if (put := self._putting(item, result, content)) is not None:
+            put()
+            self._check()
+
+    def _putting(self, item: Item, result: Result, content: str | None) -> Callable[[], None] | None:
+        """What puts the result and then writes it down; None where nothing is to be put now."""
+        if item.chunk is not None:
+            chunk = self._chunks.add(item, result, content)
+            return None if chunk is None else partial(self._upload_chunk, chunk)
         if result.artifact is None:
             self._record(item, result, content)
-            return
-        self._upload(item, result, content)
-        self._check()
+            return None
+        return partial(self._upload, item, result, content)
 
     # -- one partition
 
@@ -225,7 +248,21 @@ class Attempt:
         except BaseException as error:  # of whatever kind: the fitting thread raises it again, none may get lost here
             self._error = self._error or error
 
-    def _record(self, item: Item, result: Result, content: str | None) -> None:
+    def _upload_chunk(self, chunk: list[Done]) -> None:
+        """Put the results of a chunk as one object, and then write all of its keys down."""
+        try:
+            tables = [result.table for _, result, _ in chunk if result.table is not None]
+            part = self.work.operation.pack(tables) if tables else None
+            if part is not None:
+                self.work.output.ensure(self.work.operation.place(chunk[0][0].key, part.digest), part.data)
+            for item, result, content in chunk:
+                self._record(item, result, content, chunk=item.chunk, part=None if result.table is None else part)
+        except BaseException as error:  # as in _upload
+            self._error = self._error or error
+
+    def _record(
+        self, item: Item, result: Result, content: str | None, *, chunk: str | None = None, part: Part | None = None
+    ) -> None:
         self._counts[result.status] += 1
         self._writer.add(
             Outcome(
@@ -234,9 +271,13 @@ class Attempt:
                 reason=result.reason,
                 message=result.message,
                 traceback=result.traceback,
-                digest=result.digest,
-                size=None if result.artifact is None else len(result.artifact),
+                digest=result.digest if part is None else part.digest,
+                size=len(part.data) if part else None if result.artifact is None else len(result.artifact),
                 rows=result.rows,
+                read=result.read,
+                chunk=chunk,
+                part=None if chunk is None else f"{self._writer.id}/{chunk}",
+                columns=None if part is None else part.columns,
                 metrics=result.metrics,
                 warnings=result.warnings,
                 seconds=result.seconds,
@@ -263,7 +304,9 @@ class Attempt:
     def _finished_keys(self) -> set[str]:
         """Keys that any attempt of this task has an outcome for; an outcome is only written after its model is."""
         prefix = run_paths.segments(self.work.run, self.work.plan)
-        found = segment.read(self.work.output, prefix, columns=["key", "task"])
+        found = segment.read(self.work.output, prefix, columns=["key", "task", "chunk", "part"])
+        if self.work.models is not None:
+            found = chunks.finished(found)
         return {row["key"] for row in found.to_pylist() if row["task"] == self.task}
 
     def _mark(self, item: Item) -> str:

@@ -1,12 +1,12 @@
 """What is done with each key of a task, apart from how: the attempt reads, guards, uploads and writes down.
 
-Training is one operation (`job.worker.training`).
+Training is one operation (`job.worker.training`), scoring another (`job.worker.scoring`).
 """
 
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from job.fit.contest import Champion
 from job.fit.partition_fit import Result
 from job.reader.spec import VERSION, ReadSpec
+from job.score.part import Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,10 @@ class Item:
     """the live model that the new one is compared with (`job.fit.contest.Champion`), as the plan found it"""
     reading: int = VERSION
     """by which version of the rules of reading that model was made"""
+    chunk: str | None = None
+    """scoring: the planned list of keys whose results are put together (`job.worker.chunks`)"""
+    model: str | None = None
+    """scoring: JSON with ``name``, ``digest``, ``size`` and ``versions`` of the key's model"""
 
     @property
     def source(self) -> str:
@@ -66,7 +71,9 @@ class Operation(Protocol):
     def spec(self) -> ReadSpec:
         """How bytes become rows."""
 
-    def run(self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None) -> Result:
+    def run(
+        self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None, payload: Payload | None = None
+    ) -> Result:
         """Do it; whatever the data or the user's code does becomes a failed result.
 
         Parameters
@@ -77,10 +84,15 @@ class Operation(Protocol):
             Makes the rows, once; an error of theirs is the key's failure too.
         champion
             The live model, where a new one is compared with it.
+        payload
+            What the rows are made of, and what else was read for the key.
         """
 
     def of_error(self, error: BaseException) -> Result:
         """The result of a key that could not be read."""
+
+    def pack(self, tables: Sequence[pa.Table]) -> Part:
+        """The tables of some keys' results as one object; for keys that have a chunk."""
 
     def place(self, key: str, digest: str) -> str:
         """Where the bytes of a result are put below the output; their name holds their digest."""
@@ -91,4 +103,4 @@ class Operation(Protocol):
 
 def perform(operation: Operation, key: str, payload: Payload, champion: Champion | None = None) -> Result:
     """The operation on what was read for a key, in this process."""
-    return operation.run(key, lambda: payload.rows(operation.spec), champion)
+    return operation.run(key, lambda: payload.rows(operation.spec), champion, payload)

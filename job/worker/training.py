@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from job.fit.partition_fit import Fitting, Result
 from job.keys import model_name
 from job.outcome import TRAINED
 from job.reader.spec import VERSION, ReadSpec
+from job.score.part import Part
+from job.worker.operation import Payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,19 @@ class Training:
         """How bytes become rows."""
         return self.fitting.spec
 
-    def run(self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None) -> Result:
+    def run(
+        self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None, payload: Payload | None = None
+    ) -> Result:
         """Fit, serialise and check the model; compare it with the live one."""
         return partition_fit.fit_rows(self.fitting, key, rows, champion)
 
     def of_error(self, error: BaseException) -> Result:
         """Skipped where there was nothing to train on, else failed."""
-        return partition_fit.of_error(self.fitting, error)
+        return partition_fit.of_error(self.fitting.on_empty, error)
+
+    def pack(self, tables: Sequence[pa.Table]) -> Part:
+        """Never asked for: each model is an object of its own."""
+        raise NotImplementedError
 
     def place(self, key: str, digest: str) -> str:
         """The path of the model file."""

@@ -46,6 +46,8 @@ TASK_SCHEMA = pa.schema(
                 ]
             ),
         ),
+        ("chunk", pa.string()),
+        ("model", pa.string()),
     ]
 )
 """A task's list, in the order in which it is trained."""
@@ -65,6 +67,8 @@ class Work:
     """where models and segments are put"""
     operation: Operation
     """what is done with each key"""
+    models: Store | None = None
+    """scoring: where the models lie"""
     hive: bool
     """directories give columns"""
     timeout: float | None

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from job.config.settings import JobSettings, StorageSide
+from job.config.score_settings import Settings
+from job.config.settings import StorageSide
 from job.errors import ConfigurationError, SetupError
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,13 @@ _PACKAGES, _EXCLUDES = "spark.jars.packages", "spark.jars.excludes"
 _JAVA = ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions")
 
 
-def needed(settings: JobSettings) -> bool:
+def needed(settings: Settings) -> bool:
     """Whether Spark reads from S3 in this job."""
     reads = settings.input.reader == "spark"
     return reads and settings.input.uri.lower().startswith(("s3:", "s3a:", "s3n:"))
 
 
-def conf(settings: JobSettings, jars: Path, given: Mapping[str, str], *, submitted: bool) -> dict[str, str]:
+def conf(settings: Settings, jars: Path, given: Mapping[str, str], *, submitted: bool) -> dict[str, str]:
     """Settings of the session.
 
     Parameters

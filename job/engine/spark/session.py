@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job.config.settings import JobSettings
+from job.config.score_settings import Settings
 from job.engine.aside import aside
 from job.engine.base import EngineReport
 from job.engine.choice import default_master
@@ -97,7 +97,7 @@ class SparkEngine:
         Java is missing, or Spark does not start.
     """
 
-    def __init__(self, settings: JobSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.session, self._jvm = aside(lambda: _session(settings))
         self._context = self.session.sparkContext
@@ -232,7 +232,7 @@ def load() -> None:
         import pyspark.sql  # noqa: F401
 
 
-def _session(settings: JobSettings) -> tuple[Any, jvm.LocalJvm | None]:
+def _session(settings: Settings) -> tuple[Any, jvm.LocalJvm | None]:
     import os
 
     # Spark's workers must run this Python: another one would lack the packages, or have other versions of them.

@@ -1,0 +1,139 @@
+"""The settings of scoring: the document that applies a published set of models to data (``manyfit score``).
+
+What a job and a scoring share (input, run, storage, spark, metrics) is described in `job.config.settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from job.config.settings import (
+    InputSettings,
+    JobSettings,
+    MetricsSettings,
+    RunSettings,
+    Section,
+    SparkSettings,
+    StorageSettings,
+    StorageSide,
+)
+from job.config.value_types import Duration, Strings, Uri
+
+RowMethod = Literal["predict", "predict_proba", "decision_function", "transform", "score_samples"]
+
+
+class ModelsSettings(Section):
+    """Which published models are applied."""
+
+    uri: Uri
+    """the ``output.uri`` of the job that trains them"""
+    at: int | None = Field(None, ge=1)
+    """a version of ``manyfit history``; default the current one when the run is planned"""
+    public_key: str | None = None
+    """PEM file: the version must be signed with its private key"""
+    min_version: int | None = Field(None, ge=1)
+    """refuse an older version than this"""
+    allow_version_skew: bool = False
+    """load models that were made with other library versions"""
+
+
+class MissingModelSettings(Section):
+    """What becomes of a key without a model."""
+
+    policy: Literal["fail", "skip", "fallback"] = "skip"
+    """``fail``: a failed key; ``skip``: a skipped one; ``fallback``: the model of another key"""
+    fallback: str | None = None
+    """the key whose model stands in"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """A fallback without a key."""
+        if self.policy == "fallback" and self.fallback is None:
+            yield "fallback", "is required with policy 'fallback': name the key whose model stands in"
+
+
+def _as_missing_model(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"policy": value}
+    if isinstance(value, dict) and "fallback" in value:
+        return {"policy": "fallback", **value}
+    return value
+
+
+class ScoreSettings(Section):
+    """What is done with each key's rows and model."""
+
+    method: RowMethod = "predict"
+    """the method of the model that is called with the features of each row"""
+    keep: Strings | None = None
+    """columns of the rows that go into the predictions; default all"""
+    missing_model: Annotated[
+        MissingModelSettings,
+        BeforeValidator(_as_missing_model, json_schema_input_type=Literal["fail", "skip"] | MissingModelSettings),
+    ] = MissingModelSettings()
+    """a key without a model: ``fail``, ``skip``, or ``{fallback: KEY}``"""
+    stale_model: Literal["use", "skip"] = "use"
+    """a model whose last retraining failed"""
+    max_age: Duration | None = None
+    """an older model counts as missing: counted from the last run that made or confirmed it, as ``30d``"""
+    missing: Literal["fail", "drop", "null"] = "fail"
+    """missing values in features that the model does not take: the key fails, the rows are left out, or their
+    predictions are null"""
+    actual: str | None = None
+    """the column with the truth: the errors of each key go to the table ``errors``"""
+    again: bool = False
+    """score keys again whose input, model and settings were scored before"""
+
+
+class ScoreStorageSettings(StorageSettings):
+    """For input, models and output alike, each overridable by side."""
+
+    models: StorageSide = StorageSide()
+
+
+class PredictionsSettings(Section):
+    """Where the predictions go."""
+
+    uri: Uri
+    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
+    mode: Literal["append"] = "append"
+    """``append``: each run adds the rows of the keys that it scores"""
+    keep: int = Field(30, ge=1)
+    """versions that ``gc`` keeps"""
+    report: Literal["pictures", "short"] = "short"
+    """a run's ``report.html``"""
+
+
+class ScoringSettings(Section):
+    """One scoring: the document of ``manyfit score``."""
+
+    name: str = Field("manyfit", min_length=1, max_length=200)
+    """part of the identity of the output"""
+    models: ModelsSettings
+    input: InputSettings
+    output: PredictionsSettings
+    score: ScoreSettings = ScoreSettings()
+    run: RunSettings = RunSettings()
+    storage: ScoreStorageSettings = ScoreStorageSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    spark: SparkSettings = SparkSettings()
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """An output that would be read as input, or that is the models' own."""
+        source, models, target = (re.sub("/*$", "/", each.uri) for each in (self.input, self.models, self.output))
+        crosses = any("**" in glob for glob in self.input.match)
+        if source == target or (target.startswith(source) and crosses and self.input.layout == "objects"):
+            yield "output.uri", "lies inside input.uri, so predictions would be read as data: choose another"
+        if models == target:
+            yield "output.uri", "is the output of the job that trains the models: predictions need one of their own"
+        if self.run.engine in ("local", "inline") and self.input.reader == "spark":
+            yield "run.engine", f"is {self.run.engine!r} and input.reader is 'spark', which needs Spark: leave one out"
+        if self.run.publish != "healthy":
+            yield "run.publish", "is for training: predictions of the keys that did not fail are always published"
+
+
+Settings = JobSettings | ScoringSettings
+"""Either document."""

@@ -1,0 +1,182 @@
+"""The table of predictions at ``<output>/predictions``, and the errors beside it: Delta tables to which runs append.
+
+The predictions are the truth: a run releases all its parts in one commit with its id as application transaction. What
+the index says of each key and the errors are derived from what the run has written down before that commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from job.errors import OutputError
+from job.registry.data_file import Writer, addition, data_files
+from job.registry.delta_log import Table
+from job.registry.history import VersionInfo, version_info
+from job.score import columns, part
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from job.store import Store
+
+ERRORS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("run", pa.string()),
+        ("scored_at", columns.TIME),
+        ("n", pa.int64()),
+        ("mae", pa.float64()),
+        ("rmse", pa.float64()),
+        ("accuracy", pa.float64()),
+        ("log_loss", pa.float64()),
+    ]
+)
+"""How far the predictions of a key were off, in one run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """What became of a release."""
+
+    version: int | None
+    """of the predictions"""
+    already: bool = False
+    """the run had been released before"""
+    plan: str | None = None
+    """the plan of the driver that did it then"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartFile:
+    """A part that is put already."""
+
+    digest: str
+    size: int
+    rows: int
+
+
+class Predictions:
+    """The predictions of one output.
+
+    Parameters
+    ----------
+    store
+        The output's root.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def _table(self, schema: pa.Schema = columns.OURS) -> Table:
+        return Table(self.store, part.FOLDER, schema)
+
+    def version(self) -> int | None:
+        """The current version; None while there is none."""
+        table = self._table().open()
+        return None if table is None else table.version()
+
+    def schema(self, at: int | None = None) -> pa.Schema | None:
+        """The columns of the table; None while there is none."""
+        table = self._table().open(at)
+        return None if table is None else _arrow(table)
+
+    def files(self, version: int | None = None) -> dict[str, dict[str, int]]:
+        """The parts of a version, below ``predictions/``: ``size_bytes`` and ``num_records``."""
+        table = self._table().open(version)
+        return {} if table is None else data_files(table)
+
+    def history(self, limit: int | None = None) -> list[VersionInfo]:
+        """The commits, newest first."""
+        table = self._table().open()
+        return [] if table is None else [version_info(each) for each in self._table().commits(table, limit)]
+
+    def newest(self) -> VersionInfo | None:
+        """The last commit."""
+        return next(iter(self.history(1)), None)
+
+    def release(
+        self,
+        parts: Sequence[PartFile],
+        schema: pa.Schema,
+        *,
+        run: str,
+        plan: str,
+        base: int | None,
+        metadata: Mapping[str, str],
+    ) -> Released:
+        """Add the parts of a run in one commit.
+
+        Parameters
+        ----------
+        parts
+            Each put, and acknowledged.
+        schema
+            All columns that the parts have.
+        run, plan
+            Whose release it is. A run is released once.
+        base
+            The version that the run was planned with: what has been released since may hold the same rows.
+        metadata
+            Kept with the commit.
+
+        Raises
+        ------
+        OutputError
+            Another run released since; nothing was published.
+        """
+
+        def attempt(_: DeltaTable) -> Released:
+            table = self._table().open()
+            assert table is not None
+            if (done := table.transaction_version(run)) is not None:
+                entries = [each for each in self.history() if each.version == done]
+                return Released(version=done, already=True, plan=str(entries[0].metadata.get("plan")))
+            if table.version() != (base or 0):
+                raise OutputError(
+                    f"another run released to {self.store.uri} while this one was at work: nothing was published",
+                    hint="Run again: what is finished is taken over, but for what the other run has scored.",
+                )
+            wide = self._table(columns.union([_arrow(table), schema]))
+            actions = [addition(part.path(each.digest), each.size, each.rows) for each in parts]
+            rows = sum(each.rows for each in parts)
+            about = {**metadata, "operation": "release", "run": run, "plan": plan}
+            wide.append(
+                table,
+                "WRITE",
+                {run: table.version() + 1},
+                about,
+                [*wide.evolution(table), *actions],
+                {"num_target_rows_inserted": rows},
+            )
+            return Released(version=table.version() + 1)
+
+        return self._table(columns.union([schema])).retried(attempt)
+
+
+def _arrow(table: DeltaTable) -> pa.Schema:
+    return pa.schema([_plain(field) for field in pa.schema(table.schema().to_arrow())])
+
+
+def _plain(field: Any) -> pa.Field:
+    return pa.field(field.name, columns.plain(field.type))
+
+
+def add_errors(store: Store, rows: pa.Table, run: str) -> None:
+    """Append a run's errors (`ERRORS`), once."""
+    table = Table(store, "errors", ERRORS)
+
+    def attempt(current: DeltaTable) -> None:
+        if current.transaction_version(run) is not None:
+            return
+        writer = Writer(table.files, ERRORS, ["run"])
+        writer.add(rows)
+        writer.close()
+        about = {"operation": "release", "run": run}
+        inserted = {"num_target_rows_inserted": rows.num_rows}
+        table.append(current, "WRITE", {run: current.version() + 1}, about, writer.added, inserted)
+
+    table.retried(attempt)

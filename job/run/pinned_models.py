@@ -1,0 +1,170 @@
+"""The version of a published set that a scoring applies: which model each key gets, or why it gets none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import run_paths
+from job.arrow import digest_column, whole
+from job.config import local_file
+from job.config.score_settings import ModelsSettings, ScoreSettings
+from job.errors import ConfigurationError, DamageError, InputError, NotFoundError
+from job.keys import model_name
+from job.registry.index import STALE, Index
+from job.registry.model_set import Source
+from job.store import Store
+from job.store.side import storage
+
+_COLUMNS = ["key", "state", "digest", "size", "versions", "trained_at", "listed_at", "gone_since", "run"]
+REASONS = ("", "no_model", "model_too_old", "model_stale")
+"""Why a key has no model that may be used, by number."""
+MESSAGES = {
+    "no_model": "the set has no model for this key",
+    "model_too_old": "the model is older than score.max_age",
+    "model_stale": "the last retraining failed, and score.stale_model is skip",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The model of each of some keys."""
+
+    at: np.ndarray
+    """row of the table; -1 for none"""
+    reason: np.ndarray
+    """number of `REASONS`"""
+
+
+class PinnedModels:
+    """The models of one version.
+
+    Parameters
+    ----------
+    store
+        Where they lie.
+    settings, score
+        Which version, and what is done about keys without a model.
+    now
+        What their age is counted to.
+
+    Raises
+    ------
+    ConfigurationError
+        Nothing is published there, or not this version; the fallback has no model.
+    DamageError
+        The version is not signed as it must be, or older than ``models.min_version``.
+    """
+
+    def __init__(self, store: Store, settings: ModelsSettings, score: ScoreSettings, now: datetime) -> None:
+        self.store, self._score = store, score
+        with storage("input", f"the models {store.uri} cannot be read"):
+            index = Index(store)
+            version = settings.at if settings.at is not None else index.version()
+            if version is None:
+                raise ConfigurationError(
+                    f"models.uri: nothing is published at {store.uri}", hint="Give the output.uri of a trained job."
+                )
+            if settings.min_version is not None and version < settings.min_version:
+                raise DamageError(f"{store.uri} is at version {version}, older than models.min_version")
+            key = local_file.read(settings.public_key, "models.public_key") if settings.public_key else None
+            rows = Source(store, version, public_key=key).read(_COLUMNS)
+            confirmed = index.confirmed(version)
+        self.version = version
+        self._rows = rows.filter(pc.is_valid(rows["digest"])).combine_chunks()
+        self._keys = whole(self._rows["key"])
+        self._barred = self._bars(now, confirmed)
+        self._fallback = -1
+        if (stand_in := score.missing_model.fallback) is not None and score.missing_model.policy == "fallback":
+            self._fallback = pc.index(self._keys, pa.scalar(stand_in)).as_py()
+            if self._fallback < 0:
+                raise ConfigurationError(
+                    f"score.missing_model.fallback: version {version} of {store.uri} has no model of {stand_in!r}"
+                )
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    def _bars(self, now: datetime, confirmed: datetime | None) -> np.ndarray:
+        """For each model the number of the reason why it is not used."""
+        found = np.zeros(len(self._keys), np.int8)
+        if self._score.max_age is not None:
+            seen = np.maximum(*(_micros(self._rows[name]) for name in ("trained_at", "listed_at")))
+            if confirmed is not None:  # a complete run confirms all keys but those that are gone
+                here = pc.is_null(self._rows["gone_since"]).to_numpy()
+                seen = np.where(here, np.maximum(seen, int(confirmed.timestamp() * 1e6)), seen)
+            oldest = int((now.timestamp() - self._score.max_age) * 1e6)
+            found[seen < oldest] = REASONS.index("model_too_old")
+        if self._score.stale_model == "skip":
+            stale = pc.equal(self._rows["state"].cast(pa.string()), STALE).to_numpy()
+            found[stale & (found == 0)] = REASONS.index("model_stale")
+        return found
+
+    def choose(self, keys: pa.Array) -> Chosen:
+        """The model of each key, or why it has none."""
+        at = pc.fill_null(pc.index_in(keys, value_set=self._keys), -1).to_numpy().astype(np.int32)
+        reason = np.where(at < 0, REASONS.index("no_model"), self._barred[at] if len(self._barred) else 1)
+        missing = (reason == REASONS.index("no_model")) | (reason == REASONS.index("model_too_old"))
+        if self._fallback >= 0:
+            at = np.where(missing, self._fallback, at).astype(np.int32)
+            reason = np.where(missing, 0, reason)
+        return Chosen(at=np.where(reason > 0, -1, at).astype(np.int32), reason=reason.astype(np.int8))
+
+    def mixed(self, keys: pa.Array, data: pa.Array) -> pa.Array:
+        """Fingerprints of each key's data and of the model that it gets, or of why it gets none."""
+        chosen = self.choose(keys)
+        digests = self._rows["digest"].to_pylist()
+        made = bytearray()
+        for mine, at, reason in zip(data.to_pylist(), chosen.at.tolist(), chosen.reason.tolist(), strict=True):
+            token = digests[at] if at >= 0 else REASONS[reason]
+            made += hashlib.sha256(mine + token.encode()).digest()
+        return digest_column(made)
+
+    def described(self, at: np.ndarray) -> list[str]:
+        """What a task needs to know of the models at these rows: JSON, as `job.worker.operation.Item` has it."""
+        rows = self._rows.select(["key", "digest", "size", "versions"]).take(pa.array(at)).to_pylist()
+        return [
+            json.dumps({"name": model_name(row["key"], row["digest"]), **{n: row[n] for n in _TOLD}}) for row in rows
+        ]
+
+    def recipe(self) -> dict[str, Any]:
+        """The recipe that they were trained with, as the newest run that is still recorded says; empty if none is."""
+        for run in reversed(pc.unique(self._rows["run"]).to_pylist()):
+            try:
+                with storage("input", f"the models {self.store.uri} cannot be read"):
+                    found = json.loads(bytes(self.store.get(run_paths.settings(run))))
+                return dict(found["settings"].get("recipe", {}))
+            except NotFoundError:
+                continue
+        return {}
+
+    def bytes_of(self, at: int) -> Any:
+        """A model's bytes, for a preview."""
+        row = self._rows.slice(at, 1).to_pylist()[0]
+        name = model_name(row["key"], row["digest"])
+        try:
+            return self.store.get(name)
+        except NotFoundError:
+            raise InputError(
+                f"{name} is not in {self.store.uri}", hint="`manyfit verify` lists what is missing."
+            ) from None
+
+    def row(self, at: int) -> dict[str, Any]:
+        """What the table says of a model."""
+        return dict(self._rows.slice(at, 1).to_pylist()[0])
+
+
+def _micros(times: pa.ChunkedArray) -> np.ndarray:
+    """Since the epoch; 0 where there is none."""
+    found: np.ndarray = pc.fill_null(times.cast(pa.int64()), 0).to_numpy()
+    return found
+
+
+_TOLD = ("digest", "size", "versions")

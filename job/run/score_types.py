@@ -1,0 +1,138 @@
+"""What the predictions of a run look like before any is made: a few keys are read and scored, and types are settled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from job.errors import ManyfitError, PartitionError
+from job.fit import artifact
+from job.fit.partition_fit import arranged
+from job.formats import DIRECT, format_of
+from job.plan.plan import Plan
+from job.reader import read
+from job.run.pinned_models import PinnedModels
+from job.run.score_assembly import ScoreAssembly
+from job.score import columns
+from job.score.apply import Recipe, Scored, apply
+
+log = logging.getLogger(__name__)
+
+KEYS = 3
+"""Keys that are looked at, of so many that are tried at most:"""
+TRIED = 12
+MOST_BYTES = 64_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A key that was scored for its types."""
+
+    key: str
+    rows: pa.Table
+    scored: Scored | None
+    problem: PartitionError | None = None
+
+
+def samples(assembly: ScoreAssembly, plan: Plan, at: np.ndarray, models: PinnedModels, recipe: Recipe) -> list[Sample]:
+    """Some keys of those that are due, read and scored with types as they come.
+
+    Parameters
+    ----------
+    at
+        The row of each planned key's model; -1 for none.
+    """
+    due = plan.due()
+    due = due[at[due] >= 0]
+    if not len(due):
+        return []
+    spread = due[np.unique(np.linspace(0, len(due) - 1, TRIED).astype(int))]
+    found: list[Sample] = []
+    for number in spread:
+        if sum(each.scored is not None for each in found) >= KEYS:
+            break
+        one = _sample(assembly, plan, int(number), int(at[number]), models, replace(recipe, types=None))
+        if one is not None:
+            found.append(one)
+    return found
+
+
+def _sample(
+    assembly: ScoreAssembly, plan: Plan, number: int, at: int, models: PinnedModels, recipe: Recipe
+) -> Sample | None:
+    key = str(plan.keys["key"][number])
+    objects = list(_objects(plan, number))
+    spec = replace(recipe.spec, hive=assembly.settings.input.layout != "objects")
+    if not objects or sum(each["size"] for each in objects) > MOST_BYTES:
+        return None
+    kind = format_of(str(objects[0]["name"])) if spec.type == "auto" else spec.type
+    if kind not in DIRECT:
+        return None
+    try:
+        blobs = [(str(each["name"]), assembly.input.get(str(each["name"]))) for each in objects]
+        rows = arranged(read(blobs, spec), spec, [])
+        row = models.row(at)
+        model = artifact.load(
+            models.bytes_of(at), digest=row["digest"], allow_version_skew=assembly.scoring.models.allow_version_skew
+        )
+        try:
+            scored = apply(recipe, key, rows, model, digest=row["digest"], source=str(objects[0]["name"]))
+        except PartitionError as error:
+            return Sample(key=key, rows=rows, scored=None, problem=error)
+        return Sample(key=key, rows=rows, scored=scored)
+    except ManyfitError as error:
+        log.debug("no preview of %s: %s", key, error)
+        return None
+
+
+def _objects(plan: Plan, number: int) -> Iterator[dict[str, Any]]:
+    if plan.files is not None:
+        yield from plan.files.slice(0, 1).to_pylist()
+        return
+    first, count = plan.keys["first"][number].as_py(), plan.keys["count"][number].as_py()
+    yield from plan.objects.slice(first, count).to_pylist()
+
+
+def settled(seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema | None) -> dict[str, pa.DataType] | None:
+    """The type of each kept column and of the predictions.
+
+    Parameters
+    ----------
+    seen
+        What was sampled.
+    keep
+        Columns that are to be kept; None: all.
+    there
+        Columns of the table of predictions, whose types stand.
+
+    Returns
+    -------
+    dict or None
+        None where nothing is known.
+    """
+    known = {field.name: field.type for field in there or () if field.name not in columns.OURS.names}
+    found: dict[str, pa.DataType] = {}
+    for sample in seen:
+        names = [name for name in sample.rows.column_names if keep is None or name in keep]
+        columns.check_names(names)
+        types = {name: columns.stored(sample.rows.column(name).type) for name in names}
+        empty = {name for name in names if pt.is_null(sample.rows.column(name).type)}
+        if sample.scored is not None and columns.PREDICTION in sample.scored.table.column_names:
+            types[columns.PREDICTION] = sample.scored.table.schema.field(columns.PREDICTION).type
+        for name, kind in types.items():
+            if name not in found or name not in empty:
+                found[name] = _wider(found.get(name, kind), kind)
+    return {**found, **known} or None
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    if one == other:
+        return one
+    numbers = {pa.int64(), pa.float64()}
+    return pa.float64() if {one, other} <= numbers else pa.string()

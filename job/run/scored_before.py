@@ -1,0 +1,121 @@
+"""What earlier runs have left of scoring: parts that may be taken over, and releases that were not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import run_paths
+from job.arrow import decode, digest_letters, whole
+from job.errors import NotFoundError, OutputError
+from job.outcome import SCHEMA, SCORED
+from job.plan.compare import Fingerprints
+from job.plan.plan import Plan
+from job.registry.index import Index
+from job.registry.predictions import Predictions, add_errors
+from job.run.planning import unfinished_runs
+from job.run.run_files import Started
+from job.score import columns
+from job.store import Store
+from job.worker import chunks, segment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """Parts of runs that did not finish."""
+
+    outcomes: pa.Table
+    """of their scored keys, `SCHEMA`"""
+    rows: np.ndarray
+    """of ``plan.keys``"""
+    schema: pa.Schema
+    """all their columns"""
+
+
+def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, there: pa.Schema | None) -> Adopted:
+    """Whole parts whose every key is due, of the data and the model that it has now.
+
+    A part is taken over as it is or not at all: it holds rows of all its keys.
+
+    Parameters
+    ----------
+    there
+        Columns of the table of predictions: a part with other types does not fit.
+    """
+    due = plan.due()
+    keys = whole(plan.keys["key"]).take(pa.array(due))
+    data = digest_letters(whole(plan.keys["data"]).take(pa.array(due)))
+    taken = np.zeros(len(due), bool)
+    known: dict[str, pa.DataType] = {field.name: field.type for field in there or ()}
+    accepted, schemas = [], []
+    for run in unfinished_runs(output, started.at) if len(due) else []:
+        found = chunks.winners(chunks.finished(segment.read(output, run_paths.segments(run))), SCORED)
+        found = found.filter(pc.equal(found["status"].cast(pa.string()), SCORED))
+        found = found.take(pc.sort_indices(found["part"].cast(pa.string())))
+        at = pc.index_in(whole(found["key"]), value_set=keys)
+        planned = data.take(pc.fill_null(at, 0)) if len(data) else pa.nulls(len(at), pa.string())
+        fits = pc.and_(
+            pc.and_(pc.is_valid(at), pc.fill_null(pc.equal(whole(found["data"]), planned), False)),
+            pc.equal(whole(found["recipe"]).cast(pa.string()), prints.recipe),
+        ).to_numpy(zero_copy_only=False)
+        names = whole(found["part"]).cast(pa.string()).to_pylist()
+        places = pc.fill_null(at, -1).to_numpy()
+        begin = 0
+        while begin < len(names):
+            end = begin
+            while end < len(names) and names[end] == names[begin]:
+                end += 1
+            mine = places[begin:end]
+            if fits[begin:end].all() and not taken[mine].any():
+                schema = columns.parsed(str(found["columns"][begin]))
+                if columns.fits(schema, known):
+                    taken[mine] = True
+                    known |= {field.name: field.type for field in schema}
+                    accepted.append(found.slice(begin, end - begin))
+                    schemas.append(schema)
+            begin = end
+    return Adopted(
+        outcomes=pa.concat_tables(accepted).unify_dictionaries() if accepted else SCHEMA.empty_table(),
+        rows=due[taken],
+        schema=columns.union(schemas) if schemas else pa.schema([]),
+    )
+
+
+def make_good(output: Store) -> None:
+    """Derive what the last release of predictions says of keys and errors, where its run died before it could.
+
+    Raises
+    ------
+    OutputError
+        What the run wrote down before its release is gone.
+    """
+    newest = Predictions(output).newest()
+    if newest is None or newest.operation not in ("release", "rollback"):
+        return
+    index = Index(output)
+    if newest.operation == "rollback":
+        index.follow(newest.version, int(newest.metadata["index"]))
+        return
+    if newest.run is not None and index.released(newest.run) is None:
+        derive(output, newest.run, str(newest.metadata["plan"]), newest.metadata)
+
+
+def derive(output: Store, run: str, plan: str, about: Mapping[str, str]) -> tuple[str, ...]:
+    """Release the states of the keys, and their errors, as a run has written them down; keys that were superseded."""
+    try:
+        rows = decode(output.get(run_paths.released_rows(run, plan)))
+        errors = decode(output.get(run_paths.released_errors(run, plan)))
+    except NotFoundError as error:
+        raise OutputError(
+            f"the predictions of {run} are released, and what it wrote down of its keys is gone from {output.uri}",
+            hint="Roll back to the version before (`manyfit rollback`), and run again.",
+        ) from error
+    if errors.num_rows:
+        add_errors(output, errors, run)
+    said = {name: text for name, text in about.items() if name not in ("operation", "run", "plan")}
+    released = Index(output).release(rows, run=run, complete=about.get("complete") == "True", metadata=said)
+    return released.superseded

@@ -1,0 +1,267 @@
+"""A run that scores: its plan, what its tasks do, its release (`job.run.purpose`).
+
+The predictions are the truth, and are released in one commit. What the run says of its keys and errors is written down
+before that commit, and released after it; where a run dies in between, the next one makes it good (`scored_before`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job import run_paths
+from job.arrow import digest_letters, encode, whole
+from job.engine import Borrowed
+from job.fit.traits import as_tuple
+from job.outcome import FAILED, SCHEMA, SCORED, SKIPPED, Outcome, coded, to_table
+from job.plan.plan import ADOPT, DECIDED, TRAIN, UNCHANGED, Plan
+from job.reader.spec import VERSION
+from job.registry.index import FAILED as FAILED_ROW
+from job.registry.index import STALE, Release
+from job.registry.predictions import ERRORS, PartFile, Predictions
+from job.run import release_rows, report, score_types, scored_before
+from job.run.assembly import Assembly
+from job.run.pinned_models import MESSAGES, REASONS, PinnedModels
+from job.run.planning import make_plan
+from job.run.run_files import Started
+from job.run.score_assembly import ScoreAssembly
+from job.score import columns
+from job.score.apply import Recipe
+from job.store import Store
+from job.store.side import storage
+from job.worker import chunks
+from job.worker.scoring import Scoring
+
+
+class ScoringRun:
+    """Applies the models of one version of a set to each key's rows.
+
+    Parameters
+    ----------
+    assembly
+        The scoring.
+    """
+
+    done = SCORED
+
+    def __init__(self, assembly: ScoreAssembly) -> None:
+        self._assembly = assembly
+        self._predictions = Predictions(assembly.output)
+        self._base: int | None = None
+        self._recipe: Recipe | None = None
+        self._at = np.zeros(0, np.int32)
+        self._pinned: PinnedModels | None = None
+        self._adopted = pa.schema([])
+        self.samples: list[score_types.Sample] = []
+        """keys that were scored for their types"""
+
+    @property
+    def models(self) -> Store:
+        """Where models are read."""
+        return self._assembly.models
+
+    @property
+    def pinned(self) -> PinnedModels:
+        """The models, once there is a plan."""
+        assert self._pinned is not None
+        return self._pinned
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is done with each key, once there is a plan."""
+        assert self._recipe is not None
+        return self._recipe
+
+    def plan(self, assembly: Assembly, started: Started, engine: Borrowed | None) -> tuple[Plan, pa.Table]:
+        """What is there, held against what was scored: of this data, by this model, with these settings."""
+        score, output = self._assembly.scoring.score, assembly.output
+        with storage("output", "the predictions cannot be read"):
+            if engine is not None:
+                scored_before.make_good(output)
+            self._base = self._predictions.version()
+            there = self._predictions.schema()
+        self._pinned = pinned = PinnedModels(self.models, self._assembly.scoring.models, score, started.at)
+        made = make_plan(assembly, SCHEMA.empty_table(), engine, mixed=pinned.mixed)
+        if score.again:
+            made = _again(made)
+        chosen = pinned.choose(whole(made.keys["key"]))
+        self._at = chosen.at
+        with storage("output", "unfinished runs could not be read"):
+            adopted = scored_before.adopt(output, made, started, assembly.fingerprints, there)
+        self._adopted = adopted.schema
+        bare = np.zeros(made.planned, bool)
+        bare[made.due()] = True
+        bare &= chosen.reason > 0
+        actions = np.array(made.keys["action"].to_pylist(), object)
+        whys = np.array(made.keys["why"].to_pylist(), object)
+        actions[adopted.rows], whys[adopted.rows] = ADOPT, "finished"
+        actions[bare] = DECIDED
+        made = _with_actions(made, actions, whys)
+        decided = self._decided(made, np.flatnonzero(bare), chosen.reason)
+        known = columns.union([each for each in (there, adopted.schema) if each]) if there or adopted.schema else None
+        self._recipe = recipe = self._made_recipe(started)
+        with storage("input", "the input cannot be read"):
+            self.samples = score_types.samples(self._assembly, made, self._at, pinned, recipe)
+        types = score_types.settled(self.samples, recipe.keep, known)
+        self._recipe = replace(recipe, types=None if types is None else tuple(types.items()))
+        kind = coded(SCHEMA)
+        return made, pa.concat_tables([adopted.outcomes.cast(kind), decided.cast(kind)]).unify_dictionaries()
+
+    def _made_recipe(self, started: Started) -> Recipe:
+        settings, trained = self._assembly.scoring, self.pinned.recipe()
+        features, target = trained.get("features"), trained.get("target")
+        series = isinstance(features, str)
+        others = (*as_tuple(target), *as_tuple(trained.get("sample_weight")), *as_tuple(settings.score.actual))
+        spec = self._assembly.spec
+        keep = settings.score.keep
+        if isinstance(features, str):  # the model takes texts, even such as look like numbers
+            spec = replace(spec, texts=tuple(dict.fromkeys((*spec.texts, features))))
+        return Recipe(
+            spec=spec,
+            method=settings.score.method,
+            features=None if features is None else as_tuple(features),
+            series=series,
+            others=others,
+            outputs=as_tuple(target) if len(as_tuple(target)) > 1 else (),
+            keep=None if keep is None else tuple(keep),
+            types=None,
+            missing=settings.score.missing,
+            actual=settings.score.actual,
+            on_empty=settings.input.on_empty,
+            allow_version_skew=settings.models.allow_version_skew,
+            run=started.id,
+            at=started.at,
+            version=self.pinned.version,
+        )
+
+    def _decided(self, plan: Plan, rows: np.ndarray, reason: np.ndarray) -> pa.Table:
+        """The outcomes of keys without a model that may be used."""
+        found = plan.keys.select(["key", "data", "bytes"]).take(pa.array(rows))
+        data = digest_letters(whole(found["data"])).to_pylist()
+        policy = self._assembly.scoring.score.missing_model.policy
+        told = [REASONS[each] for each in reason[rows].tolist()]
+        prints = self._assembly.fingerprints
+        return to_table(
+            Outcome(
+                key=key,
+                status=SKIPPED if policy != "fail" or why == "model_stale" else FAILED,
+                reason=why,
+                message=MESSAGES[why],
+                data=fingerprint,
+                recipe=prints.recipe,
+                environment=prints.environment,
+                reading=VERSION,
+                bytes=size,
+            )
+            for key, fingerprint, size, why in zip(
+                found["key"].to_pylist(), data, found["bytes"].to_pylist(), told, strict=True
+            )
+        )
+
+    def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
+        """The chunk of each key, and its model."""
+        sizes = plan.keys["bytes"].take(pa.array(rows)).to_pylist()
+        # What Spark reads comes in Spark's order, and keys may be missing: each is a chunk of its own.
+        numbers = chunks.cut(sizes, chunks.MOST_KEYS if plan.read is None else 1)
+        count = Counter(numbers)
+        name = self._started_plan
+        return {
+            "chunk": [chunks.name(name, task, each, count[each]) for each in numbers],
+            "model": self.pinned.described(self._at[rows]),
+        }
+
+    _started_plan = ""
+
+    def champions(self, keys: pa.Array) -> None:
+        """None: no model is replaced."""
+
+    def decided(self, assembly: Assembly, settled: pa.Table) -> pa.Table:
+        """As they are."""
+        return settled
+
+    def operation(self, assembly: Assembly, started: Started) -> Scoring:
+        """Predict."""
+        self._started_plan = started.plan
+        return Scoring(what=self.recipe, fingerprint=assembly.fingerprints.recipe)
+
+    def counted(self, started: Started, outcomes: pa.Table) -> pa.Table:
+        """Of this driver's plan, and of each chunk one whole attempt."""
+        mine = pc.fill_null(pc.starts_with(outcomes["chunk"].cast(pa.string()), f"{started.plan}/"), False)
+        return chunks.winners(chunks.finished(outcomes.filter(mine)), SCORED)
+
+    def publish(
+        self, assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals
+    ) -> Release:
+        """The predictions in one commit, and then what follows from them."""
+        output = assembly.output
+        failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
+        known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
+        rows = release_rows.of(
+            plan,
+            settled,
+            run=started.id,
+            versions=json.dumps(assembly.versions, sort_keys=True),
+            retire_gone=assembly.settings.input.on_gone == "retire",
+            known_failures=known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED_ROW, STALE]))),
+            done=SCORED,
+        )
+        if not rows.num_rows:
+            return Release(version=self._predictions.version() or None)
+        output.ensure(run_paths.released_rows(started.id, started.plan), encode(rows))
+        output.ensure(run_paths.released_errors(started.id, started.plan), encode(_errors(settled, started)))
+        names = ("planned", "scored", "unchanged", "skipped", "failed", "rows_read", "rows_written")
+        about = {name: str(getattr(count, name)) for name in names}
+        about |= {"models_version": str(self.pinned.version), "complete": str(plan.complete)}
+        scored = settled.filter(pc.equal(settled["status"], SCORED))
+        if not scored.num_rows:
+            superseded = scored_before.derive(output, started.id, started.plan, about)
+            return Release(version=self._predictions.version() or None, superseded=superseded)
+        described = scored.select(["digest", "size", "rows"]).append_column(
+            "schema", scored["columns"].cast(pa.string())
+        )
+        parts = described.group_by(["digest", "schema"]).aggregate([("size", "max"), ("rows", "sum")])
+        released = self._predictions.release(
+            [
+                PartFile(digest=row["digest"], size=row["size_max"], rows=row["rows_sum"])
+                for row in parts.sort_by("digest").to_pylist()
+            ],
+            columns.union(columns.parsed(text) for text in sorted(set(parts["schema"].to_pylist()))),
+            run=started.id,
+            plan=started.plan,
+            base=self._base,
+            metadata=about,
+        )
+        superseded = scored_before.derive(output, started.id, released.plan or started.plan, about)
+        return Release(version=released.version, applied=len(parts), superseded=superseded, already=released.already)
+
+
+def _again(plan: Plan) -> Plan:
+    """All keys that were scored are due, whatever has been scored before."""
+    actions = np.array(plan.keys["action"].to_pylist(), object)
+    actions[actions == UNCHANGED] = TRAIN
+    made = _with_actions(plan, actions, np.array(plan.keys["why"].to_pylist(), object))
+    at = made.keys.schema.get_field_index("content")
+    return replace(made, keys=made.keys.set_column(at, "content", pa.nulls(made.planned, pa.string())))
+
+
+def _with_actions(plan: Plan, actions: np.ndarray, whys: np.ndarray) -> Plan:
+    keys = plan.keys
+    for name, values in (("action", actions), ("why", whys)):
+        column = pa.array(values.tolist(), pa.string()).dictionary_encode()
+        keys = keys.set_column(keys.schema.get_field_index(name), name, column)
+    return replace(plan, keys=keys)
+
+
+def _errors(settled: pa.Table, started: Started) -> pa.Table:
+    """`ERRORS` of the keys whose rows held the truth."""
+    scored = settled.filter(pc.and_(pc.equal(settled["status"], SCORED), pc.is_valid(settled["metrics"])))
+    rows = [
+        {"key": row["key"], "run": started.id, "scored_at": started.at, **json.loads(row["metrics"])}
+        for row in scored.select(["key", "metrics"]).to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=ERRORS)

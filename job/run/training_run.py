@@ -1,0 +1,85 @@
+"""A run that trains: its plan, what its tasks do, its release (`job.run.purpose`)."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.config.settings import JobSettings, PromoteSettings
+from job.engine import Borrowed
+from job.outcome import TRAINED
+from job.plan.plan import Plan
+from job.registry.index import FAILED, STALE, Release
+from job.run import promotion, release_rows, report
+from job.run.assembly import Assembly
+from job.run.champions import Champions
+from job.run.planning import finished_outcomes, make_plan
+from job.run.run_files import Started
+from job.worker.operation import Operation
+from job.worker.training import Training
+
+
+class TrainingRun:
+    """Fits a model for each key and publishes the set."""
+
+    done = TRAINED
+    models = None
+
+    def __init__(self) -> None:
+        self._live: Champions | None = None
+
+    def plan(self, assembly: Assembly, started: Started, engine: Borrowed) -> tuple[Plan, pa.Table]:
+        """What is there, held against what is published and what unfinished runs have trained."""
+        finished = finished_outcomes(assembly, started.at)
+        if _promote(assembly).metric is not None:
+            self._live = Champions.now(assembly.index)
+            finished = self._live.still(finished)
+        return make_plan(assembly, finished, engine), finished
+
+    def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
+        """Nothing."""
+        return {}
+
+    def operation(self, assembly: Assembly, started: Started) -> Operation:
+        """Fit."""
+        prints = assembly.fingerprints
+        return Training(fitting=assembly.fitting, recipe=prints.recipe, environment=prints.environment)
+
+    def counted(self, started: Started, outcomes: pa.Table) -> pa.Table:
+        """All of them, but for those that were compared with a model that is not live any more."""
+        return outcomes if self._live is None else self._live.still(outcomes)
+
+    def champions(self, keys: pa.Array) -> pa.Table | None:
+        """With a gate."""
+        return None if self._live is None else self._live.of(keys)
+
+    def decided(self, assembly: Assembly, settled: pa.Table) -> pa.Table:
+        """Which new models become live."""
+        return settled if self._live is None else promotion.decided(settled, _promote(assembly))
+
+    def publish(
+        self, assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals
+    ) -> Release:
+        """One commit of the index."""
+        failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
+        known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
+        known = known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE])))
+        rows = release_rows.of(
+            plan,
+            settled,
+            run=started.id,
+            versions=json.dumps(assembly.versions, sort_keys=True),
+            retire_gone=assembly.settings.input.on_gone == "retire",
+            known_failures=known,
+            promote=_promote(assembly),
+        )
+        said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
+        return assembly.index.release(rows, run=started.id, complete=plan.complete, metadata=said)
+
+
+def _promote(assembly: Assembly) -> PromoteSettings:
+    assert isinstance(assembly.settings, JobSettings)
+    return assembly.settings.promote

@@ -1,0 +1,51 @@
+"""A part: the predictions of a few keys as one Parquet file, whose name is its digest. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from job.score import columns
+
+ROW_GROUP = 131_072
+FOLDER = "predictions"
+"""below the output: the Delta table"""
+_REPEATED = ("_key", "_model", "_models_version", "_input", "_run", "_scored_at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file of predictions."""
+
+    data: bytes
+    digest: str
+    """SHA-256, hex"""
+    columns: str
+    """its schema (`job.score.columns.described`)"""
+
+
+def path(digest: str) -> str:
+    """Where a part lies, below the table."""
+    return f"parts/{digest[:2]}/{digest}.parquet"
+
+
+def pack(tables: Sequence[pa.Table]) -> Part:
+    """The rows of some keys, in this order, as one file. Equal rows give equal bytes."""
+    table = pa.concat_tables(tables, promote_options="default")
+    table = table.select(columns.ordered(table.schema))
+    sink = pa.BufferOutputStream()
+    # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=[name for name in _REPEATED if name in table.column_names],
+        store_schema=False,
+        row_group_size=ROW_GROUP,
+    )
+    data = sink.getvalue().to_pybytes()
+    return Part(data=data, digest=hashlib.sha256(data).hexdigest(), columns=columns.described(table.schema))

@@ -1,0 +1,125 @@
+"""Chunks: planned lists of keys whose results are put as one object. A chunk counts whole, or not at all.
+
+A chunk's name ends with the number of its keys. All outcomes of one attempt at it carry the attempt's own name, so that
+whoever reads them sees which of several attempts have finished it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.arrow import whole
+from job.fit.partition_fit import Result
+from job.worker.operation import Item
+
+Done = tuple[Item, Result, str | None]
+"""A key, what became of it, and the digest of what was read."""
+MOST_KEYS = 256
+MOST_BYTES = 32_000_000
+"""Objects of a chunk; a larger key is a chunk of its own."""
+
+
+def name(plan: str, task: int, number: int, keys: int) -> str:
+    """What identifies a chunk of a plan."""
+    return f"{plan}/{task}/{number}/{keys}"
+
+
+def size(chunk: str) -> int:
+    """The number of a chunk's keys."""
+    return int(chunk.rpartition("/")[2])
+
+
+def cut(sizes: Sequence[int], most_keys: int = MOST_KEYS) -> list[int]:
+    """The number of the chunk of each key of a task, in the order of its list.
+
+    Parameters
+    ----------
+    sizes
+        Bytes of each key.
+    most_keys
+        Keys of a chunk.
+    """
+    found, number, keys, held = [], 0, 0, 0
+    for each in sizes:
+        if keys and (keys >= most_keys or held + each > MOST_BYTES):
+            number, keys, held = number + 1, 0, 0
+        found.append(number)
+        keys, held = keys + 1, held + each
+    return found
+
+
+class Chunks:
+    """Gathers what became of keys until their chunk is complete."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, list[Done]] = {}
+
+    def add(self, item: Item, result: Result, content: str | None) -> list[Done] | None:
+        """Take one key; the whole chunk, in the order of keys, if that was its last."""
+        assert item.chunk is not None
+        gathered = self._open.setdefault(item.chunk, [])
+        gathered.append((item, result, content))
+        if len(gathered) < size(item.chunk):
+            return None
+        return sorted(self._open.pop(item.chunk), key=lambda done: done[0].key)
+
+
+def finished(outcomes: pa.Table) -> pa.Table:
+    """The outcomes of whole attempts at chunks.
+
+    Parameters
+    ----------
+    outcomes
+        At least the columns ``key``, ``chunk`` and ``part``, of any attempts; an attempt may have written a key twice.
+    """
+    if not outcomes.num_rows:
+        return outcomes
+    chunk = outcomes["chunk"].cast(pa.string())
+    token = pc.binary_join_element_wise(chunk, outcomes["part"].cast(pa.string()), "#")
+    rows = pa.table({"token": token, "key": outcomes["key"]}).filter(pc.is_valid(token))
+    counts = rows.group_by("token").aggregate([("key", "count_distinct")])
+    tokens = counts["token"].to_pylist()
+    wanted = [size(each.partition("#")[0]) for each in tokens]
+    complete = np.array(counts["key_count_distinct"].to_pylist()) == np.array(wanted, int)
+    names = pa.array([each for each, fine in zip(tokens, complete, strict=True) if fine], pa.string())
+    return outcomes.filter(pc.fill_null(pc.is_in(token, value_set=names), False))
+
+
+def winners(outcomes: pa.Table, done: str) -> pa.Table:
+    """Of finished attempts (`finished`) one for each chunk: the one with most keys done, then the lowest digest."""
+    best: dict[str, tuple[Any, ...]] = {}
+    for row in _attempts(outcomes, done):
+        chunk = row["chunk"]
+        ranked = (-row["done"], row["digest"] or "", row["part"])
+        if chunk not in best or ranked < best[chunk]:
+            best[chunk] = ranked
+    chosen = pa.array([ranked[2] for ranked in best.values()], pa.string())
+    return once(outcomes.filter(pc.is_in(outcomes["part"], value_set=chosen)))
+
+
+def _attempts(outcomes: pa.Table, done: str) -> Iterable[dict[str, Any]]:
+    rows = pa.table(
+        {
+            "chunk": outcomes["chunk"].cast(pa.string()),
+            "part": outcomes["part"],
+            "digest": outcomes["digest"],
+            "done": pc.equal(outcomes["status"].cast(pa.string()), done).cast(pa.int64()),
+        }
+    )
+    found = rows.group_by(["chunk", "part"]).aggregate([("done", "sum"), ("digest", "min")]).to_pylist()
+    return [
+        {"chunk": each["chunk"], "part": each["part"], "done": each["done_sum"], "digest": each["digest_min"]}
+        for each in found
+    ]
+
+
+def once(outcomes: pa.Table) -> pa.Table:
+    """Each key once: a store that lost an answer may hold a segment's outcomes twice."""
+    keys = whole(outcomes["key"])
+    first = np.unique(keys.to_numpy(zero_copy_only=False), return_index=True)[1]
+    return outcomes if len(first) == outcomes.num_rows else outcomes.take(pa.array(np.sort(first)))
