@@ -22,7 +22,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -34,6 +33,7 @@ from job.registry.data_file import data_files
 from job.registry.delta_log import FEW_KEYS, Table, fields
 from job.registry.derived import TABLE
 from job.registry.history import Release, Rollback, VersionInfo, version_info
+from job.registry.marks import FENCE, HOLD, RESUME, RETIRED, fence_of, is_held
 from job.registry.merge import merge
 from job.registry.row import (
     CHANGES,
@@ -70,9 +70,6 @@ __all__ = ["CHANGES", "FAILED", "GONE", "KEEP", "LIVE", "PUT", "RETIRE", "ROW", 
 # fmt: on
 
 log = logging.getLogger(__name__)
-
-_FENCE, _RETIRED, _HOLD, _RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
-_FOLLOWED = "manyfit/followed"
 
 
 class Index:
@@ -141,12 +138,6 @@ class Index:
         table = self._table.open()
         return None if table is None else table.transaction_version(run)
 
-    def confirmed(self, version: int) -> datetime | None:
-        """When the last complete release up to a version listed the input: it confirms all keys but gone ones."""
-        table = self._table.open(version)
-        moment = 0 if table is None else _fence(table, _FENCE, latest_credible(self.store.now()))
-        return datetime.fromtimestamp(moment / 1e6, UTC) if moment else None
-
     def files(self, version: int) -> list[str]:
         """Names of the data files of a version, below ``index/``."""
         table = self._table.open(version)
@@ -155,7 +146,7 @@ class Index:
 
     def held(self) -> bool:
         """Whether a rollback holds the output: runs refuse until `resume`."""
-        return (table := self._table.open()) is not None and _held(table)
+        return (table := self._table.open()) is not None and is_held(table)
 
     def differing(self, version: int) -> int:
         """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
@@ -258,32 +249,21 @@ class Index:
                     f"cannot roll back to version {version}: {self._table.where} is at version {current}",
                     hint="`manyfit history` lists the versions.",
                 )
-            marks = {_FENCE: max(fence, _fence(table, _FENCE, latest_credible(now)))}
+            marks = {FENCE: max(fence, fence_of(table, FENCE, latest_credible(now)))}
             if hold:
-                marks[_HOLD] = current + 1
+                marks[HOLD] = current + 1
             self._table.restore(table, version, marks, {"operation": "rollback", "restored": version})
-            return Rollback(version=current + 1, restored=version, held=hold or _held(table))
+            return Rollback(version=current + 1, restored=version, held=hold or is_held(table))
 
         return self._table.retried(attempt)
-
-    def follow(self, mark: int, version: int) -> None:
-        """Go back to the rows of ``version``, once, since predictions went back by the commit ``mark``."""
-
-        def attempt(table: DeltaTable) -> None:
-            if (table.transaction_version(_FOLLOWED) or 0) < mark:
-                about: dict[str, str | int] = {"operation": "rollback", "restored": version}
-                fence = micros(self.store.now())
-                self._table.restore(table, version, {_FOLLOWED: mark, _FENCE: fence}, about)
-
-        self._table.retried(attempt)
 
     def resume(self) -> Rollback:
         """Let runs publish again after ``rollback --hold``: a new version with the same rows; nothing if not held."""
 
         def attempt(table: DeltaTable) -> Rollback:
-            number = table.version() + _held(table)
-            if _held(table):
-                self._table.append(table, "RESUME", {_RESUME: number}, {"operation": "resume"})
+            number = table.version() + is_held(table)
+            if is_held(table):
+                self._table.append(table, "RESUME", {RESUME: number}, {"operation": "resume"})
             return Rollback(version=number)
 
         return self._table.retried(attempt)
@@ -304,7 +284,7 @@ class Index:
             base = table.version()
             if (done := table.transaction_version(run)) is not None:
                 return self._recorded(done, rows)
-            if operation == "release" and _held(table):
+            if operation == "release" and is_held(table):
                 raise HeldError(
                     f"a rollback holds {self._table.where}: nothing is published",
                     hint="`manyfit rollback OUTPUT --resume` ends it; what has been trained is taken over then.",
@@ -316,9 +296,9 @@ class Index:
             listed = micros(pc.max(decision.effective.column("listed_at")).as_py())
             marks = {run: base + 1}
             if complete:
-                marks[_FENCE] = max(listed, _fence(table, _FENCE, credible))
+                marks[FENCE] = max(listed, fence_of(table, FENCE, credible))
             if pc.any(pc.equal(decision.effective.column("action"), RETIRE)).as_py():
-                marks[_RETIRED] = max(listed, _fence(table, _RETIRED, credible))
+                marks[RETIRED] = max(listed, fence_of(table, RETIRED, credible))
             if decision.disbelieved:
                 log.warning(
                     "%s rows in %s were listed in the future: the clock of the machine that published them was ahead. "
@@ -344,8 +324,8 @@ class Index:
         keys = rows.column("key").to_pylist() if rows.num_rows <= FEW_KEYS else None
         current = self._table.query(table, ["key", "listed_at", "gone_since"], keys)
         fences = Fences(
-            everything=_fence(table, _FENCE, credible),
-            insertions=_fence(table, _RETIRED, credible),
+            everything=fence_of(table, FENCE, credible),
+            insertions=fence_of(table, RETIRED, credible),
             credible=credible,
         )
         touched = touched_keys(rows)
@@ -356,14 +336,3 @@ class Index:
         contested = contested_keys(rows)
         champions = self._table.query(table, ["key", "digest", "judged_until"], contested) if contested else None
         return decide(rows, current, fences, models, champions)
-
-
-def _held(table: DeltaTable) -> bool:
-    # The second question only after a hold: each of them reads the log since its last checkpoint again.
-    return (hold := table.transaction_version(_HOLD) or 0) > 0 and hold > (table.transaction_version(_RESUME) or 0)
-
-
-def _fence(table: DeltaTable, name: str, credible: int) -> int:
-    """A fence of this version; 0 if there is none, or one that a clock which was ahead has put into the future."""
-    moment = table.transaction_version(name) or 0
-    return moment if moment <= credible else 0

@@ -18,6 +18,7 @@ from job.config import local_file
 from job.config.score_settings import ModelsSettings, ScoreSettings
 from job.errors import ConfigurationError, DamageError, InputError, NotFoundError
 from job.keys import model_name
+from job.registry import marks
 from job.registry.index import STALE, Index
 from job.registry.model_set import Source
 from job.store import Store
@@ -76,7 +77,7 @@ class PinnedModels:
                 raise DamageError(f"{store.uri} is at version {version}, older than models.min_version")
             key = local_file.read(settings.public_key, "models.public_key") if settings.public_key else None
             rows = Source(store, version, public_key=key).read(_COLUMNS)
-            confirmed = index.confirmed(version)
+            confirmed = marks.confirmed(store, version)
         self.version = version
         self._rows = rows.filter(pc.is_valid(rows["digest"])).combine_chunks()
         self._keys = whole(self._rows["key"])

@@ -15,6 +15,7 @@ from job.errors import NotFoundError, OutputError
 from job.outcome import SCHEMA, SCORED
 from job.plan.compare import Fingerprints
 from job.plan.plan import Plan
+from job.registry import marks
 from job.registry.index import Index
 from job.registry.predictions import Predictions, add_errors
 from job.run.planning import unfinished_runs
@@ -98,7 +99,7 @@ def make_good(output: Store) -> None:
         return
     index = Index(output)
     if newest.operation == "rollback":
-        index.follow(newest.version, int(newest.metadata["index"]))
+        marks.follow(output, newest.version, int(newest.metadata["index"]))
         return
     if newest.run is not None and index.released(newest.run) is None:
         derive(output, newest.run, str(newest.metadata["plan"]), newest.metadata)

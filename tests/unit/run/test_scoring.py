@@ -257,7 +257,7 @@ def test_rows_without_a_feature_are_left_out_or_written_without_a_prediction(
 def test_a_column_whose_name_the_predictions_need_is_refused_before_anything_is_scored(job: ScoreJob) -> None:
     job.put("k0.csv", b"prediction,x\n1,1\n")
 
-    with pytest.raises(ConfigurationError, match=r"'prediction'.*score\.keep"):
+    with pytest.raises(ConfigurationError, match=r"'prediction' of the input"):
         job.score(engine=refuse)
 
     assert counts(job.score(score={"keep": ["x"]})) == (4, 0, 0, 0)
