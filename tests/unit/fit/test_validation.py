@@ -109,3 +109,11 @@ def test_a_holdout_spreads_classes_where_each_side_can_have_one(rare: int, sprea
         return
     ((train, test),) = found(classes, method="holdout", test_size=0.5, stratified=True)
     assert {(classes.iloc[rows] == "b").sum() for rows in (train, test)} == {1}
+
+
+def test_a_backtest_leaves_its_gap_between_what_is_fitted_and_what_is_predicted() -> None:
+    for gap, last in ((None, 7), (0, 7), (2, 5)):
+        settings = ValidationSettings(method="backtest", column="t", windows=1, horizon=3, gap=gap)
+        (split,) = splits(settings, NUMBERS[:10], classifier=False, seed=3, order=pd.Index(range(10)))
+        assert split.train.tolist() == list(range(last)), gap
+        assert split.test.tolist() == [7, 8, 9]

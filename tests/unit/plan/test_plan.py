@@ -210,3 +210,45 @@ def test_small_tasks_are_half_a_second_and_a_minute_where_there_would_be_too_man
     seconds: float, keys: int, cores: int, tasks: int
 ) -> None:
     assert number_of_small_tasks([seconds / keys] * keys, cores) == tasks
+
+
+# ---- what is gone
+
+
+def test_a_published_key_that_the_input_has_and_match_leaves_out_is_not_gone() -> None:
+    published = index(a={"data": data("a.csv", 0)}, b={"data": "x"}, c={"data": "x"})
+    plan = made(["a.csv", "b.txt"], published, match="*.csv")
+    assert plan.gone.to_pylist() == ["c"]
+    assert not plan.complete, "nothing is said of b, which was not looked at"
+    assert not plan.filtered
+
+
+def test_a_plan_is_complete_if_all_of_the_input_was_looked_at() -> None:
+    published = index(a={"data": data("a.csv", 0)}, c={"data": "x"})
+    plan = made(["a.csv"], published)
+    assert (plan.complete, plan.filtered, plan.gone.to_pylist()) == (True, False, ["c"])
+
+
+@pytest.mark.parametrize("narrower", [{"only": ["a"]}, {"limit": 1}])
+def test_nothing_is_gone_where_only_a_part_was_asked_for(narrower: dict[str, Any]) -> None:
+    published = index(a={"data": data("a.csv", 0)}, c={"data": "x"})
+    plan = made(["a.csv", "b.csv"], published, **narrower)
+    assert (plan.complete, plan.filtered, plan.gone.to_pylist()) == (False, True, [])
+
+
+def test_fingerprints_and_finished_outcomes_are_the_same_in_slices_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"k={key}/{part}.csv" for key in "abcdefg" for part in range(1 + "abcdefg".index(key) % 3)]
+    whole = made(names, index(), layout="hive").keys
+    by_key = dict(
+        zip(whole["key"].to_pylist(), digest_letters(whole["data"].combine_chunks()).to_pylist(), strict=True)
+    )
+    done = [
+        {"key": key, "data": by_key[key], "recipe": "r", "environment": "e", "digest": "d"}
+        for key in ("k=b", "k=f", "k=g")
+    ]
+    one_piece = why(made(names, index(), finished(*done), layout="hive"))
+    assert [key for key, (action, _) in one_piece.items() if action == "adopt"] == ["k=b", "k=f", "k=g"]
+    monkeypatch.setattr("job.plan.plan._SLICE", 2)
+    sliced = made(names, index(), finished(*done), layout="hive")
+    assert sliced.keys["data"].to_pylist() == whole["data"].to_pylist()
+    assert why(sliced) == one_piece

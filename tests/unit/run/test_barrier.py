@@ -64,6 +64,10 @@ def test_an_outcome_of_a_key_that_was_not_planned_does_not_count() -> None:
     assert settled(plan, stray, outcome("a"), outcome("b")).keys() == {"a", "b"}
 
 
+def test_an_outcome_of_another_key_is_no_trouble_to_a_plan_of_one() -> None:
+    assert settled(planned("a.csv"), outcome("c"), outcome("a")).keys() == {"a"}
+
+
 RANKED = (
     outcome("a", TRAINED, "low"), outcome("a", TRAINED, "high"), outcome("a", UNCHANGED), outcome("a", SKIPPED),
     outcome("a", FAILED),

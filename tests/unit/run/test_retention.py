@@ -394,3 +394,12 @@ def test_gc_keeps_as_many_versions_as_the_job_says_unless_it_is_told_otherwise(
     assert kept("--keep", "3") == 3
     job.run(recipe={"version": "2"})  # this run says nothing, so the default of 30 holds
     assert kept() == 6
+
+
+def test_models_of_a_run_that_ended_before_the_first_release_go(store: Store) -> None:
+    run(store, "abandoned", finished=True, a=line(1.0))
+    age(store, 10)
+
+    retention.gc(store, margin=DAY, dry_run=False)
+
+    assert names(store, "models") == set()
