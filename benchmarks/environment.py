@@ -12,6 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 PEERS = (
     "ray[data]==2.60.0",
+    "aiohttp==3.14.5",  # ray.data reads csv through fsspec, which wants it
     "dask[dataframe]==2026.8.0",
     "distributed==2026.8.0",
     "fugue==0.9.7",

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.arrow import decode, encode, whole
+from job.arrow import decode, encode, give_back, whole
 from job.errors import ChangedError, ConfigurationError, InputError, NotFoundError, PartitionError
 from job.plan.table_keys import nearest
 from job.reader import table_scan
@@ -56,7 +56,7 @@ FILES = pa.schema(
 """One row for each file, in the order of names. ``keys``: rows of each key in each piece, by place in ``pieces``."""
 READ = b"read"
 """Metadata of a record: digest of what decides how keys are read."""
-_FILES_AT_ONCE = 16
+_FILES_AT_ONCE = 8
 _AT_REST = "Run again when the table is at rest."
 _RECORDS = 3
 """Records that are looked through for files which are known already."""
@@ -182,9 +182,10 @@ def look(
     same = _known(found, known)
     todo = [at for at, row in enumerate(same) if row < 0]
     files = found.select(["name", "size", "etag", "given"]).take(pa.array(todo, pa.int64())).to_pylist()
-    with storage("input", "the table could not be read"), _Pools(len(files)) as pools:
+    with storage("input", "the table could not be read"), _Pools(len(files), near=store.scheme == "file") as pools:
         new = list(pools.files(lambda file: _look_at(store, file, key, kind, spec, pools, types or {}), files))
     every = pa.concat_tables([*([] if known is None else [known.cast(FILES)]), *new] or [FILES.empty_table()])
+    give_back()
     order = np.array(same, np.int64)
     order[todo] = np.arange(len(todo)) + (0 if known is None else known.num_rows)
     table = every.take(pa.array(order)).combine_chunks()
@@ -210,11 +211,12 @@ def _known(found: pa.Table, known: pa.Table | None) -> list[int]:
 class _Pools:
     """Threads for files, or, where there are few files, for the portions of one."""
 
-    def __init__(self, files: int) -> None:
+    def __init__(self, files: int, *, near: bool) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._many = files >= cores
         self._cores = cores
-        self._pool = ThreadPoolExecutor(_FILES_AT_ONCE if self._many else cores, "count")
+        # Each thread keeps memory for itself: more than cores only where they wait for a store.
+        self._pool = ThreadPoolExecutor(cores if near or not self._many else _FILES_AT_ONCE, "count")
 
     def __enter__(self) -> _Pools:
         return self

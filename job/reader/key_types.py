@@ -60,9 +60,11 @@ def key_levels(table: pa.Table, names: Sequence[str]) -> pa.Table:
 def declared_rows(source: str, table: pa.Table, spec: ReadSpec) -> pa.Table:
     """Rows of typed files with the declared types that only a key can have, such as categories."""
     declared = declared_types(spec.schema)
-    found = cast_declared(source, table, declared) if declared else table
+    if not declared:
+        return table
+    found = cast_declared(source, table, declared)
     fields = [field.with_metadata(before.metadata) for field, before in zip(found.schema, table.schema, strict=True)]
-    return found.cast(pa.schema(fields)) if found is not table else found
+    return found.cast(pa.schema(fields))
 
 
 def _declared(

@@ -163,7 +163,8 @@ class TextTable:
 
     def _csv(self, text: bytes, columns: list[str] | None) -> pa.Table | None:
         needed = None if columns is None else tuple(each for each in columns if each in (self._names or ()))
-        spec = replace(self._spec, encoding=self._encoding, needed=needed or None)
+        # As texts: what they are declared as is looked at key by key.
+        spec = replace(self._spec, encoding=self._encoding, needed=needed or None, schema=(), optional=())
         return read_csv(self._name, text, spec, self._delimiter, (), {})
 
     @property
