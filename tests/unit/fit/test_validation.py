@@ -117,3 +117,8 @@ def test_a_backtest_leaves_its_gap_between_what_is_fitted_and_what_is_predicted(
         (split,) = splits(settings, NUMBERS[:10], classifier=False, seed=3, order=pd.Index(range(10)))
         assert split.train.tolist() == list(range(last)), gap
         assert split.test.tolist() == [7, 8, 9]
+
+
+def test_two_rows_are_enough_to_hold_out_one() -> None:
+    ((train, test),) = found(NUMBERS[:2], method="holdout", test_size=0.5)
+    assert sorted([*train, *test]) == [0, 1]

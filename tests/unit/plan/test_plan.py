@@ -252,3 +252,8 @@ def test_fingerprints_and_finished_outcomes_are_the_same_in_slices_of_any_size(m
     sliced = made(names, index(), finished(*done), layout="hive")
     assert sliced.keys["data"].to_pylist() == whole["data"].to_pylist()
     assert why(sliced) == one_piece
+
+
+@pytest.mark.parametrize("name", ["recipe", "environment"])
+def test_a_published_key_without_a_fingerprint_is_trained(name: str) -> None:
+    assert why(made(["a.csv"], index(a={"data": data("a.csv", 0), name: None})))["a"][0] == "train"
