@@ -252,3 +252,12 @@ def test_a_part_of_a_larger_array_is_typed_by_its_own_texts(kind: pa.DataType) -
     assert typed(pa.chunked_array([whole[1:2], whole[2:3], whole[:0]]), "x").to_pylist() == [1, 2]
     assert typed(whole[:2], "x").to_pylist() == ["0x1F", "1"]
     assert typed(whole[:0], "x").type == pa.null()
+
+
+def test_a_number_that_means_missing_does_so_in_its_usual_spellings_in_columns_of_texts_too() -> None:
+    assert null_texts(["", "-999", "x", "nan"]) == ["", "-999", "x", "nan", "-999.0"]
+    assert null_texts(["-999.0"]) == ["-999.0", "-999"]
+    data = written(["a", "-999", "-999.0", "-999.00"])
+    found = read([("a.csv", data)], ReadSpec(null_values=("-999",)))["x"].to_pylist()
+    plain = pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=["-999"])["x"]
+    assert found == ["a", None, None, "-999.00"] == [None if each is np.nan else each for each in plain]
