@@ -95,7 +95,7 @@ DEVELOPED = .venv/bin/python -m pytest
 
 .PHONY: test
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
-	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e" \
+	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e and not bench" \
 		-n $(JOBS) --dist worksteal $(ARGS)
 
 # Beside the newest Spark, which all other targets use: same lock, same wheel, the other group (docs/decisions/0009-two-sparks.md).
@@ -175,6 +175,10 @@ bench-table: java .venv/.ready ## one table with key columns, side by side with 
 .PHONY: bench-guard
 bench-guard: java .venv/.ready ## fail if a run costs more than 1.45 times the CPU time of the bare fits, measured beside it
 	@timeout 1800 .venv/bin/python -m benchmarks.table --only manyfit --rounds 5 --guard $(GUARD) $(ARGS)
+
+.PHONY: bench-small
+bench-small: java .venv/.ready ## each program of benchmarks/ once, small: that it runs, not how fast
+	@$(DEVELOPED) $(CURDIR)/tests/benchmarks $(ARGS)
 
 .PHONY: bench-scale
 bench-scale: java .venv/.ready ## planning, memory, skew, cores, start: one question each

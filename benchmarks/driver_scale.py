@@ -77,6 +77,10 @@ class Pretending:
 
         return number_of_tasks(costs, self._cores, local=False)
 
+    def executors(self) -> int | None:
+        """Not counted."""
+        return None
+
     def run(self, work: Any, tasks: int, tick: Callable[[], None]) -> Any:
         """Write what workers would write."""
         from job.engine import EngineReport
