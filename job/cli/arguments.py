@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job.config import load
+from job.config import document, load
 from job.config.score_settings import ScoringSettings
 from job.config.settings import JobSettings
 from job.errors import ConfigurationError
@@ -53,6 +54,19 @@ def scoring(arguments: Namespace, overrides: list[str]) -> tuple[ScoreAssembly, 
     found = loaded(arguments, overrides, kind=ScoringSettings)
     assert isinstance(found.settings, ScoringSettings)
     return assemble_scoring(found.settings), found
+
+
+def is_scoring(arguments: Namespace, overrides: list[str]) -> bool:
+    """Whether the document is a scoring and not a job: it names models, and no recipe."""
+    named = {each.removeprefix("--").partition(".")[0] for each in overrides if each.startswith("--")}
+    text = arguments.document
+    if text is None and arguments.config is not None and "://" not in arguments.config:
+        path = Path(arguments.config).expanduser()
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    tree = document.parse(text)[0] if text is not None else None
+    if isinstance(tree, document.Mapping):
+        named |= tree.items.keys()
+    return "models" in named and "recipe" not in named
 
 
 def output(arguments: Namespace, overrides: list[str]) -> Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from job.cli import arguments as given
 from job.cli import screens, termination
@@ -12,6 +13,9 @@ from job.config import load, local_file
 from job.config.value_types import parse_duration
 from job.errors import ConfigurationError
 from job.store.side import storage
+
+if TYPE_CHECKING:
+    from job.registry.predictions import Predictions
 
 
 def demo(arguments: Namespace, overrides: list[str]) -> int:
@@ -29,6 +33,10 @@ def plan(arguments: Namespace, overrides: list[str]) -> int:
     from job.run.assembly import check_identity
     from job.run.planning import plan_alone
 
+    if given.is_scoring(arguments, overrides):
+        from job.cli import score_plan
+
+        return score_plan.main(arguments, given.scoring(arguments, overrides)[0])
     assembly, _ = given.job(arguments, overrides)
     check_identity(assembly, create=False)
     made = plan_alone(assembly)
@@ -212,9 +220,12 @@ def show(arguments: Namespace, overrides: list[str]) -> int:
 def verify(arguments: Namespace, overrides: list[str]) -> int:
     """Re-read every published model."""
     from job.errors import DamageError
+    from job.registry.predictions import Predictions
     from job.registry.verify import verify as verify_all
 
     output = given.output(arguments, overrides)
+    if Predictions(output).version() is not None:
+        return _verify_predictions(arguments, Predictions(output))
     public = None
     if arguments.public_key:
         public = local_file.read(arguments.public_key, "--public-key")
@@ -229,6 +240,21 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
         how = "size and digest" if arguments.no_load else "size, digest and loadability"
         print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged")
     return DamageError.exit_code if found.damaged else 0
+
+
+def _verify_predictions(arguments: Namespace, predictions: Predictions) -> int:
+    from job.errors import DamageError
+
+    with storage("output", f"{predictions.store.uri} cannot be read"):
+        count, damaged = len(predictions.files(arguments.at)), list(predictions.damaged(arguments.at))
+    if arguments.json:
+        told = [{"file": name, "problem": text} for name, text in damaged]
+        screens.print_json({"checked": count, "damaged": told})
+    else:
+        for name, text in damaged[:50]:
+            print(f"DAMAGED {name}: {text}")
+        print(f"{count:,} files of predictions checked (digest and rows), {len(damaged):,} damaged")
+    return DamageError.exit_code if damaged else 0
 
 
 def gc(arguments: Namespace, overrides: list[str]) -> int:

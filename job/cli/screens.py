@@ -53,10 +53,11 @@ def settings_in_force(loaded: Loaded) -> None:
         return
     for path, value, place in loaded.changed():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        console.print(f"  [dim]{path}[/dim] = {_plain(text)}  [dim]({_plain(place)})[/dim]")
+        console.print(f"  [dim]{path}[/dim] = {plain(text)}  [dim]({plain(place)})[/dim]")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text that may hold brackets, which rich would take for markup."""
     return text.replace("[", "\\[")
 
 
@@ -133,7 +134,7 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
     if found["train"]:
         console.print(
             f"{size(found['bytes'])} to read; median {size(found['median'])}, largest {size(found['largest'])} "
-            f"({_plain(str(found['largest_key']))})"
+            f"({plain(str(found['largest_key']))})"
         )
     if "table" in found:
         _table(console, found["table"])
@@ -148,10 +149,10 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
             f"{found['unmatched']:,} not matched by input.match"
         )
     for line in found["advice"]:
-        console.print(f"  {_plain(line)}")
+        console.print(f"  {plain(line)}")
     if keys:
         for row in found["keys"]:
-            console.print(f"{row['action']:<10} {row['why']:<12} {size(row['bytes']):>10}  {_plain(row['key'])}")
+            console.print(f"{row['action']:<10} {row['why']:<12} {size(row['bytes']):>10}  {plain(row['key'])}")
 
 
 def _table(console: Console, found: dict[str, Any]) -> None:
@@ -159,8 +160,8 @@ def _table(console: Console, found: dict[str, Any]) -> None:
         f"one table: {counted(found['rows'], 'row')} and {counted(found['keys'], 'key')} in "
         f"{counted(found['files'], found['format'] + ' file')}; {size(found['bytes'])} hold rows to train on"
     )
-    console.print(f"rows are {'exchanged' if found['exchange'] else 'not exchanged'}: {_plain(found['why'])}")
-    console.print(f"the largest key is {_plain(found['largest_key'])} with {counted(found['largest_rows'], 'row')}")
+    console.print(f"rows are {'exchanged' if found['exchange'] else 'not exchanged'}: {plain(found['why'])}")
+    console.print(f"the largest key is {plain(found['largest_key'])} with {counted(found['largest_rows'], 'row')}")
     if found["one_core"]:
         console.print(f"{counted(found['one_core'], 'compressed file')}: each is read by one core")
 
@@ -192,13 +193,19 @@ def run_ends(done: RunReport) -> None:
     lines = report.lines(done)
     if console.is_terminal:
         for line in lines:
-            console.print(_plain(line))
+            console.print(plain(line))
         return
     log = logging.getLogger("job.run")
     for line in lines:
         log.info("%s", line, extra={"event": "summary", "run": done.run})
     level = logging.ERROR if done.exit_code else logging.INFO
-    totals = {name: getattr(done.totals, name) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
+    totals = {
+        name: getattr(done.totals, name)
+        for name in (
+            *("planned", "trained" if done.kind == "train" else "scored"),
+            *("unchanged", "skipped", "failed"),
+        )
+    }
     most = f"{counted(totals['failed'], 'partition')} failed, more than run.max_failed allows"
     told = {"event": "result", "run": done.run, "exit_code": done.exit_code, **totals}
     log.log(level, "%s", most if done.exit_code else "done", extra=told)
@@ -236,7 +243,7 @@ def status(found: dict[str, Any]) -> None:
         done = RunReport.from_json(json.dumps(found["result"]))
         console.print(f"run {done.run}: ended {done.finished_at[:19]} with exit code {done.exit_code}")
         for line in report.lines(done):
-            console.print(_plain(line))
+            console.print(plain(line))
         return
     state = found["progress"]
     if state is None:
@@ -256,7 +263,7 @@ def status(found: dict[str, Any]) -> None:
     for reason, number in state["reasons"].items():
         console.print(f"  {number:,} × {reason}")
     if state["slowest"] is not None and state["slowest_seconds"] >= 10:
-        console.print(f"longest: {_plain(state['slowest'])}, for {clock(state['slowest_seconds'])}")
+        console.print(f"longest: {plain(state['slowest'])}, for {clock(state['slowest_seconds'])}")
     began = datetime.fromtimestamp(state["started_at"], UTC)
     console.print(f"began {began:%Y-%m-%d %H:%M:%S} UTC, last word {clock(age)} ago")
     if age > 60:

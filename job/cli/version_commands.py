@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
 
 def history(arguments: Namespace, overrides: list[str]) -> int:
-    """The versions of the set."""
+    """The versions of the set, or of predictions."""
     from job.registry.index import Index
+    from job.registry.predictions import Predictions
 
     output = given.output(arguments, overrides)
     with storage("output", f"{output.uri} cannot be read"):
-        index = Index(output)
-        versions, held = index.history(arguments.limit), index.held()
+        index, predictions = Index(output), Predictions(output)
+        versions = predictions.history(arguments.limit) or index.history(arguments.limit)
+        held = index.held()
     if not versions:
         raise _nothing_published(output)
     if arguments.json:
@@ -44,6 +46,7 @@ def history(arguments: Namespace, overrides: list[str]) -> int:
 def rollback(arguments: Namespace, overrides: list[str]) -> int:
     """Go back to an older version, or let runs publish again."""
     from job.registry.index import Index
+    from job.registry.predictions import Predictions
 
     output = given.output(arguments, overrides)
     index, seal = Index(output), _seal(arguments, output)
@@ -59,6 +62,8 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
             print(f"runs may publish again; version {done.version}")
             _sealed(seal, done.version, warning)
             return 0
+        if Predictions(output).version():
+            return _predictions_back(arguments, output)
         again = index.differing(arguments.version)
         warning = seal.check(arguments.version)
         done = index.rollback(arguments.version, hold=arguments.hold)
@@ -71,11 +76,37 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def _predictions_back(arguments: Namespace, output: Store) -> int:
+    from job.registry.predictions import Predictions
+    from job.run import scored_before
+
+    scored_before.make_good(output)
+    done = Predictions(output).rollback(arguments.version, hold=arguments.hold)
+    print(f"version {done.version} of the predictions has the rows of version {arguments.version}")
+    if arguments.hold:
+        print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
+    else:
+        print("the next run scores again what was taken back; --hold keeps it from doing so")
+    return 0
+
+
+def _refuse_predictions(output: Store, what: str) -> None:
+    """The index beside predictions is derived from them: to change it alone would write rows twice."""
+    from job.registry.predictions import Predictions
+
+    if Predictions(output).version() is not None:
+        raise ConfigurationError(
+            f"{output.uri} holds predictions, and {what} is for a set of models",
+            hint="Give the output of the job that trains; `manyfit rollback` takes predictions back.",
+        )
+
+
 def retire(arguments: Namespace, overrides: list[str]) -> int:
     """Take keys out of the set."""
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
+    _refuse_predictions(output, "retire")
     seal = _seal(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
@@ -90,6 +121,7 @@ def promote(arguments: Namespace, overrides: list[str]) -> int:
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
+    _refuse_predictions(output, "promote")
     seal = _seal(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()

@@ -38,13 +38,14 @@ def confirmed(store: Store, version: int) -> datetime | None:
     return datetime.fromtimestamp(moment / 1e6, UTC) if moment else None
 
 
-def follow(store: Store, mark: int, version: int) -> None:
+def follow(store: Store, mark: int, version: int, *, hold: bool = False) -> None:
     """Go back to the rows of ``version``, once, since the predictions went back by their commit ``mark``."""
     index = Table(store, "index", TABLE)
 
     def attempt(table: DeltaTable) -> None:
         if (table.transaction_version(FOLLOWED) or 0) < mark:
             about: dict[str, str | int] = {"operation": "rollback", "restored": version}
-            index.restore(table, version, {FOLLOWED: mark, FENCE: micros(store.now())}, about)
+            made = {FOLLOWED: mark, FENCE: micros(store.now()), **({HOLD: table.version() + 1} if hold else {})}
+            index.restore(table, version, made, about)
 
     index.retried(attempt)

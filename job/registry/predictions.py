@@ -6,16 +6,20 @@ the index says of each key and the errors are derived from what the run has writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from job.errors import OutputError
+from job.errors import ConfigurationError, NotFoundError, OutputError
+from job.registry import marks
 from job.registry.data_file import Writer, addition, data_files
 from job.registry.delta_log import Table
 from job.registry.history import VersionInfo, version_info
+from job.registry.index import Index
 from job.score import columns, part
 
 if TYPE_CHECKING:
@@ -155,6 +159,67 @@ class Predictions:
             return Released(version=table.version() + 1)
 
         return self._table(columns.union([schema])).retried(attempt)
+
+    def rollback(self, version: int, *, hold: bool = False) -> VersionInfo:
+        """Go back: a new version with exactly the rows of an older one; what is known of the keys goes back with it.
+
+        Parameters
+        ----------
+        version
+            Of `history`.
+        hold
+            Runs refuse until ``rollback --resume``.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such version, or it is the current one.
+        """
+        entry = next((each for each in self.history() if each.version == version), None)
+        index = self._index_of(entry)
+
+        def attempt(_: DeltaTable) -> int:
+            table = self._table().open()
+            assert table is not None
+            if index is None or not 1 <= version < table.version():
+                raise ConfigurationError(
+                    f"cannot roll back to version {version}: {self.store.uri} is at version {table.version()}",
+                    hint="`manyfit history` lists the versions.",
+                )
+            about: dict[str, str | int] = {"operation": "rollback", "restored": version, "index": index}
+            about["hold"] = str(hold)
+            self._table().restore(table, version, {}, about)
+            return int(table.version()) + 1
+
+        if entry is None:
+            raise ConfigurationError(
+                f"{self.store.uri} has no version {version}", hint="`manyfit history` lists the versions."
+            )
+        made = self._table().retried(attempt)
+        assert index is not None
+        marks.follow(self.store, made, index, hold=hold)
+        return next(each for each in self.history() if each.version == made)
+
+    def _index_of(self, entry: VersionInfo | None) -> int | None:
+        """The version of the index that belongs to one of the predictions."""
+        if entry is None:
+            return None
+        if entry.operation == "rollback":
+            return int(entry.metadata["index"])
+        return Index(self.store).released(entry.run) if entry.run else None
+
+    def damaged(self, at: int | None = None) -> Iterator[tuple[str, str]]:
+        """Re-read every part of a version: its name, and what is wrong with it."""
+        for name, file in self.files(at).items():
+            try:
+                data = self.store.get(f"{part.FOLDER}/{name}")
+            except NotFoundError:
+                yield name, "is missing"
+                continue
+            if name != part.path(hashlib.sha256(data).hexdigest()):
+                yield name, "has not the bytes that its name promises"
+            elif pq.ParquetFile(pa.BufferReader(data)).metadata.num_rows != file["num_records"]:
+                yield name, "has another number of rows than the table says"
 
 
 def _arrow(table: DeltaTable) -> pa.Schema:

@@ -53,7 +53,7 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
     taken = np.zeros(len(due), bool)
     known: dict[str, pa.DataType] = {field.name: field.type for field in there or ()}
     accepted, schemas = [], []
-    for run in unfinished_runs(output, started.at) if len(due) else []:
+    for run in _unfinished(output, started) if len(due) else []:
         found = chunks.winners(chunks.finished(segment.read(output, run_paths.segments(run))), SCORED)
         found = found.filter(pc.equal(found["status"].cast(pa.string()), SCORED))
         found = found.take(pc.sort_indices(found["part"].cast(pa.string())))
@@ -86,6 +86,13 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
     )
 
 
+def _unfinished(output: Store, started: Started) -> list[str]:
+    try:
+        return unfinished_runs(output, started.at)
+    except NotFoundError:  # a folder or bucket that is not there yet; a run will say so where it matters
+        return []
+
+
 def make_good(output: Store) -> None:
     """Derive what the last release of predictions says of keys and errors, where its run died before it could.
 
@@ -99,7 +106,8 @@ def make_good(output: Store) -> None:
         return
     index = Index(output)
     if newest.operation == "rollback":
-        marks.follow(output, newest.version, int(newest.metadata["index"]))
+        about = newest.metadata
+        marks.follow(output, newest.version, int(about["index"]), hold=about.get("hold") == "True")
         return
     if newest.run is not None and index.released(newest.run) is None:
         derive(output, newest.run, str(newest.metadata["plan"]), newest.metadata)

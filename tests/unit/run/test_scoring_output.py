@@ -1,0 +1,117 @@
+"""What a person does with an output of predictions: plan, look back, check, go back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from job.cli.main import main
+from job.registry.index import Index
+from job.registry.predictions import Predictions
+from tests.support.score_job import ScoreJob, counts, rows
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ScoreJob:
+    made = ScoreJob(tmp_path, keys=2)
+    made.trained.run()
+    return made
+
+
+def document(job: ScoreJob, folder: Path) -> str:
+    text: dict[str, Any] = {
+        "models": {"uri": str(job.trained.out)},
+        "input": {"uri": str(job.data)},
+        "output": {"uri": str(job.out)},
+        "run": {"engine": "inline"},
+    }
+    path = folder / "score.yaml"
+    path.write_text(yaml.safe_dump(text))
+    return str(path)
+
+
+def test_the_command_scores_by_a_document_and_a_plan_shows_what_it_would_do(
+    job: ScoreJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.put("new.csv", rows(1.0))
+    path = document(job, tmp_path)
+
+    assert main(["plan", "-c", path, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["planned"], plan["score"], plan["without_model"]) == (3, 2, {"no_model": 1})
+    assert len(plan["rows"]) == 5
+    assert plan["types"]["prediction"] == "double"
+    assert not (job.out / "predictions").exists()
+
+    assert main(["score", "-c", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["scored"] == 2
+
+
+def test_a_rollback_takes_rows_back_and_the_next_run_scores_them_once(
+    job: ScoreJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3))
+    job.score()
+    assert job.keys() == {"k0": 6, "k1": 9}
+
+    assert main(["rollback", str(job.out), "1"]) == 0
+    assert job.keys() == {"k0": 6, "k1": 6}
+
+    assert counts(job.score()) == (1, 1, 0, 0)
+    assert job.keys() == {"k0": 6, "k1": 9}
+    capsys.readouterr()
+    assert main(["history", str(job.out), "--json"]) == 0
+    told = [each["operation"] for each in json.loads(capsys.readouterr().out)]
+    assert told == ["release", "rollback", "release", "release", "create"]
+
+
+def test_a_rollback_that_died_before_the_index_followed_is_made_good(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3))
+    job.score()
+    with monkeypatch.context() as patched:
+        patched.setattr("job.registry.marks.follow", lambda *_, **__: None)
+        Predictions(job.assembly().output).rollback(1)
+    assert Index(job.assembly().output).history(1)[0].operation == "release"
+
+    assert counts(job.score()) == (1, 1, 0, 0)
+    assert job.keys() == {"k0": 6, "k1": 9}
+
+
+def test_a_held_output_is_not_scored_to(job: ScoreJob) -> None:
+    from job.errors import HeldError
+
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3))
+    job.score()
+    Predictions(job.assembly().output).rollback(1, hold=True)
+
+    with pytest.raises(HeldError, match="nothing was scored"):
+        job.score()
+
+
+def test_verify_finds_a_file_of_predictions_that_was_changed(job: ScoreJob, capsys: pytest.CaptureFixture[str]) -> None:
+    job.score()
+    assert main(["verify", str(job.out)]) == 0
+    (path,) = (job.out / "predictions").rglob("parts/*/*.parquet")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    assert main(["verify", str(job.out)]) == 7
+    assert "has not the bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["retire", "promote"])
+def test_what_would_part_the_index_from_the_predictions_is_refused(
+    job: ScoreJob, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.score()
+
+    assert main([command, str(job.out), "k0"]) == 2
+    assert counts(job.score()) == (0, 2, 0, 0)
