@@ -12,12 +12,12 @@ import pyarrow as pa
 from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
 from job.outcome import champion_token
-from job.registry.row import LIVE, PUT, changes
+from job.registry.row import LIVE, PUT, TOUCHED, changes
 
 if TYPE_CHECKING:
     from job.store import Store
 
-_COMPARED = ("data", "content", "recipe", "environment", "source", "bytes")
+_COMPARED = (*TOUCHED, "bytes")
 """Columns that are the challenger's already: a keep made them so."""
 _GATE = ("gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p")
 

@@ -107,11 +107,10 @@ REPEATED = (
     *("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action"),
     *("estimator", "until", "judged_until", "gate", "gate_note"),
 )
-_TOUCHED = ("data", "content", "source", "recipe", "environment", "reading")
-_JUDGED = (
-    *("judged_until", "gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note"),
-    *("challenger", "challenger_row"),
-)
+TOUCHED = ("data", "content", "source", "recipe", "environment", "reading")
+"""Columns that say what a model was made of: a touch and a keep replace them, as they do ``bytes``."""
+_GATE = ("gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note")
+_JUDGED = (*_GATE, "judged_until", "challenger", "challenger_row")
 """Columns that a keep replaces beside those of a touch."""
 
 
@@ -338,7 +337,7 @@ def applied(published: pa.Table, source: pa.Table, credible: int | None = None) 
             old = pc.if_else(stale, STALE, pc.if_else(confirmed, LIVE, old))
         elif field.name in ("reason", "message"):
             old = pc.if_else(stale, new, pc.if_else(confirmed, nothing, old))
-        elif field.name in _TOUCHED:
+        elif field.name in TOUCHED:
             said = pc.if_else(pc.equal(new, ""), nothing, new) if field.name in _NEVER_NULL else new
             old = pc.if_else(described, pc.coalesce(said, old), old)
         elif field.name in _JUDGED:

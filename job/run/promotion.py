@@ -24,10 +24,11 @@ CHAMPION = ("key", "digest", "size", "versions", "until", "judged_until")
 """Columns of the published table that a comparison needs."""
 _DIGEST = 64
 """letters of a SHA-256, in hexadecimal digits"""
-_KEPT_ROW = (
+OF_MODEL = (
     *("digest", "size", "rows", "metrics", "warnings", "seconds"),
     *("estimator", "skill", "windows", "horizons", "residuals", "until"),
 )
+"""Columns of an outcome that describe its model."""
 
 
 def current(outcomes: pa.Table, champions: pa.Table) -> pa.Table:
@@ -96,7 +97,7 @@ def judged_until(kept: pa.Table) -> pa.ChunkedArray:
 
 def kept_rows(kept: pa.Table, *, run: str, versions: str) -> pa.Array:
     """What the row of each challenger would say, as JSON: what ``manyfit promote`` publishes."""
-    columns = {name: kept[name].to_pylist() for name in _KEPT_ROW}
+    columns = {name: kept[name].to_pylist() for name in OF_MODEL}
     times = kept["finished_at"].to_pylist()
     texts = []
     for number, finished in enumerate(times):

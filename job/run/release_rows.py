@@ -13,7 +13,7 @@ from job.outcome import TRAINED
 from job.plan.plan import Plan
 from job.registry.delta_log import fields
 from job.registry.index import CHANGES, FAILED, GONE, KEEP, LIVE, PUT, RETIRE, SKIPPED, TOUCH
-from job.registry.row import REPEATED
+from job.registry.row import REPEATED, TOUCHED
 from job.run import promotion
 
 
@@ -68,7 +68,7 @@ def of(
     tables = [
         _rows(
             becomes,
-            (*described, *_OF_MODEL, *gated),
+            (*_OF_DATA, *promotion.OF_MODEL, *gated),
             listed_at,
             state=LIVE,
             action=PUT,
@@ -134,13 +134,8 @@ def _constant(value: Any, kind: pa.DataType, size: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([value], kind.value_type))
 
 
-_OF_DATA = ("data", "content", "recipe", "environment", "source", "bytes", "reading")
+_OF_DATA = (*TOUCHED, "bytes")
 """Columns of an outcome that say what its model was made of."""
-_OF_MODEL = (
-    *("digest", "size", "metrics", "warnings", "seconds"),
-    *("estimator", "skill", "windows", "horizons", "residuals", "until"),
-)
-"""Columns of an outcome that describe its model."""
 _OF_GATE = ("gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note")
 _NEVER_NULL = {"data", "recipe", "environment"}
 _CODED = fields(CHANGES, CHANGES.names, REPEATED)
