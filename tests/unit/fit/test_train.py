@@ -907,3 +907,11 @@ def test_bytes_are_refused_by_name(kind, column):
     with pytest.raises(PartitionError, match=f"column {column!r} is bytes") as caught:
         train(table, recipe, key="k", seed=1)
     assert caught.value.reason == "unsupported_type"
+
+
+def test_rows_with_a_gap_in_either_of_two_features_are_dropped():
+    frame = pd.DataFrame({"x": [1.0, np.nan, 3.0, 4.0, 5.0, 6.0], "z": [1.0, 2.0, np.nan, 3.0, 5.0, 4.0]})
+    frame["y"] = np.arange(6.0)
+    found = fitted(frame, features=["x", "z"], target="y", missing="drop")
+    assert found.rows == 4
+    assert found.warnings == ("dropped: 2 of 6 rows with a missing feature",)
