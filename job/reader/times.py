@@ -77,15 +77,13 @@ def _iso(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
         length = pc.utf8_length(texts)
         texts = pc.if_else(pc.equal(length, 4), pc.binary_join_element_wise(texts, "01-01", "-"), texts)
         texts = pc.if_else(pc.equal(length, 7), pc.binary_join_element_wise(texts, "01", "-"), texts)
-    offset = pc.match_substring_regex(texts, _OFFSET)
-    zone = "UTC" if _true(offset) else None
-    if zone is None and pc.any(offset).as_py():
-        return None  # some with an offset and some without are not moments of one clock
+    # Some with an offset and some without are not moments of one clock: the cast refuses them.
+    zone = "UTC" if _true(pc.match_substring_regex(texts, _OFFSET)) else None
     unit = "ns" if pc.any(pc.match_substring_regex(texts, _NANOSECONDS)).as_py() else "us"
     try:
         return pc.replace_substring(texts, ",", ".").cast(pa.timestamp(unit, zone))
     except pa.ArrowInvalid:
-        return None  # such as the 30th of February
+        return None  # such as the 30th of February, or an offset in some texts only
 
 
 def _formatted(texts: pa.ChunkedArray, form: str) -> pa.ChunkedArray | None:
