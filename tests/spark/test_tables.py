@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from job.outcome import TRAINED
-from tests.support.spark_jobs import Job, Kept
+from tests.support.spark_jobs import Job
 
 pytestmark = pytest.mark.spark
 
@@ -95,7 +95,7 @@ def test_a_worker_that_dies_in_the_second_stage_is_one_row_and_the_others_are_tr
         "features": None,
         "target": None,
     }
-    report = table.run(Kept, recipe=function)
+    report = table.run(recipe=function)
     assert (report.totals.trained, report.totals.failed) == (19, 1)
     assert table.rows()["shop=7"]["reason"] == "worker_died"
 
