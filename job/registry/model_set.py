@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -165,6 +165,39 @@ class ModelSet(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"ModelSet({self.uri!r}, version={self.version}, {len(self)} models)"
 
+    def predict(
+        self, frame: pd.DataFrame, key: str | Sequence[str], *, missing: Literal["raise", "nan"] = "raise"
+    ) -> pd.Series[Any] | pd.DataFrame:
+        """Send each row to its key's model; each model is loaded with one request and called once.
+
+        Parameters
+        ----------
+        frame
+            Features and key columns, in any order.
+        key
+            The columns that make the key, in the order of the training: ``["store", "item"]`` for keys such as
+            ``store=1/item=2``; one column may hold whole keys.
+        missing
+            What becomes of rows whose key has no model: ``nan`` leaves them without a prediction.
+
+        Returns
+        -------
+        Series or DataFrame
+            In the frame's order, with its index; a frame where the models have several outputs.
+
+        Raises
+        ------
+        KeyError
+            A key has no model.
+        ConfigurationError
+            The frame lacks a column.
+        DamageError
+            As `__getitem__`.
+        """
+        from job.registry import routed
+
+        return routed.predict(self, frame, key, missing)
+
     def path(self, key: str) -> str:
         """Where the key's model lies below `uri`."""
         return self._name(key, self._models.column("digest")[self._position(key)].as_py())
@@ -285,15 +318,15 @@ def fetch(store: Store, key: str, name: str, size: int) -> Any:
     DamageError
         There is no such object, or it has another size.
     """
-    info = store.head(name)
-    if info is None:
-        raise DamageError(f"model {key!r} is missing: {name}", hint="Run the job again with a new recipe.version.")
-    if info.size != size:
-        raise DamageError(f"model {key!r} has {info.size} bytes, not the {size} that were published: {name}")
     try:
-        return store.get(name)
+        data = store.part(name, 0, size + 1)
     except NotFoundError as error:
-        raise DamageError(f"model {key!r} is missing: {name}") from error
+        hint = "Run the job again with a new recipe.version."
+        raise DamageError(f"model {key!r} is missing: {name}", hint=hint) from error
+    if (found := memoryview(data).nbytes) != size:
+        has = f"{found}" if found < size else f"more than {size}"
+        raise DamageError(f"model {key!r} has {has} bytes, not the {size} that were published: {name}")
+    return data
 
 
 def _pem(key: str | bytes | Path | None) -> bytes | None:

@@ -91,14 +91,14 @@ def test_models_made_with_other_library_versions_are_no_damage(store: Store) -> 
 def test_a_model_that_cannot_be_read_is_reported_and_the_others_are_checked(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    get, name = type(store).get, ModelSet.open(store.uri).path("b")
+    part, name = type(store).part, ModelSet.open(store.uri).path("b")
 
-    def one_unreachable(self: Store, wanted: str, **options: Any) -> Any:
+    def one_unreachable(self: Store, wanted: str, begin: int, end: int, **options: Any) -> Any:
         if wanted == name:
             raise UnreachableError("503 for ever")
-        return get(self, wanted, **options)
+        return part(self, wanted, begin, end, **options)
 
-    monkeypatch.setattr(type(store), "get", one_unreachable)
+    monkeypatch.setattr(type(store), "part", one_unreachable)
 
     report = verify(store, jobs=2)
 

@@ -1,0 +1,95 @@
+"""Rows of one frame sent to the models of their keys: what `ModelSet.predict` does."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from job.errors import ConfigurationError
+from job.keys import hive_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AHEAD = 16
+"""Models that are read before their turn."""
+
+
+def predict(
+    models: Mapping[str, Any], frame: pd.DataFrame, key: str | Sequence[str], missing: Literal["raise", "nan"]
+) -> pd.Series[Any] | pd.DataFrame:
+    """See `job.ModelSet.predict`."""
+    import pandas as pd
+
+    names = [key] if isinstance(key, str) else list(key)
+    absent = [name for name in names if name not in frame.columns]
+    if absent or not names:
+        raise ConfigurationError(
+            f"the frame has no column {', '.join(map(repr, absent))}", hint="Name the columns of the key."
+        )
+    places = frame.groupby(names, sort=False, dropna=False).indices if len(frame) else {}
+    keys = {_text(models, names, values): rows for values, rows in places.items()}
+    without = [each for each in keys if each not in models]
+    if without and missing == "raise":
+        shown = ", ".join(map(repr, without[:5])) + (" …" if len(without) > 5 else "")
+        raise KeyError(f"no model of {shown}; missing='nan' leaves their rows without a prediction")
+    columns = [name for name in frame.columns if name not in names]
+    answers: list[tuple[Any, np.ndarray[Any, Any]]] = []
+    for each, model in _loaded(models, [each for each in keys if each in models]):
+        rows = keys[each]
+        given = frame.iloc[rows][_features(model, frame, columns)]
+        answers.append((rows, np.asarray(model.predict(given))))
+    width = {answer.shape[1:] for _, answer in answers}
+    if len(width) > 1:
+        raise ConfigurationError("the models have different numbers of outputs")
+    kinds = [answer.dtype for _, answer in answers]
+    whole = np.result_type(*kinds) if kinds else np.dtype(float)
+    if without:
+        whole = np.result_type(whole, float) if whole.kind in "biuf" else np.dtype(object)
+    elif whole.kind in "US":
+        whole = np.dtype(object)
+    found = np.full((len(frame), *(width.pop() if width else ())), np.nan if without else 0, whole)
+    for rows, answer in answers:
+        found[rows] = answer
+    if found.ndim == 1:
+        return pd.Series(found, index=frame.index, name="prediction")
+    return pd.DataFrame(found, index=frame.index)
+
+
+def _text(models: Mapping[str, Any], names: Sequence[str], values: Any) -> str:
+    given = values if isinstance(values, tuple) else (values,)
+    texts = [None if each is None or each != each else str(each) for each in given]
+    if len(names) == 1 and texts[0] is not None and texts[0] in models:
+        return texts[0]  # layout objects: the key is the text itself
+    return hive_key(dict(zip(names, texts, strict=True)), names)
+
+
+def _features(model: Any, frame: pd.DataFrame, columns: list[str]) -> list[str]:
+    """By name and in the order of the training; a model that does not know names gets all columns but the key's."""
+    known = getattr(model, "feature_names_in_", None)
+    if known is None:
+        return columns
+    absent = [name for name in known if name not in frame.columns]
+    if absent:
+        raise ConfigurationError(f"the frame has no column {', '.join(map(repr, absent))}, which the model needs")
+    return list(known)
+
+
+def _loaded(models: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The models in the order of keys, read by threads ahead of their use."""
+    waiting: deque[tuple[str, Future[Any]]] = deque()
+    left = iter(keys)
+    with ThreadPoolExecutor(AHEAD, "model") as pool:
+        for each in left:
+            waiting.append((each, pool.submit(models.__getitem__, each)))
+            if len(waiting) < AHEAD:
+                continue
+            name, future = waiting.popleft()
+            yield name, future.result()
+        while waiting:
+            name, future = waiting.popleft()
+            yield name, future.result()

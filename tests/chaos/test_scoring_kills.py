@@ -1,0 +1,108 @@
+"""A scoring that is killed before or after each single write of its own: whatever the moment, every row once."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from job.registry.index import Index
+from job.store.folder import FolderStore
+from tests.support.score_job import ScoreJob, counts, rows
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it for good."""
+
+
+class Killer:
+    """Counts the writes of a run and ends it at one of them.
+
+    Parameters
+    ----------
+    at
+        The number of the write, from 0; None never.
+    after
+        Once it is done, and not before.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int | None, *, after: bool) -> None:
+        self.names: list[str] = []
+        self.dead = False
+        for method in ("create", "put"):
+            monkeypatch.setattr(FolderStore, method, self._wrapped(getattr(FolderStore, method), at, after))
+
+    def _wrapped(self, write: Callable[..., Any], at: int | None, after: bool) -> Callable[..., Any]:
+        def killing(store: FolderStore, name: str, data: bytes) -> Any:
+            if self.dead:
+                raise Killed  # a dead process writes nothing more
+            number = len(self.names)
+            self.names.append(name)
+            if number != at:
+                return write(store, name, data)
+            self.dead = True
+            if after:
+                write(store, name, data)
+            raise Killed(name)
+
+        return killing
+
+
+def fresh(folder: Path) -> ScoreJob:
+    folder.mkdir()
+    job = ScoreJob(folder, keys=3)
+    job.trained.run()
+    job.overrides = {"score": {"actual": "y"}, "metrics": {"enabled": False}}
+    job.score()
+    job.put("k1.csv", rows(2.0, count=4))
+    job.put("k2.csv", rows(3.0, count=5))
+    return job
+
+
+def check(job: ScoreJob, when: str) -> None:
+    assert job.keys() == {"k0": 6, "k1": 10, "k2": 11}, when
+    states = {
+        row["key"]: row["state"] for row in Index(job.assembly().output).read(columns=["key", "state"]).to_pylist()
+    }
+    assert states == dict.fromkeys(("k0", "k1", "k2"), "live"), when
+    files = [pq.read_table(name) for name in DeltaTable(str(job.out / "errors")).file_uris()]
+    runs = pa.concat_tables(files).group_by("key").aggregate([("run", "count")]).to_pylist()
+    assert {row["key"]: row["run_count"] for row in runs} == {"k0": 1, "k1": 2, "k2": 2}, when
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_whichever_write_a_run_dies_at_the_next_one_leaves_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        whole = Killer(patched, None, after=after)
+        job = fresh(tmp_path / "whole")
+        before = len(whole.names)
+        assert counts(job.score()) == (2, 1, 0, 0)
+    check(job, "nothing died")
+    assert any("predictions/parts" in name for name in whole.names[before:])
+
+    for number in range(len(whole.names) - before):
+        job = fresh(tmp_path / f"{after}-{number}")
+        with monkeypatch.context() as patched:
+            killer = Killer(patched, number, after=after)
+            # A death in a thread comes as what the thread has made of it.
+            with contextlib.suppress(BaseException):
+                job.score()
+        when = (
+            f"died {'after' if after else 'before'} write {number}, {killer.names[min(number, len(killer.names) - 1)]}"
+        )
+        gc.collect()
+
+        report = job.score()
+
+        assert report.exit_code == 0, when
+        check(job, when)
+        assert counts(job.score())[1] == 3, when

@@ -1,0 +1,84 @@
+"""Rows of one frame sent to the models of their keys (`ModelSet.predict`)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from job.errors import ConfigurationError
+from job.registry.model_set import ModelSet
+from job.store.folder import FolderStore
+from tests.support.folder_job import Job, line
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> ModelSet:
+    job = Job(tmp_path)
+    for number in range(40):
+        job.put(f"k{number}.csv.gz", line(number + 1.0))
+    job.run()
+    return job.models()
+
+
+def rows(keys: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"note": "-", "shop": keys, "x": np.arange(len(keys), dtype=float)}, index=range(7, 7 + len(keys))
+    )
+
+
+def test_each_row_goes_to_the_model_of_its_key_and_comes_back_in_its_place(models: ModelSet) -> None:
+    frame = rows([f"k{number % 40}" for number in range(200)]).sample(frac=1, random_state=3)
+
+    found = models.predict(frame, "shop")
+
+    assert found.index.equals(frame.index)
+    for at, row in frame.iterrows():
+        assert found[at] == pytest.approx(models[row["shop"]].predict(pd.DataFrame({"x": [row["x"]]}))[0])
+
+
+def test_a_model_is_loaded_with_one_request_and_called_once(models: ModelSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[str] = Counter()
+    for name in ("get", "head", "part"):
+        real = getattr(FolderStore, name)
+
+        def counting(store: FolderStore, path: str, *given: Any, real: Any = real, **more: Any) -> Any:
+            asked[path] += path.startswith("models/")
+            return real(store, path, *given, **more)
+
+        monkeypatch.setattr(FolderStore, name, counting)
+
+    models.predict(rows(["k1", "k2", "k1", "k2"]), "shop")
+
+    assert [count for count in asked.values() if count] == [1, 1]
+
+
+def test_a_key_without_a_model_is_an_error_or_a_gap(models: ModelSet) -> None:
+    frame = rows(["k1", "zz", "k2"])
+
+    with pytest.raises(KeyError, match="no model of 'shop=zz'"):
+        models.predict(frame, "shop")
+
+    assert models.predict(frame, "shop", missing="nan").isna().tolist() == [False, True, False]
+
+
+def test_a_column_that_is_not_there_is_named(models: ModelSet) -> None:
+    with pytest.raises(ConfigurationError, match="'store'"):
+        models.predict(rows(["k1"]), ["store"])
+    with pytest.raises(ConfigurationError, match="'x', which the model needs"):
+        models.predict(rows(["k1"]).drop(columns="x"), "shop")
+
+
+def test_several_columns_make_a_key_as_directories_do(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    for store in (1, 2):
+        job.put(f"store={store}/item=a%2Fb/part.csv.gz", line(float(store)))
+    job.overrides["input"] = {"layout": "hive"}
+    job.run()
+    frame = pd.DataFrame({"item": "a/b", "x": [1.0, 2.0], "store": [2, 1]})
+
+    assert job.models().predict(frame, ["store", "item"]).tolist() == pytest.approx([2.0, 2.0])
