@@ -237,12 +237,13 @@ def test_adaptive_execution_does_not_fold_the_tasks(table: Job) -> None:
     assert report.totals.trained == 30
     # Two cores, two lists: both had keys.
     assert table.slopes() == {key(number): number + 1 for number in range(30)}
+    from job import run_paths
     from job.config.settings import StorageSide
     from job.outcome import TRAINED
     from job.store import open_store
-    from job.worker.segment import folder, read
+    from job.worker.segment import read
 
-    outcomes = read(open_store(str(table.out), StorageSide()), folder(report.run)).to_pylist()
+    outcomes = read(open_store(str(table.out), StorageSide()), run_paths.segments(report.run)).to_pylist()
     assert {row["task"] for row in outcomes if row["status"] == TRAINED} == {0, 1}
     assert len({row["worker"] for row in outcomes}) == 2
 
