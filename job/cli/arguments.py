@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 def loaded(arguments: Namespace, overrides: list[str], **judge: Any) -> load.Loaded:
     """The settings of a job, from all sources; ``judge`` as in `configuration.load`."""
+    if judge.get("kind") is not ScoringSettings and is_scoring(arguments, overrides):
+        raise ConfigurationError(
+            "the document is a scoring: it names models, and no recipe",
+            hint="`manyfit score` runs it, and `manyfit plan` shows what it would do.",
+        )
     return load.load(
         argv_overrides=overrides,
         file=arguments.config,

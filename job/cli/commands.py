@@ -259,7 +259,7 @@ def _verify_predictions(arguments: Namespace, predictions: Predictions) -> int:
 
 def gc(arguments: Namespace, overrides: list[str]) -> int:
     """Remove what no kept version refers to."""
-    from job.run import retention, run_files
+    from job.run import retention, run_files, scored_before
 
     output = given.output(arguments, overrides)
     try:
@@ -267,6 +267,9 @@ def gc(arguments: Namespace, overrides: list[str]) -> int:
     except ValueError as error:
         raise ConfigurationError(f"--margin {arguments.margin!r} {error}") from None
     with storage("output", f"{output.uri} cannot be cleaned"):
+        if arguments.delete:
+            # Of a scoring that died right after its release: what follows from it is written down below its run.
+            scored_before.make_good(output)
         keep = run_files.kept_versions(output) if arguments.keep is None else arguments.keep
         done = retention.gc(output, keep=keep, dry_run=not arguments.delete, margin=margin)
     if arguments.json:

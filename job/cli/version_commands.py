@@ -78,9 +78,7 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
 
 def _predictions_back(arguments: Namespace, output: Store) -> int:
     from job.registry.predictions import Predictions
-    from job.run import scored_before
 
-    scored_before.make_good(output)
     done = Predictions(output).rollback(arguments.version, hold=arguments.hold)
     print(f"version {done.version} of the predictions has the rows of version {arguments.version}")
     if arguments.hold:

@@ -115,3 +115,49 @@ def test_what_would_part_the_index_from_the_predictions_is_refused(
 
     assert main([command, str(job.out), "k0"]) == 2
     assert counts(job.score()) == (0, 2, 0, 0)
+
+
+def test_gc_removes_no_prediction_and_first_makes_good_what_a_release_did_not_get_to(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3))
+    with monkeypatch.context() as patched:
+        patched.setattr("job.run.scored_before.derive", lambda *_: ())
+        job.score()
+    before = Index(job.assembly().output).version()
+
+    assert main(["gc", str(job.out), "--delete", "--keep", "1", "--margin", "0s"]) == 0
+
+    assert (Index(job.assembly().output).version() or 0) > (before or 0)
+    assert job.keys() == {"k0": 6, "k1": 9}
+    assert counts(job.score()) == (0, 2, 0, 0)
+
+
+def test_predictions_whose_run_left_nothing_to_derive_from_can_be_rolled_back(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from job.errors import OutputError
+
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3))
+    with monkeypatch.context() as patched:
+        patched.setattr("job.run.scored_before.derive", lambda *_: ())
+        run = job.score().run
+    for path in (job.out / "runs" / run).glob("release-*"):
+        path.unlink()
+    with pytest.raises(OutputError, match="manyfit rollback"):
+        job.score()
+
+    assert main(["rollback", str(job.out), "1"]) == 0
+
+    assert counts(job.score()) == (1, 1, 0, 0)
+    assert job.keys() == {"k0": 6, "k1": 9}
+
+
+def test_a_scoring_that_is_given_to_run_is_sent_to_score(
+    job: ScoreJob, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["run", "-c", document(job, tmp_path)]) == 2
+
+    assert "manyfit score" in caplog.text
