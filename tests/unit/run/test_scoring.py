@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from deltalake.exceptions import CommitFailedError
 
 from job.engine import Engine, EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import AccountingError, ConfigurationError, OtherJobError, OutputError, UnreachableError
+from job.registry.delta_log import Table
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.predictions import Predictions
@@ -371,6 +373,26 @@ def test_a_driver_that_is_started_again_after_its_release_releases_nothing(job: 
 
     job.score(run={"id": "night"})
 
+    assert job.table().num_rows == 24
+
+
+def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, lost = Table.append, []
+
+    def losing(self: Table, *given: Any, **more: Any) -> None:
+        append(self, *given, **more)
+        if self.where.endswith("/predictions") and not lost:
+            lost.append(self.where)
+            raise CommitFailedError("the answer was lost")
+
+    monkeypatch.setattr(Table, "append", losing)
+    report = job.score()
+
+    assert lost
+    assert counts(report) == (4, 0, 0, 0)
+    assert (report.version, report.published) == (1, True)
     assert job.table().num_rows == 24
 
 
