@@ -17,11 +17,9 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
+from job.cli import forks
 from job.cli.parser import parser
 from job.errors import FullError, InterruptedRun, ManyfitError
-
-_PROCESS = 0
-"""The process that runs the command."""
 
 
 def entry() -> NoReturn:
@@ -56,9 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from job.cli import logs
 
     logs.setup(arguments.log_format, verbose=arguments.verbose)
-    global _PROCESS
-    _PROCESS = os.getpid()
     signal.signal(signal.SIGTERM, _terminated)
+    forks.end_by_sigterm()
     try:
         return _dispatch(arguments, overrides)
     except ManyfitError as error:
@@ -123,10 +120,6 @@ def _said(error: ManyfitError) -> int:
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
-    if os.getpid() != _PROCESS:
-        # A child that the recipe's code has forked, as a pool of processes does: it ends as any process does.
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
     raise InterruptedRun(
         f"stopped by {signal.Signals(signum).name}", hint="Run the same command again to go on.", signum=signum
     )

@@ -40,3 +40,27 @@ def test_a_thread_and_a_process_that_a_function_left_running_keep_nothing_alive(
     assert "ended without waiting for what the recipe left running: the thread 'Thread-1" in done.stderr
     assert "the process " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+FORKS = """
+    import os, signal, time
+    from job.cli import forks, main
+
+    signal.signal(signal.SIGTERM, main._terminated)
+    forks.end_by_sigterm()
+    for _ in range(300):
+        child = os.fork()
+        if child == 0:
+            time.sleep(3600)
+        os.kill(child, signal.SIGTERM)  # most often before it has run at all
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    print(signal.getsignal(signal.SIGTERM) is main._terminated, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+def test_a_forked_child_is_ended_by_sigterm_however_early_it_comes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FORKS)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "True set()\n", done.stderr
+    assert done.returncode == 0
