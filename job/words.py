@@ -32,6 +32,6 @@ def clock(seconds: float | None) -> str:
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, cut after 300 characters; its class where it has none."""
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+def first_line(said: BaseException | str) -> str:
+    """The first line of a text or of an error's, cut after 300 characters; the error's class where it has none."""
+    return str(said).splitlines()[0][:300] if str(said) else type(said).__name__
