@@ -152,7 +152,8 @@ def _check(node: Any, path: str, allow: frozenset[str], problems: list[str]) -> 
         value = build(node, allow)
         parameters.validate(value)
     except Exception as error:
-        problems.append(f"{path}: {name} does not accept this: {_LONG_SET.sub('{...}', first_line(error))}")
+        told = first_line(_LONG_SET.sub("{...}", str(error)) or type(error).__name__)
+        problems.append(f"{path}: {name} does not accept this: {told}")
 
 
 def _argument_problems(target: Any, name: str, node: Mapping[str, Any], path: str) -> list[str]:
