@@ -28,7 +28,7 @@ from job.outcome import Outcome
 from job.registry import index, row
 from job.registry.index import Index, Release
 from job.registry.model_set import ModelSet
-from job.run import assembly, barrier, planning, retention
+from job.run import assembly, barrier, planning, retention, training_run
 from job.run import run as runs
 from job.run.past_runs import Runs
 from job.run.run import run
@@ -331,7 +331,7 @@ def trusting_the_tasks(patch: Patch) -> None:
         return finished(made, now)
 
     patch.setattr(segment, "read", read)
-    patch.setattr(runs, "finished_outcomes", fresh)
+    patch.setattr(training_run, "finished_outcomes", fresh)
 
 
 def outcome_before_model(patch: Patch) -> None:
@@ -357,7 +357,7 @@ def adopting_failures(patch: Patch) -> None:
             or [planning.SCHEMA.empty_table()]
         )
 
-    patch.setattr(runs, "finished_outcomes", every)
+    patch.setattr(training_run, "finished_outcomes", every)
 
 
 def without_digest(patch: Patch) -> None:
@@ -401,7 +401,7 @@ def clock_as_name(patch: Patch) -> None:
 
 
 def success_before_release(patch: Patch) -> None:
-    patch.setattr(runs, "_publish", lambda *_: Release(version=1))
+    patch.setattr(training_run.TrainingRun, "publish", lambda *_: Release(version=1))
 
 
 def touching_anything(patch: Patch) -> None:
