@@ -11,6 +11,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
+    "gate": [],
+    "one_table": ["--keys", "20", "--rows", "20", "--files", "2", "--rounds", "1", "--only", "manyfit"],
     "driver_scale": ["--keys", "300", "--cores", "2"],
     "index_scale": ["--keys", "400"],
     "laptop": ["--rounds", "1", "--parts"],
