@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
-from rich.console import Console
 from rich.table import Table
 
+from job.cli import screens
 from job.errors import ConfigurationError
 from job.plan.globs import pattern
 from job.registry.row import ROW
@@ -147,7 +147,7 @@ def write(rows: pd.DataFrame, *, limit: int | None, form: str) -> None:
         )
     for record in shown[columns].to_dict("records"):
         table.add_row(*(text(str(name), value) for name, value in record.items()))
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
+    console = screens.out()
     console.print(table)
     if len(shown) < total:
         console.print(f"… {total - len(shown):,} more: --limit {total}, or --csv")
