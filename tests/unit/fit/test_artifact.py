@@ -8,7 +8,6 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -63,13 +62,14 @@ def test_a_large_compressed_model_is_smaller():
 
 def test_equal_models_have_equal_bytes_in_every_process():
     """A vectoriser keeps the address of its stop words, which is another one in each process."""
+    # By its path: a package among the dependencies brings a `tests` of its own.
     script = (
-        "import sys; sys.path.append(sys.argv[1]); from tests.unit.fit import test_artifact as t;"
-        "print(t.artifact.pack(t.text_model(), t.DEFAULT).digest)"
+        "import runpy, sys; t = runpy.run_path(sys.argv[1]);"
+        "print(t['artifact'].pack(t['text_model'](), t['DEFAULT']).digest)"
     )
     digests = {
         subprocess.run(
-            [sys.executable, "-c", script, str(Path(__file__).parents[3])],
+            [sys.executable, "-c", script, __file__],
             capture_output=True,
             check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
