@@ -145,7 +145,7 @@ e2e-full: e2e ## the same against MinIO, too, on a cluster of our own
 	@env -u KUBECONFIG E2E_S3=minio $(DEVELOPED) $(CURDIR)/tests/e2e --capture=sys $(ARGS)
 
 .PHONY: mutants
-mutants: .venv/.ready ## small faults in the core, one at a time: which does no test notice? SEED=1 COUNT=100 (docs/mutants.md)
+mutants: .venv/.ready ## small faults in the core, one at a time: which does no test notice? SEED=1 COUNT=100 (docs/explanation/mutants.md)
 	.venv/bin/python -m tests.mutants.mutate --seed $(or $(SEED),1) --count $(or $(COUNT),100) $(ARGS)
 
 .PHONY: cluster-up cluster-down image
@@ -165,7 +165,7 @@ image: ## the image: docker, podman or buildah if there is one, tagged manyfit:V
 bench: java .venv/.ready ## models per second, side by side with everybody else, on one S3 server
 	@.venv/bin/python -m benchmarks.table $(ARGS)
 
-# Measured: 1.15 to 1.24 times, and 1.57 and more with each partition read and fitted twice (docs/benchmarks.md).
+# Measured: 1.15 to 1.24 times, and 1.57 and more with each partition read and fitted twice (docs/explanation/benchmarks.md).
 GUARD := 2.1
 
 .PHONY: bench-table
@@ -199,8 +199,8 @@ types: .venv/.ready ## mypy --strict on the package
 	@.venv/bin/mypy
 
 .PHONY: docs
-docs: .venv/.ready ## what is generated from the settings: docs/settings.md, the chart's schema and manifests (needs helm)
-	@mkdir -p build && .venv/bin/python -m job.config.schema --markdown > build/settings.md && mv build/settings.md docs/settings.md
+docs: .venv/.ready ## what is generated from the settings: docs/reference/settings.md, the chart's schema and manifests (needs helm)
+	@mkdir -p build && .venv/bin/python -m job.config.schema --markdown > build/settings.md && mv build/settings.md docs/reference/settings.md
 	@.venv/bin/python deploy/helm/generate.py
 
 .PHONY: clean

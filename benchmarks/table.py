@@ -180,7 +180,7 @@ def _line(entry: Entry, rounds: list[Round], shape: data.Shape, cores: int) -> d
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table for docs/benchmarks.md."""
+    """The table for docs/explanation/benchmarks.md."""
     host, shape = result["machine"], result["shape"]
     away = f", {result['latency_ms']:g} ms away" if result["latency_ms"] else ""
     out = [

@@ -2,7 +2,7 @@
 
 The operator makes a SparkApplication of application.yaml, under a name of its own for each try, and follows the driver.
 Its files then lie below ``runs/<that name>-<digest>/`` of the output; its ``result.json`` says what was published.
-For Airflow 3 with the providers cncf.kubernetes and amazon; docs/orchestrators.md tells the rest.
+For Airflow 3 with the providers cncf.kubernetes and amazon; docs/how-to/orchestrators.md tells the rest.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ A job is ten lines of YAML:
   output: {uri: "s3://models/gapminder/"}
 
 Every setting can also be given as an option (--input.uri) or in the environment (MANYFIT_INPUT__URI): options win over
-the environment, the environment over the file. All settings: docs/settings.md, or `manyfit settings`.
+the environment, the environment over the file. All settings: docs/reference/settings.md, or `manyfit settings`.
 """
 
 JOB_HELP = (

@@ -97,7 +97,7 @@ def choices(schema: dict[str, Any]) -> list[str]:
 _HEAD = """\
 # Settings
 
-Made by `python -m job.config.schema --markdown > docs/settings.md`; a test keeps it equal to the program.
+Made by `python -m job.config.schema --markdown > docs/reference/settings.md`; a test keeps it equal to the program.
 
 Each can be written in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as `--section.name` on the
 command line. The command line wins over the environment, which wins over the file. Values are YAML; a text is taken as

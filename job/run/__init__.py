@@ -1,1 +1,1 @@
-"""A run: the protocol of docs/reliability.md, step by step."""
+"""A run: the protocol of docs/explanation/reliability.md, step by step."""

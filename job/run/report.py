@@ -119,7 +119,7 @@ def totals(plan: Plan, settled: pa.Table) -> Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What a run comes to; `result.json` is this, as JSON: docs/schemas/result.v1.json describes it."""
+    """What a run comes to; `result.json` is this, as JSON: docs/reference/schemas/result.v1.json describes it."""
 
     run: str
     job: str

@@ -1,4 +1,4 @@
-"""A run, from the plan to the published version: the protocol of docs/reliability.md, step by step.
+"""A run, from the plan to the published version: the protocol of docs/explanation/reliability.md, step by step.
 
 Order is everything here: a model is put before the outcome that names it, the outcomes before the release, and the
 result after the release. Nothing but ``gc`` deletes.

@@ -116,7 +116,7 @@ class Place:
         return kind(
             f"{self.endpoint} refused to {action} {name!r} in the {self.what} bucket {self.bucket!r}{told}",
             hint=_DENIED_HINTS.get(
-                code, "Check the credentials and what they may do; see docs/security.md for the policies."
+                code, "Check the credentials and what they may do; see docs/explanation/security.md for the policies."
             ),
         )
 

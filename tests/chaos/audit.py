@@ -131,7 +131,7 @@ def folder_objects(folder: Path, *parts: str) -> dict[str, bytes]:
 
 
 def _folder(key: str) -> str:
-    """The folder of a key's models, after docs/reliability.md."""
+    """The folder of a key's models, after docs/explanation/reliability.md."""
     parts = []
     for part in key.split("/"):
         raw = part.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The policies of docs/policies, enforced by a server: each account, each action, each place; and a run with the least.
+"""The policies of docs/reference/policies, enforced by a server: each account, each action, each place; and a run with the least.
 
 The server is versitygw, which enforces bucket policies.
 """
@@ -25,7 +25,7 @@ from tests.chaos.world import OLD, body
 
 pytestmark = pytest.mark.chaos
 
-POLICIES = Path(__file__).parents[2] / "docs" / "policies"
+POLICIES = Path(__file__).parents[2] / "docs" / "reference" / "policies"
 ACCOUNTS = ("reader", "writer", "publisher", "janitor")
 PLACES = (
     "in/a",

@@ -121,7 +121,7 @@ def test_chart_package_and_image_have_one_version() -> None:
 def test_the_chart_names_the_oldest_kubernetes_that_the_documents_promise() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["kubeVersion"] == ">=1.25.0-0"
-    assert "Kubernetes 1.25 or newer" in (ROOT / "docs/kubernetes.md").read_text()
+    assert "Kubernetes 1.25 or newer" in (ROOT / "docs/how-to/kubernetes.md").read_text()
 
 
 def test_the_operator_is_told_the_spark_version_that_is_locked() -> None:
@@ -166,7 +166,11 @@ def test_the_job_has_the_arguments_that_the_chart_passes() -> None:
 def test_every_example_in_the_documents_is_accepted() -> None:
     # what people copy: the yaml blocks that are values of the chart
     tried = 0
-    for path in (CHART / "README.md", ROOT / "docs/kubernetes.md", *sorted((ROOT / "docs/kubernetes").glob("*.md"))):
+    for path in (
+        CHART / "README.md",
+        ROOT / "docs/how-to/kubernetes.md",
+        *sorted((ROOT / "docs/how-to/kubernetes").glob("*.md")),
+    ):
         for block in re.findall(r"```yaml\n# values[^\n]*\n(.*?)```", path.read_text(), re.DOTALL):
             values = yaml.safe_load(block)
             rendered = render(values if "recipe" in values.get("job", {}) else minimal(values))

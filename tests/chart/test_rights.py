@@ -181,7 +181,7 @@ def test_helm_test_pods_are_hooks_that_clean_up_and_use_the_drivers_account() ->
 
 
 def test_a_deployers_role_has_every_kind_that_a_release_has_and_what_its_role_grants() -> None:
-    role = yaml.safe_load((ROOT / "docs/policies/deployer.yaml").read_text())
+    role = yaml.safe_load((ROOT / "docs/reference/policies/deployer.yaml").read_text())
     granted = {
         (group, resource, verb)
         for rule in role["rules"]

@@ -342,9 +342,9 @@ def trusted(space: Space) -> str:
 
 
 def deployed(space: Space) -> str:
-    """Somebody with the Role of docs/policies/deployer.yaml and nothing else handles a release; what she was refused."""
+    """Somebody with the Role of docs/reference/policies/deployer.yaml and nothing else handles a release; what she was refused."""
     account = {"kind": "ServiceAccount", "name": "deployer", "namespace": space.name}
-    role = yaml.safe_load((CHART.parents[2] / "docs/policies/deployer.yaml").read_text())
+    role = yaml.safe_load((CHART.parents[2] / "docs/reference/policies/deployer.yaml").read_text())
     bound = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]}
     where = {"namespace": space.name}
     space.cluster.apply(

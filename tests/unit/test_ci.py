@@ -130,7 +130,7 @@ def test_the_guards_limit_is_the_same_wherever_it_is_told() -> None:
     assert limit
     told = {
         "Makefile": rf"fail if a run costs more than {limit[1]} times",
-        "docs/benchmarks.md": rf"make bench-guard .*fail above {limit[1]} times",
+        "docs/explanation/benchmarks.md": rf"make bench-guard .*fail above {limit[1]} times",
         "CHANGELOG.md": rf"`make bench-guard`.*at most {limit[1]} times",
     }
     assert [file for file, text in told.items() if not re.search(text, (ROOT / file).read_text())] == []

@@ -10,7 +10,7 @@ import yaml
 
 from job.cli.main import parser
 
-PAGE = (Path(__file__).parents[2] / "docs/orchestrators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/orchestrators.md").read_text(encoding="utf-8")
 
 
 def workflow() -> dict[str, Any]:

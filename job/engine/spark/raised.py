@@ -93,7 +93,10 @@ def not_started(error: BaseException, environ: Mapping[str, str] | None = None) 
     causes = _CAUSE.findall(text)
     line = causes[-1] if causes else text.partition("\n")[0] or type(error).__name__
     if _JARS.search(line):
-        hint = "Use the image whose tag ends with -s3a: the others have no Java modules for s3a:// (docs/readers.md)."
+        hint = (
+            "Use the image whose tag ends with -s3a: the others have no Java modules for s3a:// "
+            "(docs/explanation/readers.md)."
+        )
     elif "stopped while waiting for backend" in line:
         hint = (
             "Executors were refused (quota, admission) or ended at their start, more often than "

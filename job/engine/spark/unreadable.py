@@ -92,7 +92,7 @@ _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] =
         r"|NoClassDefFoundError: software/amazon/",
         ConfigurationError,
         "Spark has no file system for {where}",
-        "See 'Spark on S3' in docs/readers.md, or use input.reader: direct.",
+        "See 'Spark on S3' in docs/explanation/readers.md, or use input.reader: direct.",
     ),
     (
         r"PARQUET_TYPE_ILLEGAL.*NANOS",

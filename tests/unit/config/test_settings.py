@@ -255,5 +255,5 @@ def test_what_may_be_written_is_said_in_words() -> None:
 
 
 def test_the_reference_in_the_documents_is_the_programs() -> None:
-    written = Path(__file__).parents[3] / "docs" / "settings.md"
+    written = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
     assert written.read_text(encoding="utf-8") == markdown(), "run `make docs`"

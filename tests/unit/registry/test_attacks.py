@@ -1,4 +1,4 @@
-"""The twelve attacks on whoever loads models (docs/security.md). Each is refused, and no code of the attacker is run.
+"""The twelve attacks on whoever loads models (docs/explanation/security.md). Each is refused, and no code of the attacker is run.
 
 The attacker can write to the output: model files, the table, its log, the signatures. She does not have the private key.
 The reader has the public key. The canary is a pickle that leaves a folder behind when it is loaded.

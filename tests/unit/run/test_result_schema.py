@@ -16,7 +16,7 @@ from job.run.report import RunReport, Totals
 from tests.support.folder_job import Job, line
 
 SCHEMA: dict[str, Any] = json.loads(
-    (Path(__file__).parents[3] / "docs/schemas/result.v1.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "docs/reference/schemas/result.v1.json").read_text(encoding="utf-8")
 )
 LONGEST = RunReport(
     run="r" * 128, job="j" * 200, output="s3://models/" + "o" * 500, exit_code=6,
