@@ -131,6 +131,8 @@ class ScoringSettings(Section):
             yield "output.uri", "is the output of the job that trains the models: predictions need one of their own"
         if self.run.engine in ("local", "inline") and self.input.reader == "spark":
             yield "run.engine", f"is {self.run.engine!r} and input.reader is 'spark', which needs Spark: leave one out"
+        if self.run.retrain:
+            yield "run.retrain", "is for training: score.again scores keys again"
         if self.run.publish != "healthy":
             yield "run.publish", "is for training: predictions of the keys that did not fail are always published"
 

@@ -427,6 +427,8 @@ class RunSettings(Section):
     """``local``: processes that train at once; default the cores that may be used here"""
     scratch: str | None = None
     """``local``: the folder for the workers' temporary files; default the system's"""
+    retrain: list[str] = []
+    """keys that are trained again though nothing changed; one that does not exist is an error"""
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     """the run's name; default new for each run, and on Kubernetes made from the application and the job document"""
     application: str | None = None

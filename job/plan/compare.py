@@ -30,6 +30,7 @@ WHY = {
     "unchanged": "data, recipe and environment are as recorded",
     "skipped": "skipped before, and nothing changed",
     "finished": "trained by a run that did not finish; taken over",
+    "retrain": "named in run.retrain",
 }
 """Why a key has its action."""
 

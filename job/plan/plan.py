@@ -5,7 +5,7 @@ A plan is frozen Arrow tables, validated and printable before anything runs. A m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from job.arrow import digest_column, digest_letters, give_back, whole
 from job.plan.compare import CODE, WHY, Fingerprints, compare
 from job.plan.fingerprint import data_fingerprint
 from job.plan.packing import BASE_COST, COST_PER_BYTE
-from job.plan.selection import Selected, starts
+from job.plan.selection import Selected, refuse_unknown, starts
 
 if TYPE_CHECKING:
     from job.plan.spark_read import TableRead
@@ -102,6 +102,7 @@ def make(
     fingerprints: Fingerprints,
     *,
     listed_at: datetime,
+    retrain: Sequence[str] = (),
     mixed: Callable[[pa.Array, pa.Array], pa.Array] = lambda keys, data: data,
 ) -> Plan:
     """Compare what is there with what is published.
@@ -118,8 +119,15 @@ def make(
         Of this job's recipe and of the environment.
     listed_at
         The store's clock at the listing.
+    retrain
+        Keys that are trained whatever is known of them (``run.retrain``).
     mixed
         Given the keys and the fingerprints of their data: fingerprints of all that is particular to each key.
+
+    Raises
+    ------
+    InputError
+        A key of ``run.retrain`` is not planned.
     """
     objects = selected.objects
     runs = starts(objects["key"])
@@ -132,6 +140,12 @@ def make(
     if finished.num_rows:
         taken = _finished(runs.keys, data, finished, fingerprints)
         why[taken & ~np.isin(why, [CODE[each] for each in _ACTION_OF])] = CODE["finished"]
+    content = known.content
+    if retrain:
+        again = _again(runs.keys, retrain)
+        why[again] = CODE["retrain"]
+        # Without the digest of its bytes a task fits a key whose bytes are equal, too.
+        content = pc.if_else(pa.array(~again), content, None)
     action = np.array([_ACTIONS.index(_ACTION_OF.get(each, TRAIN)) for each in WHY], np.int8)[why]
     keys = pa.table(
         {
@@ -142,7 +156,7 @@ def make(
             "first": pa.array(runs.first, pa.int32()),
             "count": pa.array(runs.count, pa.int32()),
             "data": data,
-            "content": known.content,
+            "content": content,
             "reading": pa.array(known.reading),
             "cost": pa.array(np.maximum(BASE_COST + COST_PER_BYTE * total, known.seconds), pa.float64()),
         }
@@ -161,6 +175,13 @@ def make(
         filtered=not selected.complete,
         listed_at=listed_at,
     )
+
+
+def _again(keys: pa.Array, retrain: Sequence[str]) -> np.ndarray:
+    wanted = pa.array(retrain, pa.string())
+    refuse_unknown(wanted, keys, "run.retrain")
+    found: np.ndarray = pc.is_in(keys, value_set=wanted).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _gone(absent: pa.Array, selected: Selected) -> pa.Array:

@@ -211,18 +211,7 @@ def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | Non
         return None
     if settings.only:
         wanted = pa.array(settings.only, pa.string())
-        absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=keys))).to_pylist()
-        if absent:
-            known = keys.to_pylist()[:100_000]
-            # A comparison with every key costs a second for each name, and five tell what went wrong.
-            near = [difflib.get_close_matches(each, known, n=1) for each in absent[:5]]
-            meant = ", ".join(repr(each[0]) for each in near if each)
-            more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
-            what = "a key that does not exist" if len(absent) == 1 else f"{len(absent):,} keys that do not exist"
-            raise InputError(
-                f"input.only names {what}: {', '.join(map(repr, absent[:5]))}{more}",
-                hint=f"Did you mean {meant}?" if meant else "`manyfit plan --keys` without it lists the keys.",
-            )
+        refuse_unknown(wanted, keys, "input.only")
         keys = keys.filter(pc.is_in(keys, value_set=wanted))
     if settings.include:
         keys = keys.filter(pc.match_substring_regex(keys, "^" + pattern(settings.include) + "$"))
@@ -237,3 +226,26 @@ def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | Non
     if settings.limit:
         keys = keys[: settings.limit]
     return keys
+
+
+def refuse_unknown(wanted: pa.Array, keys: pa.Array, setting: str) -> None:
+    """Refuse a key that a setting names and the input does not have.
+
+    Raises
+    ------
+    InputError
+        With the nearest key that there is.
+    """
+    absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=keys))).to_pylist()
+    if not absent:
+        return
+    known = keys.to_pylist()[:100_000]
+    # A comparison with every key costs a second for each name, and five tell what went wrong.
+    near = [difflib.get_close_matches(each, known, n=1) for each in absent[:5]]
+    meant = ", ".join(repr(each[0]) for each in near if each)
+    more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+    what = "a key that does not exist" if len(absent) == 1 else f"{len(absent):,} keys that do not exist"
+    raise InputError(
+        f"{setting} names {what}: {', '.join(map(repr, absent[:5]))}{more}",
+        hint=f"Did you mean {meant}?" if meant else "`manyfit plan --keys` without it lists the keys.",
+    )

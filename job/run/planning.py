@@ -108,7 +108,15 @@ def make_plan(
     give_back()
     with storage("output", "the published table cannot be read"):
         published = assembly.index.slices(columns=INDEX_COLUMNS, encoded=_REPEATED)
-        made = plan.make(selected, published, finished, assembly.fingerprints, listed_at=listed_at, mixed=mixed)
+        made = plan.make(
+            selected,
+            published,
+            finished,
+            assembly.fingerprints,
+            listed_at=listed_at,
+            retrain=settings.run.retrain,
+            mixed=mixed,
+        )
     give_back()
     return replace(made, read=read, files=files, table=table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from job.arrow import digest_column, digest_letters
 from job.config.settings import InputSettings
+from job.errors import InputError
 from job.plan.compare import INDEX_COLUMNS, Fingerprints
 from job.plan.fingerprint import data_fingerprint
 from job.plan.packing import number_of_small_tasks, number_of_tasks, pack
@@ -47,10 +49,13 @@ def finished(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist([{"reading": VERSION, **row} for row in rows], schema=schema)
 
 
-def made(names: list[str], published: pa.Table, done: pa.Table | None = None, **settings: Any) -> Plan:
+def made(
+    names: list[str], published: pa.Table, done: pa.Table | None = None, retrain: Sequence[str] = (), **settings: Any
+) -> Plan:
     selected = select(listing(*names), InputSettings(uri="memory://x", **settings), seed=0)
     fingerprints = Fingerprints(recipe="r", environment="e")
-    return make(selected, [published], finished() if done is None else done, fingerprints, listed_at=NOW)
+    done = finished() if done is None else done
+    return make(selected, [published], done, fingerprints, listed_at=NOW, retrain=retrain)
 
 
 def data(name: str, at: int) -> str:
@@ -85,6 +90,29 @@ def test_each_key_has_the_reason_for_which_it_is_trained() -> None:
         "h": ("train", "new"),
         "i": ("train", "reading"),
     }
+
+
+def test_a_key_of_run_retrain_is_trained_whatever_is_known_of_it_and_no_digest_saves_its_fit() -> None:
+    names = [f"{key}.csv" for key in "abcde"]
+    published = index(
+        a={"data": data("a.csv", 0)},
+        b={"data": "older", "content": "of b"},
+        c={"data": data("c.csv", 2), "state": "skipped"},
+        e={"data": data("e.csv", 4)},
+    )
+    done = finished({"key": "d", "data": data("d.csv", 3), "recipe": "r", "environment": "e", "digest": "d"})
+
+    plan = made(names, published, done, retrain=["a", "b", "c", "d"])
+
+    assert why(plan) == {**dict.fromkeys("abcd", ("train", "retrain")), "e": ("unchanged", "unchanged")}
+    assert plan.keys["content"].to_pylist() == [None] * 5
+
+
+def test_run_retrain_names_no_key_that_the_input_does_not_have() -> None:
+    with pytest.raises(InputError, match=r"run\.retrain names a key that does not exist: 'shop-l'") as caught:
+        made(["shop-1.csv"], index(), retrain=["shop-l"])
+
+    assert caught.value.hint == "Did you mean 'shop-1'?"
 
 
 def test_a_skipped_key_whose_data_changed_is_tried_again() -> None:

@@ -70,6 +70,19 @@ def test_a_changed_object_alone_is_trained_again(job: Job) -> None:
     assert job.models()["k3"].coef_[0] == pytest.approx(42.0, abs=1e-6)
 
 
+def test_a_key_of_run_retrain_alone_is_trained_again_and_the_next_run_leaves_it_alone(job: Job) -> None:
+    first = job.run()
+    before = job.row("k3")
+
+    again = job.run(run={"retrain": ["k3"]})
+
+    assert counts(again) == (1, 5, 0, 0)
+    assert (again.version or 0) > (first.version or 0)
+    assert job.row("k3")["run"] == again.run
+    assert (job.row("k3")["digest"], job.row("k3")["recipe"]) == (before["digest"], before["recipe"])
+    assert counts(job.run()) == (0, 6, 0, 0)
+
+
 def test_equal_bytes_under_a_new_time_are_read_but_not_fitted_and_the_next_run_does_not_read_them(job: Job) -> None:
     job.run()
     path = job.data / "k3.csv.gz"
