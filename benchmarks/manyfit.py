@@ -53,7 +53,7 @@ def document(work: Workload, output: str) -> dict[str, Any]:
             "estimator": work.estimator,
             **work.options.get("recipe", {}),
         },
-        "output": {"uri": f"{root}/{output}"},
+        "output": {"uri": f"{root}/{output}", **work.options.get("output", {})},
         "storage": {"endpoint": os.environ.get("AWS_ENDPOINT_URL"), "path_style": True},
         "spark": {
             "master": work.options.get("master", f"local[{work.cores},4]"),

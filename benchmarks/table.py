@@ -3,7 +3,7 @@
     uv run python -m benchmarks.table                 the default data set, 5 interleaved rounds after a warm-up
     uv run python -m benchmarks.table --quick         3 rounds, the nearest peers
     uv run python -m benchmarks.table --shape forest  another data set (see benchmarks/data.py)
-    uv run python -m benchmarks.table --only manyfit --guard 1.45
+    uv run python -m benchmarks.table --only manyfit-short --guard 1.45
                                                       fail if the job's CPU time is above 1.45 times the floor's, thrice
 
 Contenders stay up between rounds (a warm session, cluster or pool), take turns in a changing order, and are measured by
@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks import check, data, environment, server
 from benchmarks.contender import Contender, ContenderFailed, Round
-from benchmarks.entries import ENTRIES, FLOOR, Entry
+from benchmarks.entries import ENTRIES, FLOOR, WATCHED, Entry
 from benchmarks.latency import delayed
 from benchmarks.measure import machine
 
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         }
     lines = {entry.name: _line(entry, rounds.get(entry.name, []), shape, cores) for entry in entries}
     floor = lines.get(FLOOR, {})
-    if paired := _paired(rounds.get("manyfit", []), rounds.get(FLOOR, [])):
-        lines["manyfit"]["cpu_to_floor_paired"] = paired
+    if paired := _paired(rounds.get(WATCHED, []), rounds.get(FLOOR, [])):
+        lines[WATCHED]["cpu_to_floor_paired"] = paired
     for name, line in lines.items():
         if "wall" in line and "wall" in floor:
             line["wall_to_floor"] = round(line["wall"] / floor["wall"], 3)
@@ -255,7 +255,7 @@ def main() -> int:
 
 def _slow(result: dict[str, Any], guard: float) -> bool:
     """Whether this job is above the guard, or was not measured at all."""
-    found = result["lines"].get("manyfit", {}).get("cpu_to_floor_paired", float("inf"))
+    found = result["lines"].get(WATCHED, {}).get("cpu_to_floor_paired", float("inf"))
     _say(f"manyfit takes {found} times the floor's CPU time; the guard is {guard}")
     return not found <= guard
 
