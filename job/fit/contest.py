@@ -76,24 +76,34 @@ class _Unable(Exception):
 
 
 def stamp(order: Any) -> str | None:
-    """The last time stamp of a column, as text that `_read` reads; None where nothing orders the rows."""
+    """The last time stamp of a column, as text that `as_stamp` reads; None where nothing orders the rows."""
     if order is None or not len(order):
         return None
     newest = order.max()
     return newest.isoformat() if isinstance(newest, pd.Timestamp) else str(newest)
 
 
+def as_stamp(text: str, order: pd.Index) -> Any:
+    """The inverse of `stamp`, as a value that compares with those of ``order``.
+
+    Raises
+    ------
+    ValueError
+        The column has another type than the one that the stamp was taken of.
+    """
+    if isinstance(order, pd.DatetimeIndex):
+        found = pd.Timestamp(text)
+        if (found.tz is None) != (order.tz is None):
+            raise ValueError("one of them has a time zone, the other has none")
+        return found
+    if order.dtype.kind in "iu":
+        return int(text)
+    return float(text) if order.dtype.kind == "f" else text
+
+
 def _read(text: str, order: pd.Index) -> Any:
-    """The inverse of `stamp`, as a value that compares with those of ``order``."""
     try:
-        if isinstance(order, pd.DatetimeIndex):
-            found = pd.Timestamp(text)
-            if (found.tz is None) != (order.tz is None):
-                raise ValueError
-            return found
-        if order.dtype.kind in "iu":
-            return int(text)
-        return float(text) if order.dtype.kind == "f" else text
+        return as_stamp(text, order)
     except ValueError:
         raise _Unable("the column that orders the rows has another type than the live model was fitted with") from None
 

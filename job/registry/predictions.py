@@ -37,9 +37,11 @@ ERRORS = pa.schema(
         ("rmse", pa.float64()),
         ("accuracy", pa.float64()),
         ("log_loss", pa.float64()),
+        ("within", pa.string()),
     ]
 )
-"""How far the predictions of a key were off, in one run."""
+"""How far the predictions of a key were off, in one run; ``within`` is JSON: percent of an interval to rows within it
+and rows that have one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +244,7 @@ def add_errors(store: Store, rows: pa.Table, run: str) -> None:
         writer.close()
         about = {"operation": "release", "run": run}
         inserted = {"num_target_rows_inserted": rows.num_rows}
-        table.append(current, "WRITE", {run: current.version() + 1}, about, writer.added, inserted)
+        actions = [*table.evolution(current), *writer.added]
+        table.append(current, "WRITE", {run: current.version() + 1}, about, actions, inserted)
 
     table.retried(attempt)

@@ -21,10 +21,12 @@ from job.keys import model_name
 from job.registry import marks
 from job.registry.index import STALE, Index
 from job.registry.model_set import Source
+from job.score.bounds import HeldOut
 from job.store import Store
 from job.store.side import storage
 
 _COLUMNS = ["key", "state", "digest", "size", "versions", "trained_at", "listed_at", "gone_since", "run"]
+_OF_INTERVALS = ["residuals", "until"]
 REASONS = ("", "no_model", "model_too_old", "model_stale")
 """Why a key has no model that may be used, by number."""
 MESSAGES = {
@@ -66,6 +68,7 @@ class PinnedModels:
 
     def __init__(self, store: Store, settings: ModelsSettings, score: ScoreSettings, now: datetime) -> None:
         self.store, self._score = store, score
+        intervals = score.method == "predict"
         with storage("input", f"the models {store.uri} cannot be read"):
             index = Index(store)
             version = settings.at if settings.at is not None else index.version()
@@ -76,7 +79,8 @@ class PinnedModels:
             if settings.min_version is not None and version < settings.min_version:
                 raise DamageError(f"{store.uri} is at version {version}, older than models.min_version")
             key = local_file.read(settings.public_key, "models.public_key") if settings.public_key else None
-            rows = Source(store, version, public_key=key).read(_COLUMNS)
+            wanted = [*_COLUMNS, *(_OF_INTERVALS if intervals else ())]
+            rows = Source(store, version, public_key=key).read(wanted)
             confirmed = marks.confirmed(store, version)
         self.version = version
         self._rows = rows.filter(pc.is_valid(rows["digest"])).combine_chunks()
@@ -122,18 +126,53 @@ class PinnedModels:
         """Fingerprints of each key's data and of the model that it gets, or of why it gets none."""
         chosen = self.choose(keys)
         digests = self._rows["digest"].to_pylist()
+        held = self._held()
+        own = self._own(keys, chosen.at)
         made = bytearray()
-        for mine, at, reason in zip(data.to_pylist(), chosen.at.tolist(), chosen.reason.tolist(), strict=True):
+        every = zip(data.to_pylist(), chosen.at.tolist(), chosen.reason.tolist(), own, strict=True)
+        for mine, at, reason, theirs in every:
             token = digests[at] if at >= 0 else REASONS[reason]
+            if theirs and held[at] is not None:
+                token += json.dumps(held[at])
             made += hashlib.sha256(mine + token.encode()).digest()
         return digest_column(made)
 
-    def described(self, at: np.ndarray) -> list[str]:
-        """What a task needs to know of the models at these rows: JSON, as `job.worker.operation.Item` has it."""
-        rows = self._rows.select(["key", "digest", "size", "versions"]).take(pa.array(at)).to_pylist()
-        return [
-            json.dumps({"name": model_name(row["key"], row["digest"]), **{n: row[n] for n in _TOLD}}) for row in rows
-        ]
+    def described(self, at: np.ndarray, keys: pa.Array) -> list[str]:
+        """What a task needs to know of the models at these rows: JSON, as `job.worker.operation.Item` has it.
+
+        Parameters
+        ----------
+        at
+            The row of each key's model.
+        keys
+            The keys.
+        """
+        rows = self._rows.select(["key", *_TOLD]).take(pa.array(at)).to_pylist()
+        held, own = self._held(at), self._own(keys, at)
+        found = []
+        for row, mine, theirs in zip(rows, held, own, strict=True):
+            about = {"name": model_name(row["key"], row["digest"]), **{name: row[name] for name in _TOLD}}
+            found.append(json.dumps({**about, "held": mine} if theirs and mine else about))
+        return found
+
+    def _own(self, keys: pa.Array, at: np.ndarray) -> list[bool]:
+        """Whether each key has a model of its own: what another key's was off says nothing of it."""
+        if self._fallback < 0:
+            return [bool(row >= 0) for row in at]
+        mine = pc.index(keys, self._keys[self._fallback]).as_py()
+        return [bool(row >= 0) and (row != self._fallback or place == mine) for place, row in enumerate(at)]
+
+    def _held(self, at: np.ndarray | None = None) -> list[dict[str, Any] | None]:
+        """What is known of the models at these rows, or of all, from held-out rows: `job.score.bounds.HeldOut`."""
+        rows = self._rows if at is None else self._rows.take(pa.array(at))
+        if "residuals" not in rows.column_names:
+            return [None] * rows.num_rows
+        return [row if row["residuals"] else None for row in rows.select(_OF_INTERVALS).to_pylist()]
+
+    def held(self, key: str, at: int) -> HeldOut | None:
+        """The same of one key's model, for a preview."""
+        found = self._held(np.array([at]))[0] if self._own(pa.array([key]), np.array([at]))[0] else None
+        return HeldOut(**found) if found else None
 
     def recipe(self) -> dict[str, Any]:
         """The recipe that they were trained with, as the newest run that is still recorded says; empty if none is."""

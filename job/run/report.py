@@ -162,7 +162,8 @@ class RunReport:
     kind: str = "train"
     """``train`` or ``score``"""
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """percent of an interval to the held-out rows within it, and all of them, of the newest windows"""
+    """percent of an interval to the held-out rows within it, and all of them, of the newest windows; of a scoring, of
+    the rows that hold the truth"""
     format: int = 1
     """version of this document: within one, fields are only added"""
 
@@ -252,8 +253,9 @@ def lines(report: RunReport) -> list[str]:
             f"{report.unskilled:,} of {counted(report.skilled, 'model')} do no better than the baseline: "
             f"`manyfit models {report.output} --where 'skill<=0'`"
         )
+    where = "that hold the truth" if report.kind == "score" else "in the newest windows"
     for level, (inside, rows) in report.coverage.items():
-        out.append(f"intervals of {level} % held {inside / rows:.1%} of {counted(rows, 'row')} in the newest windows")
+        out.append(f"intervals of {level} % held {inside / rows:.1%} of {counted(rows, 'row')} {where}")
     if count.gone:
         out.append(f"no longer in the input: {counted(count.gone, 'published key')} (input.on_gone decides)")
     if count.superseded:

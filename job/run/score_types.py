@@ -82,7 +82,15 @@ def _sample(
             models.bytes_of(at), digest=row["digest"], allow_version_skew=assembly.scoring.models.allow_version_skew
         )
         try:
-            scored = apply(recipe, key, rows, model, digest=row["digest"], source=str(objects[0]["name"]))
+            scored = apply(
+                recipe,
+                key,
+                rows,
+                model,
+                digest=row["digest"],
+                source=str(objects[0]["name"]),
+                held=models.held(key, at),
+            )
         except PartitionError as error:
             return Sample(key=key, rows=rows, scored=None, problem=error)
         return Sample(key=key, rows=rows, scored=scored)

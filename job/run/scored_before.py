@@ -16,8 +16,9 @@ from job.outcome import SCHEMA, SCORED
 from job.plan.compare import Fingerprints
 from job.plan.plan import Plan
 from job.registry import marks
+from job.registry.data_file import completed
 from job.registry.index import Index
-from job.registry.predictions import Predictions, add_errors
+from job.registry.predictions import ERRORS, Predictions, add_errors
 from job.run.planning import unfinished_runs
 from job.run.run_files import Started
 from job.score import columns
@@ -124,7 +125,7 @@ def derive(output: Store, run: str, plan: str, about: Mapping[str, str]) -> tupl
             hint="Roll back to the version before (`manyfit rollback`), and run again.",
         ) from error
     if errors.num_rows:
-        add_errors(output, errors, run)
+        add_errors(output, completed(errors, ERRORS), run)
     said = {name: text for name, text in about.items() if name not in ("operation", "run", "plan")}
     released = Index(output).release(rows, run=run, complete=about.get("complete") == "True", metadata=said)
     return released.superseded

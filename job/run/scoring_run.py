@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +34,7 @@ from job.run.run_files import Started
 from job.run.score_assembly import ScoreAssembly
 from job.score import columns
 from job.score.apply import Recipe
+from job.score.bounds import Backtest
 from job.store import Store
 from job.store.side import storage
 from job.worker import chunks
@@ -137,6 +140,7 @@ class ScoringRun:
             run=started.id,
             at=started.at,
             version=self.pinned.version,
+            backtest=_backtest(trained),
         )
 
     def _decided(self, plan: Plan, rows: np.ndarray, reason: np.ndarray) -> pa.Table:
@@ -172,7 +176,7 @@ class ScoringRun:
         name = self._started_plan
         return {
             "chunk": [chunks.name(name, task, each, count[each]) for each in numbers],
-            "model": self.pinned.described(self._at[rows]),
+            "model": self.pinned.described(self._at[rows], whole(plan.keys["key"]).take(pa.array(rows))),
         }
 
     _started_plan = ""
@@ -240,6 +244,14 @@ class ScoringRun:
         return Release(version=released.version, applied=len(parts), superseded=superseded, already=released.already)
 
 
+def _backtest(trained: Mapping[str, Any]) -> Backtest | None:
+    """How a recipe's backtest counts steps; None where it has no backtest."""
+    validation = trained.get("validation")
+    if not isinstance(validation, Mapping) or validation.get("method") != "backtest":
+        return None
+    return Backtest(column=str(validation["column"]), by_time=isinstance(validation.get("horizon"), str))
+
+
 def _again(plan: Plan) -> Plan:
     """All keys that were scored are due, whatever has been scored before."""
     actions = np.array(plan.keys["action"].to_pylist(), object)
@@ -260,8 +272,9 @@ def _with_actions(plan: Plan, actions: np.ndarray, whys: np.ndarray) -> Plan:
 def _errors(settled: pa.Table, started: Started) -> pa.Table:
     """`ERRORS` of the keys whose rows held the truth."""
     scored = settled.filter(pc.and_(pc.equal(settled["status"], SCORED), pc.is_valid(settled["metrics"])))
-    rows = [
-        {"key": row["key"], "run": started.id, "scored_at": started.at, **json.loads(row["metrics"])}
-        for row in scored.select(["key", "metrics"]).to_pylist()
-    ]
+    rows = []
+    for row in scored.select(["key", "metrics", "residuals"]).to_pylist():
+        held = json.dumps(json.loads(row["residuals"])["held"]) if row["residuals"] else None
+        about = {"key": row["key"], "run": started.id, "scored_at": started.at, "within": held}
+        rows.append({**about, **json.loads(row["metrics"])})
     return pa.Table.from_pylist(rows, schema=ERRORS)

@@ -18,7 +18,8 @@ from sklearn.base import is_classifier
 from job.errors import PartitionError
 from job.fit import frame
 from job.reader.spec import ReadSpec
-from job.score import columns, errors_of_key
+from job.score import bounds, columns, errors_of_key
+from job.score.bounds import Backtest, HeldOut
 from job.score.columns import OURS, PREDICTION
 
 _NAMELESS = "X does not have valid feature names"
@@ -56,6 +57,8 @@ class Recipe:
     """when the run was planned"""
     version: int
     """of the models"""
+    backtest: Backtest | None = None
+    """how the training counted the steps of its held-out rows"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +70,15 @@ class Scored:
     """rows that were read"""
     errors: dict[str, float]
     """where the rows hold the truth"""
+    within: dict[str, tuple[int, int]]
+    """of each level of intervals: rows whose truth lies within, and rows that have both"""
     warnings: tuple[str, ...]
     seconds: float
 
 
-def apply(recipe: Recipe, key: str, rows: pa.Table, model: Any, *, digest: str, source: str) -> Scored:
+def apply(
+    recipe: Recipe, key: str, rows: pa.Table, model: Any, *, digest: str, source: str, held: HeldOut | None = None
+) -> Scored:
     """The predictions of a model for the rows of its key.
 
     Parameters
@@ -84,6 +91,8 @@ def apply(recipe: Recipe, key: str, rows: pa.Table, model: Any, *, digest: str, 
         Loaded.
     digest, source
         What is written beside each prediction: of the model, and where the rows came from.
+    held
+        What intervals are made of; None for none.
 
     Raises
     ------
@@ -93,10 +102,25 @@ def apply(recipe: Recipe, key: str, rows: pa.Table, model: Any, *, digest: str, 
     begin = time.perf_counter()
     count = rows.num_rows
     names = _features(recipe, model, rows)
-    rows, hidden = _without_missing(recipe, model, rows, names)
+    lacking = _lacking(recipe, model, rows, names)
+    steps = None if held is None else bounds.steps(rows, recipe.backtest, held.until)
+    hidden = None if recipe.missing == "drop" else lacking
+    if lacking is not None and hidden is None:
+        rows = rows.filter(pc.invert(lacking))
+        steps = None if steps is None else steps[~lacking.to_numpy(zero_copy_only=False)]
     inputs = rows.filter(pc.invert(hidden)) if hidden is not None else rows
     told: list[str] = []
     found = _called(recipe, model, inputs, names, told) if inputs.num_rows else {}
+    around = {}
+    if (
+        held is not None
+        and recipe.method == "predict"
+        and PREDICTION in found
+        and frame.is_number(found[PREDICTION].type)
+    ):
+        at = steps if steps is None or hidden is None else steps[~hidden.to_numpy(zero_copy_only=False)]
+        around = bounds.around(_numbers(found[PREDICTION]), held, at)
+        found |= {name: pa.array(values, from_pandas=True) for name, values in around.items()}
     if hidden is not None:
         place = pa.array(np.where(hidden.to_numpy(zero_copy_only=False), -1, np.cumsum(~hidden.to_numpy(False)) - 1))
         place = pc.if_else(pc.less(place, 0), None, place)
@@ -117,6 +141,7 @@ def apply(recipe: Recipe, key: str, rows: pa.Table, model: Any, *, digest: str, 
         table=table.select(columns.ordered(table.schema)),
         read=count,
         errors=_errors(recipe, model, rows, found),
+        within=_within(recipe, rows, found) if around else {},
         warnings=tuple(dict.fromkeys(told)),
         seconds=time.perf_counter() - begin,
     )
@@ -137,19 +162,17 @@ def _features(recipe: Recipe, model: Any, rows: pa.Table) -> list[str]:
     return names
 
 
-def _without_missing(recipe: Recipe, model: Any, rows: pa.Table, names: list[str]) -> tuple[pa.Table, Any]:
-    """The rows that are written, and which of them get no prediction (None: none)."""
+def _lacking(recipe: Recipe, model: Any, rows: pa.Table, names: list[str]) -> Any:
+    """Which rows lack a feature that the model needs; None: none."""
     empty = None
     for name in names:
         if rows.column(name).null_count or frame.is_float(rows.column(name).type):
             here = pc.is_null(rows.column(name), nan_is_null=True)
             empty = here if empty is None else pc.or_(empty, here)
     if empty is None or not pc.any(empty).as_py() or _takes_missing(model):
-        return rows, None
-    if recipe.missing == "drop":
-        return rows.filter(pc.invert(empty)), None
-    if recipe.missing == "null":
-        return rows, empty.combine_chunks()
+        return None
+    if recipe.missing != "fail":
+        return empty.combine_chunks()
     number = int(pc.sum(empty).as_py())
     raise PartitionError(
         "missing_values",
@@ -245,7 +268,7 @@ def _kept(recipe: Recipe, rows: pa.Table) -> dict[str, Any]:
     if recipe.types is None:
         names = {name: columns.stored(rows.column(name).type) for name in chosen if name in rows.column_names}
     else:
-        names = {name: kind for name, kind in recipe.types if name != PREDICTION and not name.startswith(columns.FREE)}
+        names = {name: kind for name, kind in recipe.types if name != PREDICTION and not columns.is_free(name)}
     return {
         name: columns.column(rows.column(name), kind, name)
         if name in rows.column_names
@@ -269,5 +292,15 @@ def _errors(recipe: Recipe, model: Any, rows: pa.Table, found: dict[str, Any]) -
     predicted = found[PREDICTION]
     if is_classifier(model) or not frame.is_number(truth.type):
         return errors_of_key.of_classes(truth.to_pylist(), predicted.to_pylist())
-    off = [np.asarray(each.to_numpy(zero_copy_only=False), float) for each in (_plain(truth), _plain(predicted))]
-    return errors_of_key.of_numbers(*off)
+    return errors_of_key.of_numbers(_numbers(truth), _numbers(predicted))
+
+
+def _within(recipe: Recipe, rows: pa.Table, found: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    if recipe.actual is None or not frame.is_number(rows.column(recipe.actual).type):
+        return {}
+    edges = {name: _numbers(values) for name, values in found.items() if name.startswith(("lo_", "hi_"))}
+    return bounds.within(edges, _numbers(rows.column(recipe.actual)))
+
+
+def _numbers(values: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(_plain(values).to_numpy(zero_copy_only=False), float)

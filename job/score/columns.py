@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
@@ -25,8 +26,12 @@ OURS = pa.schema(
 """What is said of each row beside its prediction: its key, the digest of the model, the version of the set, the object,
 the run, and when the run was planned."""
 PREDICTION = "prediction"
-FREE = (f"{PREDICTION}_", "proba_")
-"""How names begin of columns that not every model has: they are null where it has none."""
+_FREE = re.compile(rf"{PREDICTION}_.*|proba_.*|(lo|hi)_[0-9.e+-]+", re.DOTALL)
+
+
+def is_free(name: str) -> bool:
+    """Whether a column is one that not every model has, such as an interval's: it is null where a model has none."""
+    return _FREE.fullmatch(name) is not None
 
 
 def stored(kind: pa.DataType) -> pa.DataType:
@@ -77,7 +82,7 @@ def check_names(kept: Iterable[str]) -> None:
     ConfigurationError
         Names the columns.
     """
-    taken = sorted(each for each in kept if each in OURS.names or each == PREDICTION or each.startswith(FREE))
+    taken = sorted(each for each in kept if each in OURS.names or each == PREDICTION or is_free(each))
     if taken:
         raise ConfigurationError(
             f"the columns {', '.join(map(repr, taken))} of the input have names that the predictions use",
@@ -87,7 +92,7 @@ def check_names(kept: Iterable[str]) -> None:
 
 def ordered(schema: pa.Schema) -> list[str]:
     """Names in the one order that all files have: kept columns, predictions, ours."""
-    free = sorted(name for name in schema.names if name.startswith(FREE))
+    free = sorted(name for name in schema.names if is_free(name))
     last = [*([PREDICTION] if PREDICTION in schema.names else []), *free, *OURS.names]
     return [name for name in schema.names if name not in last] + last
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from job.errors import InputError, NotFoundError, PartitionError
 from job.reader.spec import ReadSpec
+from job.score.bounds import HeldOut
 from job.store import Store
 from job.store.side import storage
 from job.worker.operation import Item, Payload
@@ -39,16 +40,28 @@ class WithModel:
         The bytes, their SHA-256, and the versions that they were made with, as JSON.
     source
         Where the rows come from, for a person.
+    held
+        What intervals are made of; None for none.
     """
 
-    __slots__ = ("_payload", "digest", "model", "source", "versions")
+    __slots__ = ("_payload", "digest", "held", "model", "source", "versions")
 
-    def __init__(self, payload: Payload, model: Any, digest: str, versions: str | None, source: str) -> None:
+    def __init__(
+        self,
+        payload: Payload,
+        model: Any,
+        digest: str,
+        versions: str | None,
+        source: str,
+        held: HeldOut | None = None,
+    ) -> None:
         self._payload, self.model, self.digest, self.versions, self.source = payload, model, digest, versions, source
+        self.held = held
 
     def content(self) -> str:
-        """Digest of the rows and of the model: equal rows under another model are scored again."""
-        return hashlib.sha256(f"{self._payload.content()} {self.digest}".encode()).hexdigest()
+        """Digest of the rows, the model and its residuals: equal rows under another model are scored again."""
+        told = "" if self.held is None else f" {self.held.residuals} {self.held.until}"
+        return hashlib.sha256(f"{self._payload.content()} {self.digest}{told}".encode()).hexdigest()
 
     def rows(self, spec: ReadSpec) -> pa.Table:
         """The rows."""
@@ -59,7 +72,7 @@ class WithModel:
         return self._payload.as_before(spec, version)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._payload, bytes(self.model), self.digest, self.versions, self.source)
+        return type(self), (self._payload, bytes(self.model), self.digest, self.versions, self.source, self.held)
 
 
 class ModelsAhead:
@@ -101,7 +114,8 @@ class ModelsAhead:
                 if isinstance(found, PartitionError):
                     yield item, found
                 else:
-                    yield item, WithModel(read, found, about["digest"], about.get("versions"), item.source)
+                    held = HeldOut(**about["held"]) if about.get("held") else None
+                    yield item, WithModel(read, found, about["digest"], about.get("versions"), item.source, held)
 
     def _model(self, pool: ThreadPoolExecutor, about: dict[str, Any]) -> Any:
         digest = about["digest"]

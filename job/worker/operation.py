@@ -36,7 +36,8 @@ class Item:
     chunk: str | None = None
     """scoring: the planned list of keys whose results are put together (`job.worker.chunks`)"""
     model: str | None = None
-    """scoring: JSON with ``name``, ``digest``, ``size`` and ``versions`` of the key's model"""
+    """scoring: JSON with ``name``, ``digest``, ``size`` and ``versions`` of the key's model, and ``held``
+    (`job.score.bounds.HeldOut`)"""
 
     @property
     def source(self) -> str:

@@ -66,7 +66,7 @@ class Scoring:
             if not table.num_rows:
                 raise SkipPartition("empty", "no row")
             model = self._model(payload)
-            done = apply(self.what, key, table, model, digest=payload.digest, source=payload.source)
+            done = apply(self.what, key, table, model, digest=payload.digest, source=payload.source, held=payload.held)
         except MemoryError as error:
             return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
         except Exception as error:
@@ -80,6 +80,7 @@ class Scoring:
             metrics=json.dumps(done.errors) if done.errors else None,
             warnings=json.dumps(told) if told else None,
             seconds=done.seconds,
+            judged={"residuals": json.dumps({"held": done.within})} if done.within else {},
         )
 
     def _model(self, payload: WithModel) -> Any:

@@ -24,7 +24,7 @@ PACKAGES: dict[str, set[str]] = {
     "reader": {"config", "root"},
     "judge": set(),
     "fit": {"config", "judge", "reader", "root"},
-    "score": {"fit", "reader", "root"},
+    "score": {"fit", "judge", "reader", "root"},
     "registry": {"config", "fit", "root", "score", "store"},
     "plan": {"config", "reader", "root", "store"},
     "worker": {"fit", "plan", "reader", "root", "score", "store"},

@@ -1,0 +1,116 @@
+"""The interval around each prediction of a key, from what its model's held-out rows were off. Pure.
+
+`job.judge.intervals` says what the half-widths are. In a backtest they depend on the step into the future: the step of
+a row is its place, from 1, among the rows of its key that are later than the last row which the model was fitted on;
+where the backtest's horizon is a span of time, its place among their time stamps. Rows that are not later have no step,
+and get the width over all steps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from job.errors import PartitionError
+from job.fit import contest, frame
+from job.judge import intervals
+from job.reader import order
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """What is known of a key's model from rows that it was not fitted on."""
+
+    residuals: str
+    """JSON of `job.judge.intervals.describe`"""
+    until: str | None = None
+    """the last time stamp that the model was fitted on"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backtest:
+    """How the training counted steps."""
+
+    column: str
+    """orders the rows"""
+    by_time: bool
+    """steps are time stamps, not rows"""
+
+
+def steps(rows: pa.Table, backtest: Backtest | None, until: str | None) -> Array | None:
+    """The step into the future of each row.
+
+    Parameters
+    ----------
+    rows
+        All rows of the key, in any order.
+    backtest
+        None where the held-out rows were of no backtest.
+    until
+        As `HeldOut` has it.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Shape (n,): from 1, and 0 for rows that are not later than ``until``. None where no step is known: the rows lack
+        the column, or it has gaps or another type than in training.
+    """
+    if backtest is None or until is None or backtest.column not in rows.column_names or not rows.num_rows:
+        return None
+    try:
+        values = order.values(rows.column(backtest.column), backtest.column, "recipe.validation.column")
+        stamps = pd.Index(frame.to_pandas(pa.table({"stamp": values}))["stamp"])
+        later = np.asarray(stamps > contest.as_stamp(until, stamps))
+    except (PartitionError, ValueError, TypeError):
+        return None
+    found = np.zeros(len(stamps), np.int64)
+    if backtest.by_time:
+        found[later] = pd.factorize(stamps[later], sort=True)[0] + 1
+    else:
+        places = np.argsort(stamps[later], kind="stable")
+        found[np.flatnonzero(later)[places]] = np.arange(1, len(places) + 1)
+    return found
+
+
+def around(predicted: Any, held: HeldOut, at: Array | None) -> dict[str, Array]:
+    """The columns ``lo_<level>`` and ``hi_<level>``.
+
+    Parameters
+    ----------
+    predicted
+        The predictions as numbers, shape (n,).
+    held
+        Of the key's model.
+    at
+        The step of each row, shape (n,), if it is known.
+
+    Returns
+    -------
+    dict
+        Arrays of shape (n,); NaN where there were too few held-out rows for the level.
+    """
+    found = {}
+    for name in json.loads(held.residuals)["all"]:
+        width = intervals.widths(held.residuals, float(name), at, count=len(predicted))
+        found[f"lo_{name}"], found[f"hi_{name}"] = predicted - width, predicted + width
+    return found
+
+
+def within(bounds: Mapping[str, Array], truth: Array) -> dict[str, tuple[int, int]]:
+    """Of each level how many rows lie within their interval, and how many have an interval and a truth."""
+    found = {}
+    for name in (each.removeprefix("lo_") for each in bounds if each.startswith("lo_")):
+        low, high = bounds[f"lo_{name}"], bounds[f"hi_{name}"]
+        known = np.isfinite(low) & np.isfinite(high) & np.isfinite(truth)
+        if known.any():
+            inside = (truth >= low) & (truth <= high) & known
+            found[name] = (int(inside.sum()), int(known.sum()))
+    return found
