@@ -119,7 +119,7 @@ def _near(schema: Any, habits: dict[str, frozenset[str]], path: str) -> None:
             schema["patternProperties"] = {**schema.get("patternProperties", {}), **hints}
     for name, each in (properties or {}).items() if isinstance(properties, dict) else ():
         _near(each, habits, f"{path}.{name}".lstrip("."))
-    for keyword in ("anyOf", "allOf", "oneOf", "items", "additionalProperties"):
+    for keyword in ("anyOf", "allOf", "oneOf", "then", "else", "items", "additionalProperties"):
         _near(schema.get(keyword), habits, path)
 
 

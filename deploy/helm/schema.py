@@ -17,6 +17,7 @@ import yaml
 from schemas.refresh import load
 
 from job.config.schema import job_schema
+from job.config.score_settings import ScoringSettings
 
 CHART = Path(__file__).parent / "manyfit"
 Schema = dict[str, Any]
@@ -208,7 +209,15 @@ for _role in ("driver", "executor"):
 TYPES |= {f"pods.{name}": schema for name, schema in POD.items()}
 
 #: Names of columns. Helm's YAML reads the column `y` as true, the job's own does not; the templates say so in words.
-COLUMNS = ("recipe.target", "recipe.features", "recipe.sample_weight", "input.key", "input.keys")
+COLUMNS = (
+    "recipe.target",
+    "recipe.features",
+    "recipe.sample_weight",
+    "input.key",
+    "input.keys",
+    "score.keep",
+    "score.actual",
+)
 
 COMMENT = re.compile(r"^( *)# -- (.*)$")
 KEY = re.compile(r"^( *)([A-Za-z]\w*):")
@@ -241,7 +250,7 @@ def values_schema() -> Schema:
     if unused := TYPES.keys() - used:
         raise SystemExit(f"TYPES names values that values.yaml does not have: {sorted(unused)}")
     schema["required"].remove("job")
-    schema["properties"]["job"] = _job() | {"description": told["job"]}
+    schema["properties"]["job"] = _either() | {"description": told["job"]}
     # what a parent chart hands down; whatever else it says there is for others
     schema["properties"] |= {"global": GLOBAL, "enabled": {"type": "boolean"}}
     hints.add(schema)
@@ -269,14 +278,27 @@ def _typed(value: Any, path: str, told: dict[str, str], used: set[str]) -> Schem
     return {"type": kinds[type(value)], "description": told[path]}
 
 
-def _job() -> Schema:
-    """The job document. What it must have is asked for by the templates, with examples: a bare chart still lints."""
-    schema = _seven(job_schema())
+def _either() -> Schema:
+    """The document of a training, or of a scoring where it names ``models`` or ``score``."""
+    training, scoring = _document(job_schema()), _document(job_schema(ScoringSettings))
+    for name in sorted(training["properties"].keys() - scoring["properties"].keys()):
+        text = f"{name} is for training, models and score are for scoring: two releases"
+        scoring["properties"][name] = {"const": text}
+    own = sorted(scoring["properties"].keys() - training["properties"].keys())
+    training["patternProperties"] = {hints.slips(name): {"const": f"did you mean {name}?"} for name in own}
+    named = [{"required": [name]} for name in own]
+    return {"type": "object", "if": {"anyOf": named}, "then": scoring, "else": training}
+
+
+def _document(schema: Schema) -> Schema:
+    """One document. What it must have is asked for by the templates, with examples: a bare chart still lints."""
+    schema = _seven(schema)
     for name in ("$schema", "required", "title"):
         schema.pop(name, None)
     for path in COLUMNS:
         section, _, name = path.partition(".")
-        _or_boolean(schema["properties"][section]["properties"][name])
+        if setting := schema["properties"].get(section, {"properties": {}})["properties"].get(name):
+            _or_boolean(setting)
     return schema
 
 

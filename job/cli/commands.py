@@ -16,6 +16,7 @@ from job.store.side import storage
 
 if TYPE_CHECKING:
     from job.registry.predictions import Predictions
+    from job.run.assembly import Assembly
 
 
 def demo(arguments: Namespace, overrides: list[str]) -> int:
@@ -100,19 +101,22 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
         make_engine=lambda _: engines.make(loaded.settings, os.environ),
     )
     screens.run_ends(done)
+    termination.say(done.short(termination.MOST))
     if arguments.json:
         print(done.to_json())
     return done.exit_code
 
 
 def check(arguments: Namespace, overrides: list[str]) -> int:
-    """Read the input, write to the output, train nothing."""
+    """Read the input, and a scoring's models, write to the output, train and score nothing."""
     from job.plan import selection, table_keys
     from job.run.assembly import check_identity
     from job.run.planning import list_input
     from job.store import probe
 
-    assembly, _ = given.job(arguments, overrides)
+    scores = given.is_scoring(arguments, overrides)
+    assembly: Assembly
+    assembly, _ = given.scoring(arguments, overrides) if scores else given.job(arguments, overrides)
     listing, _ = list_input(assembly)
     print(f"input   {assembly.input.uri}: {listing.num_rows:,} objects listed")
     if listing.num_rows:
@@ -125,11 +129,26 @@ def check(arguments: Namespace, overrides: list[str]) -> int:
         selection.select(listing, assembly.settings.input, assembly.settings.run.seed)  # what a run would refuse
     else:
         table_keys.files(listing, assembly.settings.input)
+    if scores:
+        _check_models(assembly)
     single = bool(assembly.settings.storage.side("output").single_writer)
     admitted = probe.admit(assembly.output, single_writer=single)
     print(f"output  {assembly.output.uri}: {admitted.mode} writes, checked in {admitted.seconds:.1f} s")
     check_identity(assembly, create=False)
     return 0
+
+
+def _check_models(assembly: Assembly) -> None:
+    """Read the version of the models that a scoring would apply."""
+    from datetime import UTC, datetime
+
+    from job.run.pinned_models import PinnedModels
+    from job.run.score_assembly import ScoreAssembly
+
+    assert isinstance(assembly, ScoreAssembly)
+    settings = assembly.scoring
+    pinned = PinnedModels(assembly.models, settings.models, settings.score, datetime.now(UTC))
+    print(f"models  {assembly.models.uri}: version {pinned.version}, {len(pinned):,} models listed")
 
 
 def status(arguments: Namespace, overrides: list[str]) -> int:

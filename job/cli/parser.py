@@ -113,9 +113,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="the report as one JSON document on standard output")
     add_job(
         "check",
-        "read the input, write to the output, train nothing",
-        "Lists the input and tries the output's conditional writes under a probe prefix that is removed again. "
-        "For `helm test` and for new buckets.",
+        "read the input (and a scoring's models), write to the output, train nothing",
+        "Takes a training or a scoring. Lists the input and tries the output's conditional writes under a probe "
+        "prefix that is removed again. For `helm test` and for new buckets.",
     )
     command = add_output(
         "status",

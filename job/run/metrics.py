@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PHASES = ("prepare", "plan", "train", "settle", "publish", "ended")
-STATUSES = ("trained", "unchanged", "skipped", "failed")
+STATUSES = ("trained", "scored", "unchanged", "skipped", "failed")
 REASONS = 20
 """Reasons of failures that have a series of their own; the others are ``other``."""
 
@@ -75,8 +75,8 @@ def families(figures: Figures) -> Iterator[Any]:
     yield StateSetMetricFamily("manyfit_phase", "What the run does", phases)
     yield from gauge("run_started_timestamp_seconds", "When the run began", figures.started)
     yield from gauge("partitions_planned", "Keys that the run is to account for", figures.planned)
-    yield from gauge("partitions_to_train", "Keys that are to be trained", figures.to_train)
-    yield from gauge("partitions_done", "Keys to train that have an outcome", figures.done)
+    yield from gauge("partitions_to_train", "Keys that are to be trained or scored", figures.to_train)
+    yield from gauge("partitions_done", "Keys to train or score that have an outcome", figures.done)
     if figures.statuses:
         family = GaugeMetricFamily("manyfit_partitions", "Keys by what became of them", labels=["status"])
         for status in STATUSES:
@@ -91,7 +91,7 @@ def families(figures: Figures) -> Iterator[Any]:
             family.add_metric(["other"], rest)
         yield family
     yield from gauge("partitions_per_second", "Keys finished a second, over the last minute", figures.rate)
-    yield from gauge("eta_seconds", "Seconds until all keys are trained", figures.eta)
+    yield from gauge("eta_seconds", "Seconds until all keys are trained or scored", figures.eta)
     yield from gauge("executors", "Executors that there are", figures.executors)
     yield from gauge("slowest_fit_seconds", "How long the fit that runs longest has been running", figures.slowest)
     if figures.fits.sum():
@@ -99,7 +99,10 @@ def families(figures: Figures) -> Iterator[Any]:
         counts = np.cumsum(figures.fits).tolist()
         buckets = list(zip(limits, map(float, counts), strict=True))
         yield HistogramMetricFamily(
-            "manyfit_fit_seconds", "Seconds of a fit", buckets=buckets, sum_value=figures.fit_seconds
+            "manyfit_fit_seconds",
+            "Seconds of a fit, or a key's scoring",
+            buckets=buckets,
+            sum_value=figures.fit_seconds,
         )
     yield from gauge("run_seconds", "How long the run took", figures.seconds)
     yield from gauge("exit_code", "The run's exit code", figures.exit_code)

@@ -120,6 +120,14 @@ MINIMAL: Object = {
     }
 }
 
+SCORING: Object = {
+    "job": {
+        "models": {"uri": "s3://models/gapminder/"},
+        "input": {"uri": "s3://new/gapminder/"},
+        "output": {"uri": "s3://predictions/gapminder/"},
+    }
+}
+
 
 def merged(below: Object, above: Object) -> Object:
     """Two sets of values, as helm merges them."""

@@ -16,8 +16,9 @@ import yaml
 
 import job
 from job.config.schema import job_schema
+from job.config.score_settings import ScoringSettings
 from tests.chart import modules
-from tests.chart.rendering import CASES, CHART, ROOT, cases, minimal, render, schemas
+from tests.chart.rendering import CASES, CHART, ROOT, SCORING, cases, minimal, render, schemas
 from tests.support import locked
 from tests.support.built import find_helm
 
@@ -88,7 +89,13 @@ def test_every_setting_of_the_job_is_in_the_schema_and_the_reverse() -> None:
     def paths(schema: Any) -> set[str]:
         return {f"{path}/{name}" for path, each in objects(schema) for name in each["properties"]}
 
-    assert paths(SCHEMA["properties"]["job"]) == paths(job_schema())
+    document = SCHEMA["properties"]["job"]
+    assert paths(document["else"]) == paths(job_schema())
+    of_training = {f"/{name}" for name in job_schema()["properties"]}
+    scoring = paths(job_schema(ScoringSettings))
+    assert paths(document["then"]) == scoring | of_training, "those of a training are there to be refused by name"
+    refused = of_training - scoring
+    assert {f"/{name}" for name, each in document["then"]["properties"].items() if set(each) == {"const"}} == refused
 
 
 def test_every_value_is_explained() -> None:
@@ -156,8 +163,8 @@ def test_paths_in_the_chart_are_those_of_the_image() -> None:
 
 
 def test_the_job_has_the_arguments_that_the_chart_passes() -> None:
-    arguments = render(minimal({})).application["spec"]["arguments"]
-    for words in ([arguments[0]], ["check"]):
+    commands = [render(each).application["spec"]["arguments"][:1] for each in (minimal({}), SCORING)]
+    for words in (*commands, ["check"]):
         done = subprocess.run([sys.executable, "-m", "job.cli.main", *words, "--help"], capture_output=True, text=True)
         assert "--document" in done.stdout, done.stderr
         assert "--log-format" in done.stdout
@@ -173,7 +180,7 @@ def test_every_example_in_the_documents_is_accepted() -> None:
     ):
         for block in re.findall(r"```yaml\n# values[^\n]*\n(.*?)```", path.read_text(), re.DOTALL):
             values = yaml.safe_load(block)
-            rendered = render(values if "recipe" in values.get("job", {}) else minimal(values))
+            rendered = render(values if {"recipe", "models"} & values.get("job", {}).keys() else minimal(values))
             for rule in rendered.kind("PrometheusRule"):
                 schema = {**schemas("monitoring")["PrometheusRule"], "definitions": schemas("kubernetes")}
                 assert [each.message for each in jsonschema.Draft7Validator(schema).iter_errors(rule)] == []

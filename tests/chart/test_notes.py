@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import CHART, Object, case, cases, minimal, render
+from tests.chart.rendering import CHART, SCORING, Object, case, cases, minimal, render
 
 LOOKUP = re.compile(r'lookup "sparkoperator\.k8s\.io/v1beta2" "ScheduledSparkApplication" \$n \$name')
 
@@ -57,6 +57,14 @@ def test_commands_name_the_store_that_the_job_writes_to(tmp_path: Path) -> None:
             f"manyfit {command} s3://models/gapminder/ --storage.endpoint https://minio.example:9000 --storage.region eu-west-1\n"
             in text
         )
+
+
+def test_notes_of_a_scoring_name_the_predictions_and_no_models(tmp_path: Path) -> None:
+    text = notes(SCORING, tmp_path)
+    assert "manyfit status s3://predictions/gapminder/\n" in text
+    assert "manyfit history s3://predictions/gapminder/\n" in text
+    assert "Delta table s3://predictions/gapminder/predictions." in text
+    assert "manyfit models" not in text
 
 
 def test_a_rerun_is_advised_with_new_defaults_of_the_chart_and_the_users_values(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import job
 from job import errors
 from job.cli.parser import parser
 from job.config.schema import job_schema, section, settings
+from job.config.score_settings import ScoringSettings
 from job.outcome import REASONS
 
 ROOT = Path(__file__).parents[2]
@@ -120,9 +121,10 @@ def test_every_dependency_says_what_it_is_for() -> None:
 
 def test_the_charts_schema_knows_every_setting_of_the_job() -> None:
     """The chart's own test keeps the file equal to what is generated; this one needs no helm."""
-    chart = json.loads((ROOT / "deploy/helm/manyfit/values.schema.json").read_text(encoding="utf-8"))["properties"][
-        "job"
-    ]
+    chart = json.loads((ROOT / "deploy/helm/manyfit/values.schema.json").read_text(encoding="utf-8"))["properties"]
+    training, scoring = chart["job"]["else"], chart["job"]["then"]
+    # what only a training has stands there to be refused by name
+    taken = {name: each for name, each in scoring["properties"].items() if set(each) != {"const"}}
 
     def compare(ours: dict[str, object], theirs: dict[str, object], path: str = "job") -> Iterator[str]:
         mine, other = section(ours), section(theirs)
@@ -135,7 +137,9 @@ def test_the_charts_schema_knows_every_setting_of_the_job() -> None:
         for name in set(mine["properties"]) & set(other["properties"]):
             yield from compare(mine["properties"][name], other["properties"][name], f"{path}.{name}")
 
-    assert sorted(compare(job_schema(), chart)) == [], "run deploy/helm/generate.py"
+    assert sorted(compare(job_schema(), training)) == [], "run deploy/helm/generate.py"
+    found = compare(job_schema(ScoringSettings), {**scoring, "properties": taken})
+    assert sorted(found) == [], "run deploy/helm/generate.py"
 
 
 def test_every_make_target_that_a_document_names_is_there() -> None:

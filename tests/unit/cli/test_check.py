@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from job.cli.main import main
+from tests.support.score_job import ScoreJob
 
 JOB = """
 input: {{uri: {root}/in, match: "*.csv"}}
@@ -35,3 +36,22 @@ def test_an_input_that_a_run_would_refuse_is_refused(
     assert main(["check", "-c", str(tmp_path / "job.yaml"), "--log-format", "text"]) == code
     told = capfd.readouterr()
     assert said in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("trained", "code", "said"), [(True, 0, "version 1, 4 models listed"), (False, 2, "nothing is published at")]
+)
+def test_a_scoring_is_checked_with_the_models_that_it_would_apply(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], trained: bool, code: int, said: str
+) -> None:
+    job = ScoreJob(tmp_path)
+    if trained:
+        job.trained.run()
+    (tmp_path / "score.yaml").write_text(
+        f"models: {{uri: {job.trained.out}}}\ninput: {{uri: {job.data}}}\noutput: {{uri: {job.out}}}\n"
+    )
+    assert main(["check", "-c", str(tmp_path / "score.yaml"), "--log-format", "text"]) == code
+    told = capfd.readouterr()
+    assert said in told.out + told.err
+    assert not trained or "'k0.csv' read" in told.out
+    assert not (job.out / "predictions").exists()

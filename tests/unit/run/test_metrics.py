@@ -23,6 +23,7 @@ from job.run.progress import State
 from job.run.seen import Seen
 from job.store.opening import open_store
 from tests.support.folder_job import Job, line
+from tests.support.score_job import ScoreJob
 from tests.support.series import fullest
 
 
@@ -112,6 +113,18 @@ def test_the_text_that_a_run_leaves_is_openmetrics_without_a_key_in_it(job: Job)
     assert found["manyfit_run_seconds"] == pytest.approx(report.seconds)
     assert text.endswith("# EOF\n")
     assert "secret" not in text
+
+
+def test_a_scoring_tells_its_keys_as_scored(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path)
+    job.trained.run()
+    report = job.score(metrics={"enabled": True, "port": free_port(), "linger": None})
+    text = (job.out / "runs" / report.run / "metrics.prom").read_text()
+    found = {
+        _named(sample): sample.value for family in text_string_to_metric_families(text) for sample in family.samples
+    }
+    assert (found["manyfit_partitions{status=scored}"], found["manyfit_partitions{status=trained}"]) == (4, 0)
+    assert found["manyfit_partitions_done"] == 4
 
 
 def test_there_are_at_most_sixty_series_whatever_fails() -> None:

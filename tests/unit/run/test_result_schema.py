@@ -14,6 +14,7 @@ from job.cli import termination
 from job.cli.main import main
 from job.run.report import RunReport, Totals
 from tests.support.folder_job import Job, line
+from tests.support.score_job import ScoreJob
 
 SCHEMA: dict[str, Any] = json.loads(
     (Path(__file__).parents[3] / "docs/reference/schemas/result.v1.json").read_text(encoding="utf-8")
@@ -90,3 +91,14 @@ def test_a_container_that_ends_says_the_result_or_the_error(
     assert check(log.read_text(encoding="utf-8"))["version"] == 1
     assert main(["run", "--document", json.dumps({**document, "input": {"uri": str(tmp_path / "none")}})]) == 2
     assert "belongs to another job" in log.read_text(encoding="utf-8")
+
+
+def test_the_container_of_a_scoring_says_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "termination-log"
+    log.write_bytes(b"")
+    monkeypatch.setattr(termination, "_LOG", str(log))
+    job = ScoreJob(tmp_path)
+    job.trained.run()
+    document = job.assembly().settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    assert main(["score", "--document", json.dumps(document)]) == 0
+    assert check(log.read_text(encoding="utf-8"))["totals"]["scored"] == 4

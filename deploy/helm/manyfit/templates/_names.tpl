@@ -106,6 +106,17 @@ annotations:
 {{- add $workers (include "manyfit.mebibytes" $executor.overhead | int64) }}m
 {{- end }}
 
+{{/* The command of the document: a scoring names models, a training does not. */}}
+{{- define "manyfit.command" -}}
+{{- $job := .Values.job | default dict -}}
+{{- or (hasKey $job "models") (hasKey $job "score") | ternary "score" "run" -}}
+{{- end }}
+
+{{/* The sides of the storage settings that the document has, as JSON. */}}
+{{- define "manyfit.sides" -}}
+{{- eq (include "manyfit.command" .) "score" | ternary (list "input" "models" "output") (list "input" "output") | toJson -}}
+{{- end }}
+
 {{/*
 The job document as one JSON argument. Two settings come from the chart unless the job says otherwise: how much a Python worker
 may hold, and where the certificate authority is mounted. The kubelet expands $(NAME) in arguments,

@@ -104,7 +104,7 @@ the variables, and so does Java's Kubernetes client.
 {{- $proxy := .Values.proxy.https | default .Values.proxy.http -}}
 {{- $storage := dig "storage" dict (.Values.job | default dict) | default dict -}}
 {{- $far := false -}}
-{{- range $side := list "input" "output" -}}
+{{- range $side := include "manyfit.sides" . | fromJsonArray -}}
 {{- $host := include "manyfit.host" (dig $side "endpoint" "" $storage | default $storage.endpoint | default "https://s3.amazonaws.com") -}}
 {{- $near := regexMatch "^[^.]+\\.[^.]+\\.svc(\\.|$)" $host -}}
 {{- range $.Values.proxy.noProxy }}{{ if or (eq $host .) (hasSuffix (printf ".%s" (trimPrefix "." .)) $host) }}{{ $near = true }}{{ end }}{{ end -}}

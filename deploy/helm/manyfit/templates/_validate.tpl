@@ -12,7 +12,11 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- end -}}
 
 {{- if not (dig "input" "uri" "" $job) }}{{ $problems = append $problems "job.input.uri is not set: where the data lies, for example s3://raw/gapminder/" }}{{ end -}}
-{{- if not (dig "output" "uri" "" $job) }}{{ $problems = append $problems "job.output.uri is not set: where the models go, for example s3://models/gapminder/" }}{{ end -}}
+{{- if not (dig "output" "uri" "" $job) }}{{ $problems = append $problems "job.output.uri is not set: where the models or the predictions go, for example s3://models/gapminder/" }}{{ end -}}
+{{- $scores := eq (include "manyfit.command" .) "score" -}}
+{{- if $scores -}}
+{{- if not (dig "models" "uri" "" $job) }}{{ $problems = append $problems "job.models.uri is not set: the output.uri of the training whose models are applied, for example s3://models/gapminder/" }}{{ end -}}
+{{- else -}}
 {{- $estimator := dig "recipe" "estimator" dict $job -}}
 {{- $function := dig "recipe" "function" "" $job -}}
 {{- if and (not $estimator) (not $function) -}}
@@ -20,10 +24,13 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- else if and $estimator $function -}}
 {{- $problems = append $problems "job.recipe has both estimator and function: give one of the two" -}}
 {{- end -}}
+{{- end -}}
 {{- range $path, $names := dict
       "recipe.target" (dig "recipe" "target" nil $job)
       "recipe.features" (dig "recipe" "features" nil $job)
       "recipe.sample_weight" (dig "recipe" "sample_weight" nil $job)
+      "score.keep" (dig "score" "keep" nil $job)
+      "score.actual" (dig "score" "actual" nil $job)
       "input.key" (dig "input" "key" nil $job)
       "input.keys" (dig "input" "keys" nil $job) -}}
 {{- range kindIs "slice" $names | ternary $names (list $names) -}}
@@ -45,7 +52,7 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- if and (dig "input" "keys" nil $job) (ne (toString $layout) "hive") -}}
 {{- $problems = append $problems "job.input.keys is for layout hive" -}}
 {{- end -}}
-{{- range $side := list "input" "output" -}}
+{{- range $side := include "manyfit.sides" . | fromJsonArray -}}
 {{- if regexMatch "^[a-z0-9]+://[^/]*:[^/]*@" (dig $side "uri" "" $job | toString) -}}
 {{- $problems = append $problems (printf "job.%s.uri holds credentials: put them into a Secret and set credentials.secretName" $side) -}}
 {{- end -}}
@@ -54,8 +61,11 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- $problems = append $problems (printf "job.run.engine is %v, and the executors would have nothing to do: leave it unset" (dig "run" "engine" "" $job)) -}}
 {{- end -}}
 {{- if dig "spark" "master" "" $job }}{{ $problems = append $problems "job.spark.master is given by the operator: leave it unset" }}{{ end -}}
-{{- if and $values.code.files (regexMatch "^[^/:]+\\.py:" (toString $function)) -}}
-{{- $problems = append $problems (printf "job.recipe.function is %q: code.files are importable modules, write %q" $function (regexReplaceAll "\\.py:" $function ":")) -}}
+{{- range $section := list "recipe" "score" -}}
+{{- $function := dig $section "function" "" $job | toString -}}
+{{- if and $values.code.files (regexMatch "^[^/:]+\\.py:" $function) -}}
+{{- $problems = append $problems (printf "job.%s.function is %q: code.files are importable modules, write %q" $section $function (regexReplaceAll "\\.py:" $function ":")) -}}
+{{- end -}}
 {{- end -}}
 {{- if gt (len (include "manyfit.document" .)) 120000 -}}
 {{- $problems = append $problems "the job document is longer than an argument may be (120 kB): put long lists (job.input.only) into a pattern (job.input.include)" -}}
