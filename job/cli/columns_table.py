@@ -40,7 +40,8 @@ def show_key(console: Console, found: dict[str, Any]) -> None:
     """One partition for a person."""
     console.print(f"{escape(found['key'])}: {found['action']} ({found['why']}), {size(found['bytes'])}")
     for each in found["objects"][:20]:
-        console.print(f"  {escape(each['name'])}  {size(each['size'])}")
+        rows = f"  {counted(each['rows'], 'row')} of it" if "rows" in each else ""
+        console.print(f"  {escape(each['name'])}  {size(each['size'])}{rows}")
     if len(found["objects"]) > 20:
         console.print(f"  … and {len(found['objects']) - 20:,} more")
     show(console, found["preview"])

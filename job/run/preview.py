@@ -6,8 +6,8 @@ Reads a few objects of the input and fits nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from job.fit.traits import as_tuple
 from job.formats import DIRECT, format_of
 from job.plan.plan import TRAIN, Plan
 from job.reader import ReadSpec, read
+from job.run import key_of_table
 from job.run.assembly import Assembly
 
 FIRST_KEYS = 3
@@ -78,35 +79,44 @@ def of_first(assembly: Assembly, plan: Plan) -> Preview:
             for row in plan.files.slice(0, FIRST_KEYS).to_pylist()
             if row["size"] <= MOST_BYTES and _direct(str(row["name"]), assembly.fitting.spec)
         ]
-        return _look(assembly, names[:1], whole=False)
+        return _look(assembly, [(name, _objects_of(assembly, files)) for name, files in names[:1]], whole=False)
     due = plan.with_action(TRAIN)
     keys = due if due.num_rows else plan.keys
     small = keys.filter(pc.less_equal(keys["bytes"], MOST_BYTES)).slice(0, FIRST_KEYS)
-    return _look(assembly, list(_objects(plan, small)), whole=True)
+    objects = [(key, _objects_of(assembly, each)) for key, each in _objects(plan, small)]
+    return _look(assembly, objects, whole=True)
 
 
 def of_key(assembly: Assembly, plan: Plan, key: str) -> dict[str, Any]:
-    """One partition: why it is trained or not, its objects, its columns, and what would fail.
+    """One partition: why it is trained or not, its objects or the files with rows of it, its columns, what would fail.
 
     Raises
     ------
     ConfigurationError
-        There is no such key, or the input is one table.
+        There is no such key, or the input is a table that Spark reads.
+    InputError
+        A file of the table cannot be read.
     """
-    if plan.files is not None:
+    if plan.files is not None and plan.table is None:
         raise ConfigurationError(
-            "--key shows partitions that are objects or directories, and this input is one table",
+            "--key shows what manyfit reads by itself, and this table is read by Spark (input.reader: spark)",
             hint="Choose the key by input.only, and run with an output of its own.",
         )
     found = plan.keys.filter(pc.equal(plan.keys["key"], key))
     if not found.num_rows:
         raise ConfigurationError(f"no partition has the key {key!r}", hint="`manyfit plan --keys` lists the keys.")
     row = found.to_pylist()[0]
-    objects = next(iter(_objects(plan, found)))
-    seen = _look(assembly, [objects], whole=True)
+    table = plan.table
+    if table is not None:
+        objects = [asdict(each) for each in key_of_table.files_of(table, key)]
+        seen = _look(assembly, [(key, lambda: key_of_table.rows_of(assembly.input, table, key))], whole=True)
+    else:
+        objects = next(iter(_objects(plan, found)))[1]
+        seen = _look(assembly, [(key, _objects_of(assembly, objects))], whole=True)
+        objects = [{"name": each["name"], "size": each["size"]} for each in objects]
     return {
         **{name: row[name] for name in ("key", "action", "why", "bytes")},
-        "objects": [{"name": each["name"], "size": each["size"]} for each in objects[1]],
+        "objects": objects,
         "rows": seen.rows,
         "preview": seen,
     }
@@ -121,19 +131,31 @@ def _direct(name: str, spec: ReadSpec) -> bool:
     return (format_of(name) if spec.type == "auto" else spec.type) in DIRECT
 
 
-def _look(assembly: Assembly, partitions: Sequence[tuple[str, list[dict[str, Any]]]], *, whole: bool) -> Preview:
-    recipe = assembly.fitting.recipe
+def _objects_of(assembly: Assembly, objects: Sequence[dict[str, Any]]) -> Callable[[], tuple[pa.Table, pa.Table]]:
+    """What reads objects: their rows, and the same with texts where they have any."""
     spec = replace(assembly.fitting.spec, needed=None, hive=assembly.settings.input.layout != "objects")
+
+    def load() -> tuple[pa.Table, pa.Table]:
+        blobs = [(str(each["name"]), assembly.input.get(str(each["name"]))) for each in objects]
+        table = read(blobs, spec)
+        return table, read(blobs, replace(spec, texts=tuple(table.column_names)))
+
+    return load
+
+
+def _look(
+    assembly: Assembly, partitions: Sequence[tuple[str, Callable[[], tuple[pa.Table, pa.Table]]]], *, whole: bool
+) -> Preview:
+    recipe = assembly.fitting.recipe
     tables: list[tuple[str, pa.Table]] = []
     problems: list[Problem] = []
     told: list[str] = []
-    for key, objects in partitions:
+    for key, load in partitions:
         try:
-            blobs = [(str(each["name"]), assembly.input.get(str(each["name"]))) for each in objects]
-            table = read(blobs, spec)
+            table, texts = load()
             tables.append((key, table))
-            told += _zeros(table, read(blobs, replace(spec, texts=tuple(table.column_names))))
-            table = arranged(table, spec, told)
+            told += _zeros(table, texts)
+            table = arranged(table, assembly.fitting.spec, told)
             tables[-1] = (key, table)
             if whole:
                 told += ready.check(table, recipe)
@@ -153,7 +175,9 @@ def _look(assembly: Assembly, partitions: Sequence[tuple[str, list[dict[str, Any
 
 def _zeros(table: pa.Table, texts: pa.Table) -> Iterator[str]:
     """Codes such as 007 that are numbers to pandas, and so to a model."""
-    for name in table.column_names:
+    for name in texts.column_names:
+        if name not in table.column_names:
+            continue
         column = texts.column(name)
         if pt.is_string(column.type) and not pt.is_string(table.column(name).type):
             row = pc.index(pc.match_substring_regex(column, r"^\s*[+-]?0[0-9]"), True).as_py()

@@ -139,14 +139,34 @@ def write_table(
     order = np.lexsort((-costs, placement.assigned))
     places = pa.table([keys.take(pa.array(order)), pa.array(placement.assigned[order])], schema=KEYS_SCHEMA)
     output.ensure(run_paths.table_keys(run, plan_id), encode(places))
-    pieces = layout.files.pieces.take(pa.array(placement.piece))
+    table = pieces_of(layout, placement.piece, placement.reader)
+    output.ensure(run_paths.pieces(run, plan_id), encode(table))
+
+
+def pieces_of(layout: TableLayout, piece: np.ndarray, reader: np.ndarray) -> pa.Table:
+    """Some pieces of a table's files as they are told to who reads them.
+
+    Parameters
+    ----------
+    layout
+        The table.
+    piece
+        Rows of ``layout.files.pieces``.
+    reader
+        Who reads each.
+
+    Returns
+    -------
+    pyarrow.Table
+        With `job.worker.work.PIECES_SCHEMA`.
+    """
+    pieces = layout.files.pieces.take(pa.array(piece))
     files = layout.files.table.select(["name", "size", "etag", "given"]).take(pieces["file"])
-    columns = {"reader": pa.array(placement.reader)}
+    columns = {"reader": pa.array(reader)}
     for name in PIECES_SCHEMA.names:
         if name not in columns:
             columns[name] = files[name] if name in files.column_names else pieces[name]
-    table = pa.table([columns[name] for name in PIECES_SCHEMA.names], schema=PIECES_SCHEMA)
-    output.ensure(run_paths.pieces(run, plan_id), encode(table))
+    return pa.table([columns[name] for name in PIECES_SCHEMA.names], schema=PIECES_SCHEMA)
 
 
 def _within(count: np.ndarray) -> np.ndarray:

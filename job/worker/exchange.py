@@ -36,6 +36,8 @@ from job.errors import ChangedError, InputError, NotFoundError, PartitionError
 from job.reader import table_scan
 from job.reader.key_text import row_keys
 from job.reader.table_file import FILE, Piece, TableFile
+from job.reader.table_scan import TableScan
+from job.store import Store
 from job.store.side import storage
 from job.store.stored_file import StoredFile
 from job.worker.work import Work
@@ -122,10 +124,30 @@ def sorted_rows(work: Work, reader: int, *, only: int | None = None) -> Iterator
 
 
 def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
-    scan = work.scan
-    assert scan is not None
+    assert work.scan is not None
     pieces = decode(work.output.get(run_paths.pieces(work.run, work.plan)))
-    mine = pieces.filter(pc.equal(pieces["reader"], reader))
+    return piece_rows(work.input, work.scan, pieces, pieces.filter(pc.equal(pieces["reader"], reader)))
+
+
+def piece_rows(source: Store, scan: TableScan, pieces: pa.Table, mine: pa.Table) -> Iterator[pa.Table]:
+    """The rows of some pieces, in order, with the columns of the table.
+
+    Parameters
+    ----------
+    source
+        Where the table lies.
+    scan
+        The table.
+    pieces
+        All pieces of a run: they number the files (`job.worker.work.PIECES_SCHEMA`).
+    mine
+        Those of them that are read.
+
+    Raises
+    ------
+    InputError
+        As `blobs`.
+    """
     opened: tuple[str, TableFile] | None = None
     number = {name: at for at, name in enumerate(file_names(pieces))}
     with storage("input", "the table could not be read"):
@@ -133,7 +155,7 @@ def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
             name = str(row["name"])
             try:
                 if opened is None or opened[0] != name:
-                    file = StoredFile(work.input, name, row["size"], row["etag"])
+                    file = StoredFile(source, name, row["size"], row["etag"])
                     opened = (name, table_scan.open_file(name, file, scan.kind, scan.spec))
                 given = table_scan.given_columns(json.loads(row["given"] or "{}"), scan.schema)
                 if FILE in scan.schema.names:

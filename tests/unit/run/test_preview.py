@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 
 from job.cli.main import main
 from job.errors import ConfigurationError
-from job.run import preview
+from job.run import key_of_table, preview
 from job.run.assembly import assemble
 from job.run.planning import plan_alone
 from tests.support.folder_job import Job, line
@@ -133,3 +134,75 @@ def test_a_plan_as_json_has_the_columns(job: Job, tmp_path: Path, capsys: pytest
     assert "columns, as they reach the estimator (from a: 50 rows)" in capsys.readouterr().out
     assert main(["plan", "-c", str(tmp_path / "job.yaml"), "--key", "a"]) == 0
     assert "nothing is wrong with its rows before the fit" in capsys.readouterr().out
+
+
+TABLE = {"layout": "columns", "key": ["shop"]}
+
+
+def test_one_key_of_a_table_tells_its_files_its_rows_in_their_order_and_what_would_fail(job: Job) -> None:
+    job.put("a.csv", b"shop,x,y,other\n007,1,2,u\n7,5,5,u\n007,03,4,u\n")
+    job.put("b.csv", b"shop,x,y,other\n8,1,1,u\n")
+    job.put("c.csv", b"shop,x,y,other\n007,,6,u\n")
+    found = of_key(job, "shop=007", input=TABLE)
+    assert (found["key"], found["action"], found["why"], found["rows"]) == ("shop=007", "train", "new", 3)
+    assert [(each["name"], each["rows"]) for each in found["objects"]] == [("a.csv", 2), ("c.csv", 1)]
+    seen = found["preview"]
+    # The columns that the recipe reads, of this key's rows alone.
+    assert [(each.name, each.type, each.missing, each.role) for each in seen.columns] == [
+        ("x", "float64", 1, "feature"),
+        ("y", "int64", 0, "target"),
+    ]
+    assert [each.reason for each in seen.problems] == ["missing_values"]
+    assert "column 'x' is numbers, so that \"03\" is 3," in seen.warnings[0]
+    with pytest.raises(ConfigurationError, match="no partition has the key 'shop=07'"):
+        of_key(job, "shop=07", input=TABLE)
+    assert not job.out.exists()
+
+
+def test_one_key_of_a_parquet_table_with_directories_is_read_out_of_its_own_row_groups(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for region in ("north", "south"):
+        rows = pa.table({"shop": [1] * 40 + [2] * 40, "x": [float(x) for x in range(80)], "y": range(80)})
+        (job.data / f"region={region}").mkdir()
+        pq.write_table(rows, job.data / f"region={region}" / "a.parquet", row_group_size=20)
+    read = []
+    rows_of = key_of_table.piece_rows
+
+    def watched(source: Any, scan: Any, pieces: pa.Table, mine: pa.Table) -> Any:
+        read.extend(mine.select(["name", "part"]).to_pylist())
+        return rows_of(source, scan, pieces, mine)
+
+    monkeypatch.setattr(key_of_table, "piece_rows", watched)
+    keyed = {"layout": "columns", "key": ["region", "shop"]}
+    found = of_key(job, "region=south/shop=2", input=keyed, recipe={"features": None})
+    assert [(each["name"], each["part"]) for each in read] == [("region=south/a.parquet", part) for part in (2, 3)]
+    assert found["rows"] == 40
+    columns = {each.name: (each.type, each.example, each.role) for each in found["preview"].columns}
+    assert columns["x"] == ("float64", "40.0", "feature")
+    assert columns["region"] == ("text", '"south"', "")
+    assert found["preview"].problems == ()
+
+
+def test_one_key_of_a_table_is_shown_by_the_command(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.put("a.csv", b"shop,x,y\n007,1,2\n7,5,5\n007,3,4\n")
+    document = job.settings(input=TABLE).model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    (tmp_path / "job.yaml").write_text(json.dumps(document))
+    assert main(["plan", "-c", str(tmp_path / "job.yaml"), "--key", "shop=007"]) == 0
+    said = capsys.readouterr().out
+    assert "a.csv  " in said
+    assert "2 rows of it" in said
+    assert "nothing is wrong with its rows before the fit" in said
+    assert main(["plan", "-c", str(tmp_path / "job.yaml"), "--key", "shop=007", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["preview"]["rows"] == 2
+
+
+def test_a_key_of_a_table_that_spark_reads_is_refused_with_a_way_out(job: Job) -> None:
+    job.put("a.csv", b"shop,x,y\n007,1,2\n")
+    assembly = assemble(job.settings(input={**TABLE, "reader": "spark"}))
+    by_spark = SimpleNamespace(files=pa.table({}), table=None)
+    with pytest.raises(ConfigurationError, match=r"read by Spark") as caught:
+        preview.of_key(assembly, by_spark, "shop=7")  # type: ignore[arg-type]
+    assert "input.only" in str(caught.value.hint)

@@ -1,0 +1,85 @@
+"""One key of a table, looked at before anything is trained: where its rows lie, and the rows themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.arrow import whole
+from job.plan.table_layout import TableLayout
+from job.reader.key_text import row_keys
+from job.reader.table_scan import TEXTS
+from job.run.task_lists import pieces_of
+from job.store import Store
+from job.worker.exchange import file_names, piece_rows
+from job.worker.payload import TableRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A file that holds rows of the key."""
+
+    name: str
+    size: int
+    """bytes of the whole file"""
+    rows: int
+    """of the key"""
+
+
+def files_of(layout: TableLayout, key: str) -> list[Held]:
+    """The files that hold rows of a key, in the order of the table."""
+    at = _entries(layout, key)
+    piece = layout.files.entries["piece"].to_numpy()[at]
+    file = layout.files.pieces["file"].to_numpy()[piece]
+    rows = np.bincount(file, weights=layout.files.entries["rows"].to_numpy()[at])
+    held = np.unique(file)
+    told = layout.files.table.select(["name", "size"]).take(pa.array(held)).to_pylist()
+    return [Held(**row, rows=int(rows[number])) for row, number in zip(told, held.tolist(), strict=True)]
+
+
+def rows_of(source: Store, layout: TableLayout, key: str) -> tuple[pa.Table, pa.Table]:
+    """Read the rows of one key out of the pieces of files that hold any.
+
+    Parameters
+    ----------
+    source
+        Where the table lies.
+    layout
+        The table.
+    key
+        One of ``layout.keys``.
+
+    Returns
+    -------
+    pyarrow.Table
+        The rows as a fit gets them, but for ``input.times`` and ``input.order_by``.
+    pyarrow.Table
+        Where the files are texts, their columns as they stand there; else none.
+
+    Raises
+    ------
+    InputError
+        A file was replaced since it was listed, is damaged, or cannot be reached.
+    PartitionError
+        The rows have not the types that they should have.
+    """
+    scan = layout.scan
+    piece = np.unique(layout.files.entries["piece"].to_numpy()[_entries(layout, key)])
+    pieces = pieces_of(layout, piece, np.zeros(len(piece), np.int32))
+    held = []
+    for table in piece_rows(source, scan, pieces, pieces):
+        codes, keys = row_keys({name: whole(table.column(name)) for name in scan.key}, table.num_rows)
+        held.append(table.filter(pa.array(codes == pc.index(keys, key).as_py())))
+    found = pa.concat_tables(held).drop_columns(list(scan.dropped))
+    texts = [name for name in found.column_names if scan.kind in TEXTS and name not in scan.levels]
+    typed = TableRows([found], "", scan, tuple(file_names(pieces))).rows(scan.spec)
+    return typed, found.select(texts)
+
+
+def _entries(layout: TableLayout, key: str) -> np.ndarray:
+    place = pc.index(layout.keys, key).as_py()
+    found: np.ndarray = np.flatnonzero(layout.number == place)
+    return found
