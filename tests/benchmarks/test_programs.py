@@ -31,6 +31,7 @@ ELSEWHERE = {
     "sparks": "needs the environment of the oldest Spark; `make test-spark-oldest` makes it",
     "contender": "a process of `table`",
     "latency": "a process of `table`",
+    "environment": "locks the packages of the peers",
     "listing": "needs a server of its own: a part of `scale`",
 }
 
