@@ -199,10 +199,20 @@ types: .venv/.ready ## mypy --strict on the package
 	@.venv/bin/mypy
 
 .PHONY: docs
-docs: .venv/.ready ## what is generated from the settings: docs/reference/settings.md, the chart's schema and manifests (needs helm)
-	@mkdir -p build && .venv/bin/python -m job.config.schema --markdown > build/settings.md && mv build/settings.md docs/reference/settings.md
+docs: .venv/.ready ## what is generated from the program: pages of docs/reference, the chart's schema and manifests (needs helm)
+	@.venv/bin/python docs/make/reference.py
 	@.venv/bin/python deploy/helm/generate.py
+
+# In an environment of its own: the tools of the site, and nothing of the job (its source is read as text).
+.venv-site/.ready: pyproject.toml uv.lock | python $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv-site $(UV) sync --frozen --quiet --only-group site --python "$(PYTHON)"
+	@touch $@
+
+.PHONY: site
+site: .venv-site/.ready ## the documents as a site in build/site; a broken link or an undocumented public name fails
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict
+	@.venv-site/bin/python docs/make/public_names.py build/site && echo "open build/site/index.html"
 
 .PHONY: clean
 clean: ## remove what was built, the environments too
-	rm -rf build dist .venv-wheel .venv-spark-oldest .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse derby.log metastore_db
+	rm -rf build dist .venv-wheel .venv-spark-oldest .venv-site .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse derby.log metastore_db

@@ -97,11 +97,12 @@ def choices(schema: dict[str, Any]) -> list[str]:
 _HEAD = """\
 # Settings
 
-Made by `python -m job.config.schema --markdown > docs/reference/settings.md`; a test keeps it equal to the program.
+<!-- Written by docs/make/reference.py: `make docs` writes it anew. -->
 
-Each can be written in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as `--section.name` on the
-command line. The command line wins over the environment, which wins over the file. Values are YAML; a text is taken as
-it is written, so a key `007` or `NO` needs no quotes. What is unknown, or a credential, is an error.
+A setting can be given in three places: in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as
+`--section.name` on the command line. The command line wins over the environment, which wins over the file. Values are
+YAML; a text is taken as it is written, so a key `007` or `NO` needs no quotes. An unknown name is an error, and so is a
+credential.
 """
 _SIDES = ("storage.input", "storage.output")
 

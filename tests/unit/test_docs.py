@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,24 @@ def test_every_make_target_explains_itself() -> None:
     phony = {name for line in lines if line.startswith(".PHONY:") for name in line.split()[1:]} - {"python", "java"}
     explained = {line.partition(":")[0] for line in lines if "## " in line and not line.startswith("\t")}
     assert phony - explained == set()
+
+
+def test_the_generated_pages_of_the_reference_are_those_that_the_program_makes() -> None:
+    """Both ways: a page that says more, or less, or other words than the program is stale."""
+    script = ROOT / "docs/make/reference.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("folder", ["tutorials", "how-to", "reference", "explanation", "decisions"])
+def test_the_index_of_a_folder_links_to_each_of_its_pages(folder: str) -> None:
+    """The navigation of the site is made of the index pages (docs/make/hooks.py)."""
+    index = ROOT / "docs" / folder / "index.md"
+    linked = {
+        (index.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)", index.read_text(encoding="utf-8"))
+    }
+    pages = {each.resolve() for each in index.parent.rglob("*.md")} - {index.resolve()}
+    assert sorted(str(each) for each in pages - linked) == []
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -1,0 +1,65 @@
+"""What each column of the published tables holds, for docs/reference/tables.md. The types come from the program."""
+
+INDEX = {
+    "key": "the partition's key",
+    "state": "`live`: the model is of the newest data; `stale`: an older model, as the last training failed; "
+    "`failed` or `skipped`: no model",
+    "digest": "SHA-256 of the model file; the file is `models/<key>/<digest>.joblib`; null without a model",
+    "size": "bytes of the model file",
+    "rows": "rows that the model was fitted on",
+    "metrics": "JSON object: name of the metric to its value",
+    "warnings": "JSON list of texts",
+    "seconds": "duration of the fit",
+    "reason": "why the last training failed or was skipped: a [reason](reasons.md)",
+    "message": "the same in a sentence",
+    "data": "fingerprint of the names, sizes and ETags of the key's objects",
+    "content": "SHA-256 of the bytes of the key's objects; for a table, the digest of its rows",
+    "recipe": "fingerprint of the recipe",
+    "environment": "fingerprint of the library versions",
+    "versions": "JSON object: library to the version that made the model",
+    "source": "the object or the folder that was read",
+    "bytes": "bytes of the key's objects",
+    "run": "id of the run that trained the model",
+    "trained_at": "when that run trained it",
+    "listed_at": "when the input was listed, by the store's clock",
+    "gone_since": "when the key was missing from a complete listing for the first time; null while it is there",
+    "estimator": "class of the fitted estimator",
+    "skill": "1 − error / error of the baseline",
+    "windows": "JSON list: the windows of a backtest, the oldest first",
+    "horizons": "JSON object: the errors of a backtest by step into the future",
+    "residuals": "JSON object: half-widths of prediction intervals (`recipe.validation.intervals`)",
+    "until": "the last time stamp of the rows that the model was fitted on",
+    "judged_until": "the last time stamp of the rows that have judged the live model",
+    "gate": "the last decision of the gate: `first`, `promoted`, `kept` or `undecidable`",
+    "gate_champion": "score of the live model in that comparison",
+    "gate_challenger": "score of the new model in that comparison",
+    "gate_gain": "1 − error of the new model / error of the live model",
+    "gate_rows": "rows in that comparison",
+    "gate_p": "p-value of the comparison's test",
+    "gate_note": "why the two models could not be compared",
+    "challenger": "SHA-256 of the model that the gate kept back; null without one",
+    "challenger_row": "JSON object: the row that the key gets if `manyfit promote` publishes the challenger",
+    "reading": "version of the rules by which bytes became rows",
+}
+
+PREDICTIONS = {
+    "_key": "the partition's key",
+    "_model": "SHA-256 of the model file that predicted the row",
+    "_models_version": "the version of the set of models",
+    "_input": "the object that holds the row",
+    "_run": "id of the scoring run",
+    "_scored_at": "when the scoring run was planned",
+}
+
+ERRORS = {
+    "key": "the partition's key",
+    "run": "id of the scoring run",
+    "scored_at": "when the scoring run was planned",
+    "n": "rows that have a truth and a prediction",
+    "mae": "mean absolute error; null for classifiers",
+    "rmse": "root mean squared error; null for classifiers",
+    "accuracy": "share of right classes; null for numbers",
+    "log_loss": "mean logarithmic loss; null without `predict_proba`",
+    "within": "JSON object: level of an interval in percent to two numbers: the rows whose truth lies within it, "
+    "and the rows that have both",
+}
