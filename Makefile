@@ -199,8 +199,9 @@ types: .venv/.ready ## mypy --strict on the package
 	@.venv/bin/mypy
 
 .PHONY: docs
-docs: .venv/.ready ## what is generated from the program: pages of docs/reference, the chart's schema and manifests (needs helm)
+docs: .venv/.ready ## what is generated from the program: pages of docs/reference, diagrams, the chart's schema and manifests (needs helm)
 	@.venv/bin/python docs/make/reference.py
+	@.venv/bin/python docs/make/diagrams.py
 	@.venv/bin/python deploy/helm/generate.py
 
 # In an environment of its own: the tools of the site, and nothing of the job (its source is read as text).

@@ -162,9 +162,10 @@ def test_every_make_target_explains_itself() -> None:
     assert phony - explained == set()
 
 
-def test_the_generated_pages_of_the_reference_are_those_that_the_program_makes() -> None:
+@pytest.mark.parametrize("maker", ["reference.py", "diagrams.py"])
+def test_the_generated_pages_and_pictures_are_those_that_the_program_makes(maker: str) -> None:
     """Both ways: a page that says more, or less, or other words than the program is stale."""
-    script = ROOT / "docs/make/reference.py"
+    script = ROOT / "docs/make" / maker
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
