@@ -176,6 +176,7 @@ def test_every_example_in_the_documents_is_accepted() -> None:
     for path in (
         CHART / "README.md",
         ROOT / "docs/how-to/kubernetes.md",
+        ROOT / "docs/how-to/credentials.md",
         ROOT / "docs/tutorials/kind.md",
         *sorted((ROOT / "docs/how-to/kubernetes").glob("*.md")),
     ):
