@@ -58,7 +58,7 @@ def scoring(arguments: Namespace, overrides: list[str]) -> tuple[ScoreAssembly, 
 
     found = loaded(arguments, overrides, kind=ScoringSettings)
     assert isinstance(found.settings, ScoringSettings)
-    return assemble_scoring(found.settings), found
+    return assemble_scoring(found.settings, found.base), found
 
 
 def is_scoring(arguments: Namespace, overrides: list[str]) -> bool:

@@ -29,7 +29,7 @@ def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
     reasons = Counter(reason for reason in known["reason"].to_pylist() if reason)
     rows = _predicted(run)
     found: dict[str, Any] = {
-        "input": assembly.input.uri,
+        "input": assembly.input.uri if assembly.scoring.has_rows else None,
         "output": assembly.output.uri,
         "models": assembly.models.uri,
         "models_version": run.pinned.version,
@@ -64,7 +64,8 @@ def _predicted(run: ScoringRun) -> pa.Table | None:
 
 def _show(found: dict[str, Any], without: int) -> None:
     console = screens.out()
-    console.print(f"{found['input']} → {found['output']}, by version {found['models_version']} of {found['models']}")
+    given = found["input"] or "the keys of the set, without rows"
+    console.print(f"{given} → {found['output']}, by version {found['models_version']} of {found['models']}")
     console.print(
         f"{found['planned']:,} planned: {found['score']:,} to score, {found['unchanged']:,} unchanged, "
         f"{found['skip']:,} to skip, {found['adopt']:,} to take over, {without:,} without a model "

@@ -64,7 +64,9 @@ def resolve(
         What is described: a job or a scoring.
     """
     made: Any = Job if document is JobSettings else Scoring
-    sections: dict[str, Any] = {name: {} for name in document.model_fields if name in _REQUIRED}
+    sections: dict[str, Any] = {
+        name: {} for name, field in document.model_fields.items() if name in _REQUIRED and field.is_required()
+    }
     mistakes: list[Mistake] = []
     wrong = {each.path for source in found for each in source.mistakes}
     meant = " ".join(each.what for source in found for each in source.mistakes)

@@ -68,6 +68,11 @@ class ScoreSettings(Section):
 
     method: RowMethod = "predict"
     """the method of the model that is called with the features of each row"""
+    function: str | None = None
+    """``module:function`` or ``path/file.py:function`` instead of a method: called with the model, the frame of the
+    key's rows (None without ``input``) and the key; it returns an array, a Series or a frame with any number of rows"""
+    code: list[str] | None = None
+    """files and folders that belong to ``function``, relative to the document: a change of them scores again"""
     keep: Strings | None = None
     """columns of the rows that go into the predictions; default all"""
     missing_model: Annotated[
@@ -86,6 +91,28 @@ class ScoreSettings(Section):
     """the column with the truth: the errors of each key go to the table ``errors``"""
     again: bool = False
     """score keys again whose input, model and settings were scored before"""
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Settings of a method beside a function."""
+        if self.function is None:
+            if self.code:
+                yield "code", "belongs to score.function, and there is none"
+            return
+        for name in ("method", "keep", "missing", "actual"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                yield name, "is for a method of the model: with score.function the function decides what is written"
+
+
+NO_ROWS = "memory://no-rows"
+"""``input.uri`` of a scoring that has no input."""
+
+
+class ScoreInputSettings(InputSettings):
+    """The rows that are scored; left out, each model forecasts without rows (``score.function``)."""
+
+    uri: Uri = NO_ROWS
+    """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs; left out, the keys
+    are those of the set"""
 
 
 class ScoreStorageSettings(StorageSettings):
@@ -113,7 +140,7 @@ class ScoringSettings(Section):
     name: str = Field("manyfit", min_length=1, max_length=200)
     """part of the identity of the output"""
     models: ModelsSettings
-    input: InputSettings
+    input: ScoreInputSettings = ScoreInputSettings()
     output: PredictionsSettings
     score: ScoreSettings = ScoreSettings()
     run: RunSettings = RunSettings()
@@ -121,8 +148,17 @@ class ScoringSettings(Section):
     metrics: MetricsSettings = MetricsSettings()
     spark: SparkSettings = SparkSettings()
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is an input."""
+        return self.input.uri != NO_ROWS
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """An output that would be read as input, or that is the models' own."""
+        """An output that would be read as input, or that is the models' own; no input where a method needs rows."""
+        if not self.has_rows and self.score.function is None:
+            yield "input.uri", f"is required: {self.score.method} needs rows, only a score.function can do without"
+        if not self.has_rows and (self.input.layout != "objects" or self.input.reader != "direct"):
+            yield "input.uri", "is required with another input.layout or input.reader than the default"
         source, models, target = (re.sub("/*$", "/", each.uri) for each in (self.input, self.models, self.output))
         crosses = any("**" in glob for glob in self.input.match)
         if source == target or (target.startswith(source) and crosses and self.input.layout == "objects"):

@@ -14,7 +14,6 @@ from typing import Any
 from job.config.settings import RecipeSettings, ValidationSettings
 from job.errors import ConfigurationError
 from job.fit import recipe_mistakes, targets, user_function
-from job.fit.shipped_code import SHIPPED
 from job.fit.traits import Traits, as_tuple
 from job.fit.user_function import UserFunction
 from job.fit.watched_code import CORE, Watched, watched
@@ -190,11 +189,7 @@ class Recipe:
 
     def fingerprint_part(self) -> dict[str, Any]:
         """Plain data that identifies what is fitted: equal parts, equal models on equal data."""
-        code = None
-        if self.function is not None:
-            code = {"name": self.function.name, "digest": self.function.digest}
-            if not self.function.module.startswith(SHIPPED):
-                code["module"] = self.function.module
+        code = None if self.function is None else self.function.fingerprint_part()
         return {
             "estimator": _plain(self.estimator),
             "function": code,
@@ -227,15 +222,13 @@ class Recipe:
         roots = self._roots() | (CORE.keys() - {"pandas"})
         if self.function is None:
             return watched(roots, ())
-        return watched(roots, self.function.code(), self.function.covered())
+        return self.function.watched(roots)
 
     def _roots(self) -> set[str]:
         nodes = (self.estimator, self.fallback, None if self.season else self.baseline)
         roots = {name.split(".")[0] for node in nodes for name in targets.names(node)}
         if self.function is not None:
-            roots |= set(self.function.imports)
-            if not self.function.module.startswith(SHIPPED):
-                roots.add(self.function.module.split(".")[0])
+            roots |= self.function.roots()
         return roots - {"job"}
 
 

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from job.errors import ConfigurationError
 from job.fit import watched_code
 from job.fit.shipped_code import SHIPPED, DataFile, Source, ship
-from job.fit.watched_code import Code
+from job.fit.watched_code import Code, Watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,19 @@ class UserFunction:
         """The other files that ``digest`` covers."""
         return tuple(Path(each.home) for each in self.files)
 
+    def fingerprint_part(self) -> dict[str, str]:
+        """Plain data that identifies the function itself."""
+        told = {"name": self.name, "digest": self.digest}
+        return told if self.module.startswith(SHIPPED) else {**told, "module": self.module}
+
+    def roots(self) -> set[str]:
+        """Top-level packages that it imports or lies in."""
+        return set(self.imports) | (set() if self.module.startswith(SHIPPED) else {self.module.split(".")[0]})
+
+    def watched(self, roots: Iterable[str] = ()) -> Watched:
+        """The code that it runs, and how a change of it is noticed; ``roots`` are further packages."""
+        return watched_code.watched(self.roots() | set(roots), self.code(), self.covered())
+
     def load(self) -> Callable[..., Any]:
         """The function itself, imported once per process."""
         return _load(self)
@@ -63,8 +76,27 @@ class UserFunction:
         return function(*(positional[each] for each in arguments), **{each: by_name[each] for each in options})
 
 
-def from_settings(reference: str, code: Sequence[str] | None, base: Path) -> UserFunction:
-    """The function of ``recipe.function``, checked: it exists, can be imported, and takes a frame.
+def from_settings(
+    reference: str,
+    code: Sequence[str] | None,
+    base: Path,
+    *,
+    section: str = "recipe",
+    takes: Callable[[Callable[..., Any]], Any] | None = None,
+    example: str = "fit(frame, key), or fit(frame)",
+) -> UserFunction:
+    """The function of ``recipe.function``, checked: it exists, can be imported, and takes what it is called with.
+
+    Parameters
+    ----------
+    reference, code, base
+        As the settings have them, and the folder that paths start from.
+    section
+        Of the settings, for messages.
+    takes
+        Raises `TypeError` for a function that cannot be called as it will be; default what a recipe's is called with.
+    example
+        How it is called, for messages.
 
     Raises
     ------
@@ -74,20 +106,20 @@ def from_settings(reference: str, code: Sequence[str] | None, base: Path) -> Use
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise ConfigurationError(
-            f"recipe.function: {reference!r} is not module:function or path/file.py:function",
+            f"{section}.function: {reference!r} is not module:function or path/file.py:function",
             hint="For example my_package.my_module:fit, or recipes/fit.py:fit.",
         )
-    extra = list(_code_files(code or (), base))
+    extra = list(_code_files(code or (), base, section))
     if place.endswith(".py") or "/" in place:
         path = base / place
-        text = _text(path, f"recipe.function: {place}")
+        text = _text(path, f"{section}.function: {place}")
         digest = _digest([(place, text.encode())] + [(shown, data) for shown, data, _ in extra])
         main = Source(module=SHIPPED + digest[:16], path=place, text=text, home=str(path.absolute()))
         sources = (main, *(each for _, _, each in extra if isinstance(each, Source)))
         texts = [each.text for each in sources]
     else:
         main = None
-        files = _package_files(place, base)
+        files = _package_files(place, base, section)
         digest = _digest([*files, *((shown, data) for shown, data, _ in extra)])
         sources = tuple(each for _, _, each in extra if isinstance(each, Source))
         texts = [data.decode("utf-8", "replace") for name_, data in files if name_.endswith(".py")]
@@ -101,25 +133,25 @@ def from_settings(reference: str, code: Sequence[str] | None, base: Path) -> Use
         imports=tuple(sorted({root for text in texts for root in watched_code.imported(text)} - shipped)),
         files=tuple(each for _, _, each in extra if isinstance(each, DataFile)),
     )
-    _check(found)
+    _check(found, section, takes or _arguments, example)
     return found
 
 
-def _check(function: UserFunction) -> None:
-    where = f"recipe.function: {function.reference}"
+def _check(function: UserFunction, section: str, takes: Callable[[Callable[..., Any]], Any], example: str) -> None:
+    where = f"{section}.function: {function.reference}"
     try:
         loaded = function.load()
     except ModuleNotFoundError as error:
-        hint = f"Put the file that defines {error.name} into recipe.code, or install it in the image."
+        hint = f"Put the file that defines {error.name} into {section}.code, or install it in the image."
         raise ConfigurationError(f"{where} cannot be imported: {error}", hint=hint) from error
-    except ConfigurationError:
-        raise
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{section}.function: {error.message}", hint=error.hint) from None
     except (Exception, SystemExit) as error:
         raise ConfigurationError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
     try:
-        _arguments(loaded)
+        takes(loaded)
     except TypeError as error:
-        raise ConfigurationError(f"{where}: {error}", hint="It is called as fit(frame, key), or fit(frame).") from None
+        raise ConfigurationError(f"{where}: {error}", hint=f"It is called as {example}.") from None
 
 
 @lru_cache(maxsize=16)
@@ -132,11 +164,11 @@ def _load(function: UserFunction) -> Callable[..., Any]:
     except AttributeError:
         near = [each for each, value in vars(module).items() if inspect.isfunction(value) and not each.startswith("_")]
         raise ConfigurationError(
-            f"recipe.function: {function.reference}: there is no {function.name!r}",
+            f"{function.reference}: there is no {function.name!r}",
             hint=f"It has the functions {', '.join(near)}." if near else "It defines no function.",
         ) from None
     if not callable(found):
-        raise ConfigurationError(f"recipe.function: {function.reference} is not a function")
+        raise ConfigurationError(f"{function.reference} is not a function")
     return found  # type: ignore[no-any-return]
 
 
@@ -159,7 +191,7 @@ def _arguments(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str
     return tuple(arguments), tuple(options)
 
 
-def _code_files(code: Sequence[str], base: Path) -> Iterator[tuple[str, bytes, Source | DataFile]]:
+def _code_files(code: Sequence[str], base: Path, section: str) -> Iterator[tuple[str, bytes, Source | DataFile]]:
     """Every file in ``recipe.code``: how it is called, its bytes, and what travels: for Python its module."""
     for entry in code:
         path = base / entry
@@ -186,7 +218,7 @@ def _code_files(code: Sequence[str], base: Path) -> Iterator[tuple[str, bytes, S
                 data = file.read_bytes()
                 yield f"{entry.rstrip('/')}/{shown}", data, _module(path, file, data)
         else:
-            raise ConfigurationError(f"recipe.code: there is no file or folder {entry!r} below {base}")
+            raise ConfigurationError(f"{section}.code: there is no file or folder {entry!r} below {base}")
 
 
 def _module(root: Path, file: Path, data: bytes) -> Source | DataFile:
@@ -204,11 +236,11 @@ def _module(root: Path, file: Path, data: bytes) -> Source | DataFile:
     )
 
 
-def _package_files(module: str, base: Path) -> list[tuple[str, bytes]]:
+def _package_files(module: str, base: Path, section: str) -> list[tuple[str, bytes]]:
     """The name and bytes of every ``.py`` in a module's top-level package."""
     root = module.split(".")[0]
     if not all(part.isidentifier() for part in module.split(".")):
-        raise ConfigurationError(f"recipe.function: {module!r} is not the name of a module")
+        raise ConfigurationError(f"{section}.function: {module!r} is not the name of a module")
     try:
         spec = importlib.util.find_spec(root)
     except (ImportError, ValueError):
@@ -218,7 +250,7 @@ def _package_files(module: str, base: Path) -> list[tuple[str, bytes]]:
         hint = "Install it in the image, or give a file: path/file.py:function."
         if (base / file).is_file():
             hint = f"There is a file of that name: write {file.as_posix()}:function."
-        raise ConfigurationError(f"recipe.function: there is no module {module!r}", hint=hint)
+        raise ConfigurationError(f"{section}.function: there is no module {module!r}", hint=hint)
     return [(name, path.read_bytes()) for name, path in watched_code.package_files(root) if name.endswith(".py")]
 
 

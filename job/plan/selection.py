@@ -72,6 +72,36 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
     return Selected(objects=keyed, ignored=ignored, unmatched=unmatched, complete=complete, elsewhere=elsewhere)
 
 
+def of_keys(keys: pa.Array, settings: InputSettings, seed: int) -> Selected:
+    """The planned keys where they have no data: each stands for itself, as an object without bytes.
+
+    Parameters
+    ----------
+    keys
+        Sorted, each once.
+
+    Raises
+    ------
+    InputError
+        No key is left, or one of ``input.only`` does not exist.
+    """
+    chosen = choose(keys, settings, seed)
+    planned = keys if chosen is None else chosen
+    if not len(planned):
+        raise InputError("no key is left", hint="The set of models is empty, or the filters in input are too narrow.")
+    count = len(planned)
+    objects = pa.table(
+        {
+            "key": planned,
+            "name": planned,
+            "size": pa.repeat(pa.scalar(0, pa.int64()), count),
+            "etag": pa.nulls(count, pa.string()),
+            "modified": pa.nulls(count, pa.timestamp("us", "UTC")),
+        }
+    )
+    return Selected(objects=objects, ignored=0, unmatched=0, complete=chosen is None)
+
+
 def _keys_elsewhere(listing: pa.Table, matched: pa.Table, settings: InputSettings) -> pa.Array:
     """Keys of what input.match leaves out, as far as such objects have one: a narrower match makes no key gone."""
     names = listing["name"].filter(pc.invert(pc.is_in(listing["name"], value_set=whole(matched["name"]))))

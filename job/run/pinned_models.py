@@ -68,7 +68,7 @@ class PinnedModels:
 
     def __init__(self, store: Store, settings: ModelsSettings, score: ScoreSettings, now: datetime) -> None:
         self.store, self._score = store, score
-        intervals = score.method == "predict"
+        intervals = score.method == "predict" and score.function is None
         with storage("input", f"the models {store.uri} cannot be read"):
             index = Index(store)
             version = settings.at if settings.at is not None else index.version()
@@ -93,6 +93,11 @@ class PinnedModels:
                 raise ConfigurationError(
                     f"score.missing_model.fallback: version {version} of {store.uri} has no model of {stand_in!r}"
                 )
+
+    @property
+    def keys(self) -> pa.Array:
+        """Those that have a model, sorted."""
+        return self._keys.take(pc.sort_indices(self._keys))
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)

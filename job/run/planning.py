@@ -73,6 +73,7 @@ def make_plan(
     engine: Borrowed | None = None,
     *,
     mixed: Callable[[pa.Array, pa.Array], pa.Array] = lambda keys, data: data,
+    keys: pa.Array | None = None,
 ) -> Plan:
     """List, select and compare.
 
@@ -86,16 +87,24 @@ def make_plan(
         Counts the keys of a table, and the counts are kept: given by a run. Without it, one is started for that alone.
     mixed
         As `job.plan.plan.make` takes it.
+    keys
+        What is planned where keys have no data; None: the input tells.
 
     Raises
     ------
     InputError
         The input cannot be listed, or has no object to train on.
     """
-    listing, listed_at = list_input(assembly)
     settings = assembly.settings
     files, read, table = None, None, None
-    if settings.input.layout == "columns" and settings.input.reader == "direct":
+    if keys is not None:
+        with storage("output", f"the output {assembly.output.uri} cannot be read"):
+            listing, listed_at = None, assembly.output.now()
+    else:
+        listing, listed_at = list_input(assembly)
+    if listing is None:
+        selected = selection.of_keys(keys, settings.input, settings.run.seed)
+    elif settings.input.layout == "columns" and settings.input.reader == "direct":
         selected, files, table = select_table(
             settings, assembly.spec, assembly.input, assembly.output, listing, keep=engine is not None
         )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from job.arrow import use_plain_pool
 from job.config.score_settings import ScoringSettings
-from job.fit import artifact
+from job.fit import artifact, user_function
+from job.fit.user_function import UserFunction
 from job.plan import fingerprint
 from job.plan.compare import Fingerprints
 from job.reader import ReadSpec
 from job.reader.spec import VERSION as READING
 from job.registry.index import Index
 from job.run.assembly import Assembly
+from job.score import forecast
 from job.store import Store, open_store
+
+log = logging.getLogger(__name__)
 
 _COUNTED = {"method", "keep", "missing", "actual"}
 """Settings that decide the predictions of a key; policies decide which model it gets, and that counts by itself."""
@@ -28,17 +35,40 @@ class ScoreAssembly(Assembly):
     scoring: ScoringSettings
     models: Store
     """where the models lie; nothing is written there"""
+    function: UserFunction | None = None
+    """what is called instead of a method"""
 
 
-def assemble_scoring(settings: ScoringSettings) -> ScoreAssembly:
+def assemble_scoring(settings: ScoringSettings, base: Path | None = None) -> ScoreAssembly:
     """Open the stores.
+
+    Parameters
+    ----------
+    settings
+        The scoring.
+    base
+        The folder that paths of code start from; default the working directory.
 
     Raises
     ------
     ConfigurationError
-        A URI cannot be used, or a type of ``input.schema`` does not exist.
+        A URI or the function cannot be used, or a type of ``input.schema`` does not exist.
     """
     use_plain_pool()
+    function, code = None, None
+    if settings.score.function is not None:
+        function = user_function.from_settings(
+            settings.score.function,
+            settings.score.code,
+            base or Path.cwd(),
+            section="score",
+            takes=forecast.arguments,
+            example="forecast(model, frame, key), or forecast(model, frame)",
+        )
+        seen = function.watched()
+        for each in seen.unwatched:
+            log.warning("a change is not noticed: %s", each)
+        code = {**function.fingerprint_part(), "packages": seen.packages}
     output = open_store(settings.output.uri, settings.storage.side("output"), what="output")
     return ScoreAssembly(
         settings=settings,
@@ -48,13 +78,15 @@ def assemble_scoring(settings: ScoringSettings) -> ScoreAssembly:
         models=open_store(settings.models.uri, settings.storage.side("models"), what="input"),
         index=Index(output),
         spec=ReadSpec.from_settings(settings.input),
-        fingerprints=Fingerprints(recipe=_fingerprint(settings), environment=""),
+        fingerprints=Fingerprints(recipe=_fingerprint(settings, code), environment=""),
         versions=artifact.versions(),
+        function=function,
     )
 
 
-def _fingerprint(settings: ScoringSettings) -> str:
+def _fingerprint(settings: ScoringSettings, code: dict[str, Any] | None) -> str:
     """Of all that decides the predictions of a key beside its data and its model."""
     chosen = settings.score.model_dump(mode="json", include=_COUNTED, exclude_defaults=True)
     reader = fingerprint.reader_part(settings.input)
-    return fingerprint.digest({"version": _VERSION, "reading": READING, "reader": reader, "score": chosen})
+    told = {"version": _VERSION, "reading": READING, "reader": reader, "score": chosen}
+    return fingerprint.digest(told if code is None else {**told, "function": code})

@@ -19,8 +19,9 @@ from job.plan.plan import Plan
 from job.reader import read
 from job.run.pinned_models import PinnedModels
 from job.run.score_assembly import ScoreAssembly
-from job.score import columns
-from job.score.apply import Recipe, Scored, apply
+from job.score import columns, forecast
+from job.score.apply import Recipe, Scored
+from job.score.columns import OURS
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Sample:
     """A key that was scored for its types."""
 
     key: str
-    rows: pa.Table
+    rows: pa.Table | None
     scored: Scored | None
     problem: PartitionError | None = None
 
@@ -72,17 +73,19 @@ def _sample(
     if not objects or sum(each["size"] for each in objects) > MOST_BYTES:
         return None
     kind = format_of(str(objects[0]["name"])) if spec.type == "auto" else spec.type
-    if kind not in DIRECT:
+    if recipe.rows and kind not in DIRECT:
         return None
     try:
-        blobs = [(str(each["name"]), assembly.input.get(str(each["name"]))) for each in objects]
-        rows = arranged(read(blobs, spec), spec, [])
+        rows = None
+        if recipe.rows:
+            blobs = [(str(each["name"]), assembly.input.get(str(each["name"]))) for each in objects]
+            rows = arranged(read(blobs, spec), spec, [])
         row = models.row(at)
         model = artifact.load(
             models.bytes_of(at), digest=row["digest"], allow_version_skew=assembly.scoring.models.allow_version_skew
         )
         try:
-            scored = apply(
+            scored = forecast.scored(
                 recipe,
                 key,
                 rows,
@@ -107,7 +110,9 @@ def _objects(plan: Plan, number: int) -> Iterator[dict[str, Any]]:
     yield from plan.objects.slice(first, count).to_pylist()
 
 
-def settled(seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema | None) -> dict[str, pa.DataType] | None:
+def settled(
+    seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema | None, *, function: bool = False
+) -> dict[str, pa.DataType] | None:
     """The type of each kept column and of the predictions.
 
     Parameters
@@ -118,6 +123,8 @@ def settled(seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema |
         Columns that are to be kept; None: all.
     there
         Columns of the table of predictions, whose types stand.
+    function
+        All columns are those that the user's function gives.
 
     Returns
     -------
@@ -127,16 +134,27 @@ def settled(seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema |
     known = {field.name: field.type for field in there or () if field.name not in columns.OURS.names}
     found: dict[str, pa.DataType] = {}
     for sample in seen:
-        names = [name for name in sample.rows.column_names if keep is None or name in keep]
-        columns.check_names(names)
-        types = {name: columns.stored(sample.rows.column(name).type) for name in names}
-        empty = {name for name in names if pt.is_null(sample.rows.column(name).type)}
-        if sample.scored is not None and columns.PREDICTION in sample.scored.table.column_names:
-            types[columns.PREDICTION] = sample.scored.table.schema.field(columns.PREDICTION).type
+        types, empty = _of_function(sample) if function else _of_method(sample, keep)
         for name, kind in types.items():
             if name not in found or name not in empty:
                 found[name] = _wider(found.get(name, kind), kind)
     return {**found, **known} or None
+
+
+def _of_function(sample: Sample) -> tuple[dict[str, pa.DataType], set[str]]:
+    fields = () if sample.scored is None else sample.scored.table.schema
+    return {field.name: field.type for field in fields if field.name not in OURS.names}, set()
+
+
+def _of_method(sample: Sample, keep: tuple[str, ...] | None) -> tuple[dict[str, pa.DataType], set[str]]:
+    """The types of one key's columns, and the columns of which it says nothing, as they are empty."""
+    assert sample.rows is not None
+    names = [name for name in sample.rows.column_names if keep is None or name in keep]
+    columns.check_names(names)
+    types = {name: columns.stored(sample.rows.column(name).type) for name in names}
+    if sample.scored is not None and columns.PREDICTION in sample.scored.table.column_names:
+        types[columns.PREDICTION] = sample.scored.table.schema.field(columns.PREDICTION).type
+    return types, {name for name in names if pt.is_null(sample.rows.column(name).type)}
 
 
 def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:

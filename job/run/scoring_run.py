@@ -89,7 +89,8 @@ class ScoringRun:
             self._base = self._predictions.version()
             there = self._predictions.schema()
         self._pinned = pinned = PinnedModels(self.models, self._assembly.scoring.models, score, started.at)
-        made = make_plan(assembly, SCHEMA.empty_table(), engine, mixed=pinned.mixed)
+        keys = None if self._assembly.scoring.has_rows else pinned.keys
+        made = make_plan(assembly, SCHEMA.empty_table(), engine, mixed=pinned.mixed, keys=keys)
         if score.again:
             made = _again(made)
         chosen = pinned.choose(whole(made.keys["key"]))
@@ -110,7 +111,7 @@ class ScoringRun:
         self._recipe = recipe = self._made_recipe(started)
         with storage("input", "the input cannot be read"):
             self.samples = score_types.samples(self._assembly, made, self._at, pinned, recipe)
-        types = score_types.settled(self.samples, recipe.keep, known)
+        types = score_types.settled(self.samples, recipe.keep, known, function=recipe.function is not None)
         self._recipe = replace(recipe, types=None if types is None else tuple(types.items()))
         kind = coded(SCHEMA)
         return made, pa.concat_tables([adopted.outcomes.cast(kind), decided.cast(kind)]).unify_dictionaries()
@@ -141,6 +142,8 @@ class ScoringRun:
             at=started.at,
             version=self.pinned.version,
             backtest=_backtest(trained),
+            function=self._assembly.function,
+            rows=settings.has_rows,
         )
 
     def _decided(self, plan: Plan, rows: np.ndarray, reason: np.ndarray) -> pa.Table:

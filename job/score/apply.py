@@ -17,10 +17,11 @@ from sklearn.base import is_classifier
 
 from job.errors import PartitionError
 from job.fit import frame
+from job.fit.user_function import UserFunction
 from job.reader.spec import ReadSpec
 from job.score import bounds, columns, errors_of_key
 from job.score.bounds import Backtest, HeldOut
-from job.score.columns import OURS, PREDICTION
+from job.score.columns import PREDICTION
 
 _NAMELESS = "X does not have valid feature names"
 
@@ -57,6 +58,10 @@ class Recipe:
     """when the run was planned"""
     version: int
     """of the models"""
+    function: UserFunction | None = None
+    """called with the model, the rows and the key, instead of a method"""
+    rows: bool = True
+    """there is an input; False: each model forecasts without rows"""
     backtest: Backtest | None = None
     """how the training counted the steps of its held-out rows"""
 
@@ -66,8 +71,8 @@ class Scored:
     """The predictions of one key."""
 
     table: pa.Table
-    read: int
-    """rows that were read"""
+    read: int | None
+    """rows that were read; None where those that are written do not stand for them, one by one"""
     errors: dict[str, float]
     """where the rows hold the truth"""
     within: dict[str, tuple[int, int]]
@@ -125,20 +130,9 @@ def apply(
         place = pa.array(np.where(hidden.to_numpy(zero_copy_only=False), -1, np.cumsum(~hidden.to_numpy(False)) - 1))
         place = pc.if_else(pc.less(place, 0), None, place)
         found = {name: values.take(place) for name, values in found.items()}
-    about = {
-        "_key": key,
-        "_model": digest,
-        "_models_version": recipe.version,
-        "_input": source,
-        "_run": recipe.run,
-        "_scored_at": recipe.at,
-    }
-    kept = _kept(recipe, rows)
-    made = {**kept, **_typed(recipe, found, rows.num_rows)}
-    made |= {field.name: pa.repeat(pa.scalar(about[field.name], field.type), rows.num_rows) for field in OURS}
-    table = pa.table(made)
+    made = {**_kept(recipe, rows), **_typed(recipe, found, rows.num_rows)}
     return Scored(
-        table=table.select(columns.ordered(table.schema)),
+        table=columns.with_ours(made, rows.num_rows, recipe, key=key, digest=digest, source=source),
         read=count,
         errors=_errors(recipe, model, rows, found),
         within=_within(recipe, rows, found) if around else {},

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from job.errors import ConfigurationError, PartitionError
+from job.errors import ConfigurationError, OutputError, PartitionError
 
 TIME = pa.timestamp("us", "UTC")
 OURS = pa.schema(
@@ -97,9 +99,58 @@ def ordered(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in last] + last
 
 
+class Written(Protocol):
+    """What is the same for every row of a run."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was planned."""
+
+    @property
+    def version(self) -> int:
+        """Of the models."""
+
+
+def with_ours(
+    made: Mapping[str, Any], count: int, written: Written, *, key: str, digest: str, source: str | None
+) -> pa.Table:
+    """Some columns of a key's rows, and beside them those of `OURS`, in the one order that all files have.
+
+    Parameters
+    ----------
+    made
+        Arrays of shape (count,).
+    count
+        The number of rows.
+    written, key, digest, source
+        What `OURS` say.
+    """
+    about = {
+        "_key": key,
+        "_model": digest,
+        "_models_version": written.version,
+        "_input": source,
+        "_run": written.run,
+        "_scored_at": written.at,
+    }
+    ours = {field.name: pa.repeat(pa.scalar(about[field.name], field.type), count) for field in OURS}
+    table = pa.table({**made, **ours})
+    return table.select(ordered(table.schema))
+
+
 def union(schemas: Iterable[pa.Schema]) -> pa.Schema:
     """All columns of all schemas, whose types agree where they share one."""
-    made = pa.unify_schemas([pa.schema([])] + [pa.schema(list(each)) for each in schemas])
+    try:
+        made = pa.unify_schemas([pa.schema([])] + [pa.schema(list(each)) for each in schemas])
+    except pa.ArrowTypeError as error:
+        raise OutputError(
+            f"the predictions of some keys have other types than those of others, and cannot be one table: {error}",
+            hint="Let the model's method, or score.function, give the same types for every key.",
+        ) from error
     return pa.schema([made.field(name) for name in ordered(made)])
 
 

@@ -19,7 +19,7 @@ from job.store.side import storage
 from job.worker import live_model, merge
 from job.worker.attempt import Attempt
 from job.worker.operation import Item, Payload
-from job.worker.payload import Blobs
+from job.worker.payload import Blobs, NoRows
 from job.worker.work import TASK_SCHEMA, Summary, Work, summary_row
 
 __all__ = ["TASK_SCHEMA", "Work", "read_ahead", "summary_row", "work_on"]
@@ -53,7 +53,21 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
         return merge.train_own(work, task, attempt, expendable=expendable)
     table = decode(work.output.get(run_paths.task_list(work.run, work.plan, task)))
     items = [Item(**row) for row in table.to_pylist()]
-    return Attempt(work, task, attempt, expendable=expendable).work_on(Objects(work, items))
+    source = Objects(work, items) if work.rows else Keys(items)
+    return Attempt(work, task, attempt, expendable=expendable).work_on(source)
+
+
+class Keys:
+    """A task's own list of keys that have no data, as the source of an attempt."""
+
+    def __init__(self, items: list[Item]) -> None:
+        self._items = items
+
+    def read(
+        self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
+    ) -> Iterator[tuple[Item, Payload | PartitionError]]:
+        """The wanted keys."""
+        yield from ((item, NoRows()) for item in sorted((each for each in self._items if wanted(each)), key=last))
 
 
 class Objects:

@@ -48,6 +48,24 @@ class Blobs:
         return type(self), ([(name, bytes(blob)) for name, blob in self._blobs],)
 
 
+class NoRows:
+    """Of a key that has no data of its own: a forecast by its model alone."""
+
+    __slots__ = ()
+
+    def content(self) -> str:
+        """The same for all."""
+        return content_digest([b""])
+
+    def rows(self, spec: ReadSpec) -> pa.Table:
+        """None."""
+        return pa.table({})
+
+    def as_before(self, spec: ReadSpec, version: int) -> bool:
+        """True: nothing is read."""
+        return True
+
+
 class Rows:
     """The rows of a key, put into one order whatever order they came in.
 

@@ -17,8 +17,8 @@ from job.fit.contest import Champion
 from job.fit.partition_fit import Result, failed
 from job.outcome import SCORED
 from job.reader.spec import VERSION, ReadSpec
-from job.score import part
-from job.score.apply import Recipe, apply
+from job.score import forecast, part
+from job.score.apply import Recipe
 from job.score.part import Part
 from job.worker.models_ahead import WithModel
 from job.worker.operation import Payload
@@ -62,11 +62,18 @@ class Scoring:
         assert isinstance(payload, WithModel)
         try:
             told: list[str] = []
-            table = partition_fit.arranged(rows(), self.spec, told)
-            if not table.num_rows:
+            table = partition_fit.arranged(rows(), self.spec, told) if self.what.rows else None
+            if table is not None and not table.num_rows:
                 raise SkipPartition("empty", "no row")
-            model = self._model(payload)
-            done = apply(self.what, key, table, model, digest=payload.digest, source=payload.source, held=payload.held)
+            done = forecast.scored(
+                self.what,
+                key,
+                table,
+                self._model(payload),
+                digest=payload.digest,
+                source=payload.source,
+                held=payload.held,
+            )
         except MemoryError as error:
             return failed("oom", f"out of memory: {error or 'MemoryError'}", traceback.format_exc())
         except Exception as error:

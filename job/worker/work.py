@@ -81,6 +81,8 @@ class Work:
     """at one task, before Spark ends the job"""
     table: TableRead | None = None
     """``spark.read`` hands over the data; None: the tasks read by themselves"""
+    rows: bool = True
+    """keys have data; False: the operation gets the keys of a task's list alone"""
     scan: TableScan | None = None
     """the table that the tasks read by themselves (layout ``columns``)"""
     readers: int = 0

@@ -45,7 +45,7 @@ class ScoreJob:
         (self.data / name).write_bytes(body)
 
     def assembly(self, **sections: Any) -> ScoreAssembly:
-        """The scoring put together."""
+        """The scoring put together; ``input={"uri": None}`` leaves the input out."""
         document: dict[str, Any] = {
             "models": {"uri": str(self.trained.out)},
             "input": {"uri": str(self.data)},
@@ -54,7 +54,9 @@ class ScoreJob:
         }
         for name, values in {**self.overrides, **sections}.items():
             document[name] = {**document.get(name, {}), **values}
-        return assemble_scoring(ScoringSettings.model_validate(document))
+        if document["input"].get("uri", "") is None:
+            del document["input"]["uri"]
+        return assemble_scoring(ScoringSettings.model_validate(document), self.data.parent)
 
     def score(self, engine: Callable[[Assembly], Engine] | None = None, **sections: Any) -> RunReport:
         """One run."""

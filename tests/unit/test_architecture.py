@@ -106,6 +106,7 @@ ANY_EXCEPTION = {
     "fit/artifact.py": "whatever a user's class raises while it is pickled or loaded",
     "fit/targets.py": "whatever a user's module raises while it is imported",
     "score/apply.py": "whatever a model raises is a reason",
+    "score/forecast.py": "whatever a user's function raises is a reason",
     "worker/scoring.py": "a key's failure becomes a row",
     "run/run_files.py": "a page that cannot be drawn must not end a run that has published",
     "engine/base.py": "what a start in the background raises is raised by who asks for the engine",
