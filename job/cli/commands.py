@@ -109,14 +109,28 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
 
 def check(arguments: Namespace, overrides: list[str]) -> int:
     """Read the input, and a scoring's models, write to the output, train and score nothing."""
-    from job.plan import selection, table_keys
     from job.run.assembly import check_identity
-    from job.run.planning import list_input
     from job.store import probe
 
     scores = given.is_scoring(arguments, overrides)
     assembly: Assembly
     assembly, _ = given.scoring(arguments, overrides) if scores else given.job(arguments, overrides)
+    if assembly.has_rows:
+        _check_input(assembly)
+    if scores:
+        _check_models(assembly)
+    single = bool(assembly.settings.storage.side("output").single_writer)
+    admitted = probe.admit(assembly.output, single_writer=single)
+    print(f"output  {assembly.output.uri}: {admitted.mode} writes, checked in {admitted.seconds:.1f} s")
+    check_identity(assembly, create=False)
+    return 0
+
+
+def _check_input(assembly: Assembly) -> None:
+    """List the input, read its first object, and refuse what a run would refuse."""
+    from job.plan import selection, table_keys
+    from job.run.planning import list_input
+
     listing, _ = list_input(assembly)
     print(f"input   {assembly.input.uri}: {listing.num_rows:,} objects listed")
     if listing.num_rows:
@@ -126,16 +140,9 @@ def check(arguments: Namespace, overrides: list[str]) -> int:
                 assembly.input.get(name)
                 print(f"        {name!r} read")
     if assembly.settings.input.layout != "columns":
-        selection.select(listing, assembly.settings.input, assembly.settings.run.seed)  # what a run would refuse
+        selection.select(listing, assembly.settings.input, assembly.settings.run.seed)
     else:
         table_keys.files(listing, assembly.settings.input)
-    if scores:
-        _check_models(assembly)
-    single = bool(assembly.settings.storage.side("output").single_writer)
-    admitted = probe.admit(assembly.output, single_writer=single)
-    print(f"output  {assembly.output.uri}: {admitted.mode} writes, checked in {admitted.seconds:.1f} s")
-    check_identity(assembly, create=False)
-    return 0
 
 
 def _check_models(assembly: Assembly) -> None:

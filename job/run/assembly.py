@@ -46,6 +46,11 @@ class Assembly:
     """what is fitted; None where models are applied"""
 
     @property
+    def has_rows(self) -> bool:
+        """Whether keys have data: not where models forecast by themselves."""
+        return isinstance(self.settings, JobSettings) or self.settings.has_rows
+
+    @property
     def fitting(self) -> Fitting:
         """What is fitted, of a job."""
         assert self.fitted is not None

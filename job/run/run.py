@@ -296,7 +296,7 @@ def _work(assembly: Assembly, started: Started, purpose: Purpose, plan: Plan) ->
         hive=settings.input.layout == "hive",
         timeout=settings.run.timeout,
         memory=settings.run.memory,
-        rows=getattr(settings, "has_rows", True),
+        rows=assembly.has_rows,
         table=plan.read,
         speculation=str(settings.spark.conf.get("spark.speculation", "false")).lower() == "true",
     )
