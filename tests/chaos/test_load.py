@@ -1,7 +1,7 @@
 """Ten thousand partitions on real Spark and a real S3 server of which every tenth answer is 503.
 
 How many requests a partition takes, whether memory stays flat, and whether each is published once. CHAOS_PARTITIONS
-chooses another number; the figures are printed (``-s``) and those of docs/explanation/reliability.md were made so.
+chooses another number; the figures are printed (``-s``) and those of docs/explanation/evidence.md were made so.
 """
 
 from __future__ import annotations

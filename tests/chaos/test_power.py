@@ -1,6 +1,6 @@
 """Random schedules can fail: rules of the protocol, broken as in tests/chaos/test_mutations.py, are found by some of them.
 
-``python -m tests.chaos.test_power SEEDS [RULE]`` prints the table of docs/explanation/reliability.md: each rule (those that begin with
+``python -m tests.chaos.test_power SEEDS [RULE]`` prints the table of docs/explanation/evidence.md: each rule (those that begin with
 RULE), how many seeds were played with it broken, and how many of them found something. In ``make chaos`` the first find ends
 a rule's search.
 """
