@@ -198,7 +198,7 @@ def _compare(scratch: Path) -> dict[str, float]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table for docs/explanation/benchmarks.md."""
+    """The table for docs/explanation/benchmarks-tables.md."""
     kind = f"{'sorted by key' if result['sorted'] else 'keys in random order'}, {result['format']}"
     out = [
         f"{result['keys']:,} keys of {result['rows']:,} rows, {kind}, {result['cores']} cores "
