@@ -65,6 +65,11 @@ def begun(run: str, plan: str) -> str:
     return f"runs/{run}/begun-{plan}.json"
 
 
+def is_begun(run: str, name: str) -> bool:
+    """Whether a name is that of such a notice."""
+    return name.startswith(f"runs/{run}/begun-")
+
+
 def task_list(run: str, plan: str, task: int) -> str:
     """The list of one task."""
     return f"runs/{run}/plan/{plan}/{task:05d}.arrow"

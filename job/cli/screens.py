@@ -230,10 +230,17 @@ def read_status(output: Store, run: str | None) -> dict[str, Any]:
     try:
         found["progress"] = json.loads(State.from_json(bytes(output.get(run_paths.progress(run)))).to_json())
     except NotFoundError:
-        if output.head(run_paths.settings(run)) is None:
+        if output.head(run_paths.settings(run)) is None and begun(output, run) is None:
             raise ConfigurationError(f"there is no run {run!r} in {output.uri}") from None
         found["progress"] = None
     return found
+
+
+def begun(output: Store, run: str) -> float | None:
+    """When a run said that it begins, in seconds since the epoch; None: it has not."""
+    found = output.list(run_paths.folder(run)).select(["name", "modified"]).to_pylist()
+    notices = [each["modified"] for each in found if run_paths.is_begun(run, each["name"])]
+    return max(notices).timestamp() if notices else None
 
 
 def status(found: dict[str, Any]) -> None:

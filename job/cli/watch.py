@@ -22,7 +22,7 @@ from rich.text import Text
 
 from job import run_paths
 from job.cli import screens
-from job.errors import NotFoundError, SetupError, UnreachableError
+from job.errors import ConfigurationError, NotFoundError, SetupError, UnreachableError
 from job.run import heartbeat
 from job.run.progress import State
 from job.words import clock, counted, pace
@@ -36,6 +36,8 @@ DEAD = 300.0
 """Seconds without a sign of life after which the driver is said to be dead."""
 _LINES_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
+WAIT = 60.0
+"""Seconds in which a run is waited for where none is in flight."""
 _NEWEST = 64
 """Runs that are looked at for one in flight: their names need not tell which is newest."""
 _SIGNS = ("progress.json", "heartbeat.json", "run.json")
@@ -55,7 +57,8 @@ def main(
     output
         The output.
     run
-        Default: the newest run in flight; where there is none, the one that began last.
+        Default: the newest run in flight. Where there is none, and none has ended within `WAIT` seconds, one is waited
+        for that long; then it is the one that began last.
 
     Returns
     -------
@@ -65,15 +68,11 @@ def main(
     Raises
     ------
     ConfigurationError
-        There is no such run, or none has begun.
+        There is no such run, or none has begun within `WAIT` seconds.
     SetupError
         The driver is dead.
     """
-    name = run if run is not None else in_flight(output)
-    if name is None:
-        found = screens.read_status(output, None)
-        print("no run is in flight; this is the one that began last", file=sys.stderr)
-        name = str(found["run"])
+    name = run if run is not None else _awaited(output, sleep, clock)
     watched = Watched(output, name, clock=clock)
     if sys.stdout.isatty():
         with Live(console=Console(highlight=False), refresh_per_second=4) as live:
@@ -92,18 +91,53 @@ def main(
     return code
 
 
+def _awaited(output: Store, sleep: Callable[[float], None], clock: Callable[[], float]) -> str:
+    """The run to watch: one in flight, one that has just ended, one that starts soon, or the one that began last."""
+    begin, told = clock(), False
+    while True:
+        if (name := in_flight(output)) is not None:
+            return name
+        newest = _newest(output)
+        result = None if newest is None else output.head(run_paths.result(newest))
+        if newest is not None and result is not None and output.now().timestamp() - result.modified < WAIT:
+            print("no run is in flight; this one has just ended", file=sys.stderr)
+            return newest
+        if clock() - begin >= WAIT:
+            break
+        if not told:
+            print(f"waiting for a run to start, {WAIT:.0f} s at most", file=sys.stderr, flush=True)
+            told = True
+        sleep(EVERY)
+    if newest is None:
+        raise ConfigurationError(
+            f"no run has begun in {output.uri}, and none did within {WAIT:.0f} s", hint="Is it the job's output.uri?"
+        )
+    print(
+        f"no run is in flight, and none started within {WAIT:.0f} s; this is the one that began last", file=sys.stderr
+    )
+    return newest
+
+
+def _newest(output: Store) -> str | None:
+    """The run that made itself known last; None where none has."""
+    with contextlib.suppress(NotFoundError):
+        return str(json.loads(bytes(output.get(run_paths.LATEST)))["run"])
+    return None
+
+
 def in_flight(output: Store) -> str | None:
     """The run without a result that gave a sign of life within `DEAD` seconds; of several the newest; else None."""
     names = sorted(output.prefixes("runs"))[-_NEWEST:]
-    with contextlib.suppress(NotFoundError):
-        names.append(str(json.loads(bytes(output.get("runs/latest.json")))["run"]))
+    if (newest := _newest(output)) is not None:
+        names.append(newest)
     since = output.now() - timedelta(seconds=DEAD)
 
     def sign(run: str) -> float | None:
         if output.head(run_paths.result(run)) is not None:
             return None
         found = [info.modified for each in _SIGNS if (info := output.head(run_paths.folder(run) + each)) is not None]
-        return max(found, default=None)
+        # while it lists its input it has said no more than that it has begun
+        return max(found, default=None) or screens.begun(output, run)
 
     with ThreadPoolExecutor(16) as pool:
         signs = zip(names, pool.map(sign, names), strict=True)
@@ -165,6 +199,7 @@ class Watched:
         """How long nothing was heard: by the store's clock at the first look, then by our own."""
         infos = [self._output.head(run_paths.folder(self.run) + each) for each in ("progress.json", "run.json")]
         sign = max((each.modified for each in (*infos, beat) if each is not None), default=None)
+        sign = screens.begun(self._output, self.run) if sign is None else sign
         if sign != self._sign:
             first = self._sign is None
             self._sign = sign

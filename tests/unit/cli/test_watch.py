@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from job.cli import watch
 from job.errors import ConfigurationError, SetupError
-from job.run import heartbeat
+from job.run import heartbeat, notice
 from job.run.progress import State
 from job.run.report import RunReport, Totals
 from job.store import Store
@@ -109,12 +110,68 @@ def test_the_run_in_flight_is_watched_and_not_the_one_that_ended(output: Store) 
 def test_without_a_run_in_flight_it_says_so_and_ends_as_the_newest_did(
     output: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigurationError, match="no run has begun"):
-        watch.main(output, None)
     begin(output, "a")
     end(output, "a", 4)
     assert watch.main(output, None) == 4
-    assert "no run is in flight" in capsys.readouterr().err
+    assert "no run is in flight; this one has just ended" in capsys.readouterr().err
+
+
+class Waiting:
+    """A clock that goes on by what is slept, and something that happens at one of its seconds."""
+
+    def __init__(self, at: float = 0.0, then: Callable[[], None] = lambda: None) -> None:
+        self.now, self.at, self.then = 0.0, at, then
+
+    def sleep(self, seconds: float) -> None:
+        before, self.now = self.now, self.now + seconds
+        if before < self.at <= self.now:
+            self.then()
+
+    def clock(self) -> float:
+        return self.now
+
+
+def test_a_run_that_starts_soon_is_waited_for_with_a_word_and_watched_from_its_first_second(
+    output: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(output, "older")
+    end(output, "older", 4)
+    older(output, "runs/older/result.json", 2 * watch.WAIT)
+
+    def starts() -> None:
+        notice.begin(output, "r", "plan")  # all that there is while the input is listed
+        waiting.at, waiting.then = waiting.now + 10, lambda: end(output, "r", 6)
+
+    waiting = Waiting(20, starts)
+    assert watch.main(output, None, sleep=waiting.sleep, clock=waiting.clock) == 6
+    said = capsys.readouterr()
+    assert said.err == f"waiting for a run to start, {watch.WAIT:.0f} s at most\n"
+    assert "run r: plan\n" in said.out
+    assert 30 <= waiting.now <= 32
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_waiting_for_a_run_has_an_end(output: Store, capsys: pytest.CaptureFixture[str], before: bool) -> None:
+    waiting = Waiting()
+    if before:
+        begin(output, "older")
+        end(output, "older", 4)
+        older(output, "runs/older/result.json", 2 * watch.WAIT)
+        assert watch.main(output, None, sleep=waiting.sleep, clock=waiting.clock) == 4
+        assert "none started within 60 s; this is the one that began last" in capsys.readouterr().err
+    else:
+        with pytest.raises(ConfigurationError, match="and none did within 60 s"):
+            watch.main(output, None, sleep=waiting.sleep, clock=waiting.clock)
+    assert watch.WAIT <= waiting.now <= watch.WAIT + 2 * watch.EVERY
+
+
+def test_a_driver_that_died_while_it_planned_is_no_run_in_flight(output: Store) -> None:
+    notice.begin(output, "r", "plan")
+    assert watch.in_flight(output) == "r"
+    older(output, "runs/r/begun-plan.json", watch.DEAD + 5)
+    assert watch.in_flight(output) is None
+    with pytest.raises(SetupError, match="is dead"):
+        watch.main(output, "r")
 
 
 def test_failures_by_reason_and_the_longest_fit_are_on_the_line_and_on_the_screen(output: Store) -> None:
