@@ -30,7 +30,7 @@ from job.registry.row import ROW  # noqa: E402
 from job.score.columns import OURS  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
-MADE = "<!-- Written by docs/make/reference.py: `make docs` writes it anew. -->\n"
+MADE = "<!-- Written by docs/make/reference.py: `make docs` writes it anew. -->"
 
 CODES = {
     0: "The command succeeded. A run that trained nothing, because nothing had changed, succeeds too.",
@@ -56,7 +56,7 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[st
 
 def page(title: str, *parts: str) -> str:
     """A page: the title, the note, the parts with one empty line between them."""
-    return "\n\n".join([f"{MADE}\n# {title}", *(part.strip("\n") for part in parts)]) + "\n"
+    return "\n\n".join([f"# {title}", MADE, *(part.strip("\n") for part in parts)]) + "\n"
 
 
 # -- reasons and exit codes
