@@ -17,6 +17,7 @@ import subprocess
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,7 @@ SECTIONS = ("tutorials", "how-to", "reference", "explanation", "decisions")
 FOLDER = "source"
 _TITLES = {"how-to": "How-to guides"}
 LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
+REMOTE = re.compile(r"""<(?:script|link|img|iframe)\b[^>]+(?:src|href)=["']?https?://[^>]*""")
 FENCE = re.compile(r"^(```|~~~)[\s\S]*?^\1", re.MULTILINE)
 
 
@@ -75,6 +77,13 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
         return match[1] + os.path.relpath(there, PurePosixPath(uri).parent) + match[3]
 
     return LINK.sub(rewritten, markdown)
+
+
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:
+    """Refuse a page that would load something from another site: the site works without the internet."""
+    if found := REMOTE.search(output):
+        raise PluginError(f"{page.file.src_uri} loads something from another site: {found[0]}")
+    return output
 
 
 def links(page: str, text: str, known: set[str]) -> set[str]:
