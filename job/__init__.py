@@ -1,6 +1,6 @@
 """manyfit: one scikit-learn model per partition.
 
-For whoever uses the models::
+For users of the models::
 
     from job import ModelSet
 

@@ -66,7 +66,7 @@ def _rebuild(cls: type[ManyfitError], state: dict[str, Any]) -> ManyfitError:
 
 
 class ConfigurationError(ManyfitError):
-    """The settings cannot be used; ``problems`` holds every mistake found, one line each."""
+    """The settings cannot be used. ``problems`` lists every mistake, one line each."""
 
     reason = "configuration"
     exit_code = 2
@@ -77,7 +77,7 @@ class ConfigurationError(ManyfitError):
 
 
 class OtherJobError(ConfigurationError):
-    """The output prefix was made by another job: name, input or format version differ."""
+    """The output belongs to another job: its name, its input or the version of its format differs."""
 
     reason = "other_job"
 
@@ -96,7 +96,7 @@ class SetupError(ManyfitError):
 
 
 class StoreError(ManyfitError):
-    """One operation on one object store failed; the shell turns it into InputError or OutputError."""
+    """One operation on an object store failed. Commands report it as ``InputError`` or ``OutputError``."""
 
     reason = "storage"
     exit_code = 5
@@ -109,31 +109,31 @@ class NotFoundError(StoreError):
 
 
 class ChangedError(StoreError):
-    """The object is no longer the one that was listed (If-Match failed)."""
+    """The object was replaced after it was listed (``If-Match`` failed)."""
 
     reason = "changed"
 
 
 class DeniedError(StoreError):
-    """The store refused the credentials or the action. Never read as 'absent'."""
+    """The store refused the credentials or the action. manyfit never takes this for an absent object."""
 
     reason = "denied"
 
 
 class CredentialsError(DeniedError):
-    """The credentials are missing, wrong or have expired: whatever is asked next is refused, too."""
+    """The credentials are missing, wrong or expired: the store refuses every further request, too."""
 
     reason = "credentials"
 
 
 class UnreachableError(StoreError):
-    """The store could not be reached, or kept failing, longer than the retries last."""
+    """The store could not be reached, or failed, until the retries were used up."""
 
     reason = "unreachable"
 
 
 class FullError(StoreError):
-    """There is no room left: nothing more can be written until somebody makes some."""
+    """The disk or the quota is full: nothing more can be written until space is freed."""
 
     reason = "full"
 
@@ -160,14 +160,14 @@ class TooManyFailedError(ManyfitError):
 
 
 class DamageError(ManyfitError):
-    """A published model is missing, has other bytes, or must not be loaded here."""
+    """A published model is missing, has other bytes than were published, or must not be loaded here."""
 
     reason = "damage"
     exit_code = 7
 
 
 class AccountingError(ManyfitError):
-    """Planned keys and outcomes do not agree; names the keys that are missing."""
+    """The outcomes are not those of the planned keys. The message names the missing keys."""
 
     reason = "accounting"
     exit_code = 1
@@ -185,7 +185,7 @@ class InterruptedRun(ManyfitError):
 
 
 class PartitionError(ManyfitError):
-    """One partition cannot be trained: recorded as a row with ``reason``, never raised out of a task.
+    """One partition cannot be trained. A task records it as a row with ``reason`` and goes on.
 
     Parameters
     ----------
@@ -203,6 +203,6 @@ class PartitionError(ManyfitError):
 
 
 class SkipPartition(PartitionError):
-    """The partition has nothing to train on (``empty``, ``too_few_rows``): listed, not a failure."""
+    """The partition has too little to train on (``empty``, ``too_few_rows``). It is listed, and is not a failure."""
 
     reason = "empty"

@@ -60,7 +60,7 @@ REASONS: dict[str, str] = {
     "worker_died": "the worker process died during the fit",
     "oom": "out of memory during the fit",
 }
-"""Reason codes of failed and skipped partitions, each with what it means. README lists them; a test compares."""
+"""Reason codes of failed and skipped partitions with their meanings. `make docs` writes them into the documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,87 +70,87 @@ class Outcome:
     key: str
     """the partition's key"""
     status: str
-    """trained, scored, unchanged (equal bytes under a new ETag), skipped, failed"""
+    """``trained``, ``scored``, ``unchanged`` (equal bytes under a new ETag), ``skipped`` or ``failed``"""
     reason: str | None = None
-    """one of REASONS, for skipped and failed"""
+    """for skipped and failed keys: one of the reason codes"""
     message: str | None = None
-    """for a person; no values of the user's data"""
+    """the reason in a sentence; holds no value of the user's data"""
     traceback: str | None = None
-    """for failed: kept below runs/ only"""
+    """for failed keys: the traceback; kept below ``runs/`` only"""
     digest: str | None = None
-    """SHA-256 of the model's bytes, hex, for trained"""
+    """for trained keys: SHA-256 of the model file, hex"""
     size: int | None = None
-    """bytes of the model"""
+    """bytes of the model file"""
     rows: int | None = None
-    """rows fitted"""
+    """rows that the model was fitted on"""
     metrics: str | None = None
-    """JSON object, metric name to number"""
+    """JSON object: name of the metric to its value"""
     warnings: str | None = None
     """JSON list of texts"""
     seconds: float | None = None
-    """of the fit"""
+    """duration of the fit"""
     data: str = ""
-    """fingerprint of names, sizes and ETags"""
+    """fingerprint of the names, sizes and ETags of the key's objects"""
     content: str | None = None
-    """SHA-256 of the bytes read"""
+    """SHA-256 of the bytes that were read"""
     recipe: str = ""
     """fingerprint of the recipe"""
     environment: str = ""
-    """fingerprint of the environment"""
+    """fingerprint of the library versions"""
     bytes: int | None = None
-    """bytes of the objects"""
+    """bytes of the key's objects"""
     source: str | None = None
-    """the object, or the folder, that was read"""
+    """the object or the folder that was read"""
     attempt: int = 0
-    """Spark's attempt number of the task"""
+    """number of the task's attempt, from 0"""
     task: int = 0
     """number of the task in the plan"""
     worker: str | None = None
-    """host and process id"""
+    """host and process id of the worker"""
     peak: int | None = None
     """peak resident memory of the worker so far, bytes"""
     finished_at: float | None = None
-    """seconds since the epoch, by the worker's clock"""
+    """when the key was finished: seconds since the epoch, by the worker's clock"""
     adopted: bool = False
-    """taken over from an unfinished run or an earlier attempt"""
+    """true if the outcome was taken over from an unfinished run or an earlier attempt"""
     estimator: str | None = None
     """class of the fitted estimator"""
     skill: float | None = None
-    """1 - error / error of the baseline"""
+    """1 - error of the model / error of the baseline"""
     windows: str | None = None
-    """JSON of a backtest's windows (`job.fit.fitted.Evaluation`)"""
+    """JSON list: the windows of a backtest (`job.fit.fitted.Evaluation`)"""
     horizons: str | None = None
-    """JSON of a backtest's errors by step"""
+    """JSON object: the errors of a backtest by step into the future"""
     residuals: str | None = None
-    """JSON of what intervals are made of (`job.judge.intervals.describe`)"""
+    """JSON object: half-widths of prediction intervals (`job.judge.intervals.describe`)"""
     until: str | None = None
-    """the last time stamp of the rows fitted, where a column orders them"""
+    """the last time stamp of the fitted rows, if a column orders them"""
     against: str | None = None
-    """the live model that it was compared with (`champion_token`); null without a gate"""
+    """the live model that the new one was compared with (`champion_token`); null without a gate"""
     gate: str | None = None
-    """with a gate: first, promoted, kept or undecidable; the barrier decides"""
+    """the gate's decision: ``first``, ``promoted``, ``kept`` or ``undecidable``"""
     gate_champion: float | None = None
-    """score of the live model on the rows that judge"""
+    """score of the live model on the judging rows"""
     gate_challenger: float | None = None
-    """score of the new one"""
+    """score of the new model on the judging rows"""
     gate_gain: float | None = None
-    """1 - error of the new one / error of the live one"""
+    """1 - error of the new model / error of the live model"""
     gate_rows: int | None = None
-    """rows that judge"""
+    """number of judging rows"""
     gate_p: float | None = None
-    """the chance of such an advantage between equal models"""
+    """p-value: the chance of such an advantage between two equally good models"""
     gate_note: str | None = None
-    """why the two could not be compared"""
+    """why the two models could not be compared"""
     reading: int | None = None
     """version of the rules by which bytes became rows (`job.reader.spec.VERSION`); null in outcomes of version 0.1"""
     read: int | None = None
-    """scoring: rows read; ``rows`` counts those written"""
+    """scoring: rows that were read; ``rows`` counts the rows that were written"""
     chunk: str | None = None
-    """scoring: the planned list of keys that the key belongs to (`job.worker.chunks`)"""
+    """scoring: the chunk (planned list of keys) that the key belongs to (`job.worker.chunks`)"""
     part: str | None = None
-    """scoring: the attempt at the chunk"""
+    """scoring: the file of predictions that holds the key's rows"""
     columns: str | None = None
-    """scoring: the columns of the part (`job.score.columns.described`)"""
+    """scoring: the columns of that file (`job.score.columns.described`)"""
 
 
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -183,7 +183,7 @@ def coded(schema: pa.Schema) -> pa.Schema:
 
 
 def champion_token(digest: str | None, judged_until: str | None) -> str:
-    """What identifies a live model and what has judged it: empty where there is none."""
+    """Identifies a live model and the rows that have judged it; empty if there is no live model."""
     return "" if digest is None else f"{digest}@{judged_until or ''}"
 
 

@@ -1,7 +1,7 @@
-"""`ModelSet`: a published set of models as a mapping from key to fitted estimator. For whoever uses the models.
+"""`ModelSet`: a published set of models as a mapping from key to fitted estimator. For users of the models.
 
-Importing it needs neither Spark nor Java. A set is pinned to the version it was opened at: releases that come later do
-not change it. Models are loaded one by one, when asked for, in an order that fails closed: the row of the table (whose
+Importing it needs neither Spark nor Java. A set is pinned to the version it was opened at: later releases do not change
+it. Models are loaded one by one, on first use, in an order that fails closed: the row of the table (whose
 files are checked against the release's signature, if a public key is given) → the name, computed from key and digest →
 the size → the bytes → their digest → the library versions → unpickled, out of the very bytes that were checked.
 """
@@ -37,9 +37,10 @@ _JSON = ("metrics", "warnings", "versions", "windows", "horizons", "residuals", 
 
 
 class ModelSet(Mapping[str, Any]):
-    """The models of one version of a published set, by key. Made by `open`.
+    """The models of one version of a published set: a mapping from key to fitted estimator. `open` makes one.
 
-    Keys are those that have a model: live ones, and stale ones, whose last retraining failed (``info(key)["state"]``).
+    The mapping has every key with a model: live keys, and stale keys, whose last training failed
+    (``info(key)["state"]`` says which). A model is loaded on first use, and checked before it is unpickled.
 
     Examples
     --------
@@ -82,28 +83,28 @@ class ModelSet(Mapping[str, Any]):
         Parameters
         ----------
         uri
-            The job's ``output.uri``: ``s3://``, ``gs://``, ``az://`` or a folder.
+            The ``output.uri`` of the job: ``s3://``, ``gs://``, ``az://`` or a folder.
         at
-            A version of ``manyfit history``; default the current one.
+            The version to open, as ``manyfit history`` lists them; default the current one.
         storage
-            Endpoint, region and the like; credentials come from the environment.
+            Endpoint, region and other settings of the store. Credentials come from the environment.
         public_key
-            PEM text, or a file with it: the release must be signed with its private key, and be this output's.
+            PEM text, or a file with it. The version must be signed with the matching private key, for this output.
         signed_for
-            The output URI that the signature names, where the set has been copied to another place since.
+            The output URI that the signature names, if the set was copied to another place after it was signed.
         min_version
-            Refuse an older version than this: a signature alone cannot tell that a newer release was taken away.
+            Refuse a version older than this. A signature alone does not reveal that newer versions were removed.
         allow_version_skew
-            Load models that were made with other library versions; scikit-learn then only warns.
+            Load models that were fitted with other library versions; scikit-learn only warns then.
         cache
-            The number of loaded models that are kept.
+            The number of loaded models that are kept in memory.
 
         Raises
         ------
         ConfigurationError
-            Nothing is published there, or not this version.
+            Nothing is published at ``uri``, or the version does not exist.
         DamageError
-            The release is not signed as it must be, or older than ``min_version``.
+            The version is not signed as ``public_key`` requires, or is older than ``min_version``.
         """
         store = open_store(uri, storage)
         index = Index(store)
@@ -122,23 +123,24 @@ class ModelSet(Mapping[str, Any]):
 
     @property
     def uri(self) -> str:
-        """Where the set lies."""
+        """The address of the set."""
         return self._store.uri
 
     @property
     def version(self) -> int:
-        """The version it was opened at."""
+        """The version of the set that was opened."""
         return self._source.version
 
     def __getitem__(self, key: str) -> Any:
-        """Load a model.
+        """Return the model of a key; it is loaded on first use.
 
         Raises
         ------
         KeyError
             There is no model for this key.
         DamageError
-            It is missing, has other bytes than were published, or was made with other library versions.
+            The model file is missing, its bytes are not those that were published, or it was fitted with other library
+            versions.
         """
         position = self._position(key)
         with self._lock:
@@ -168,22 +170,22 @@ class ModelSet(Mapping[str, Any]):
     def predict(
         self, frame: pd.DataFrame, key: str | Sequence[str], *, missing: Literal["raise", "nan"] = "raise"
     ) -> pd.Series[Any] | pd.DataFrame:
-        """Send each row to its key's model; each model is loaded with one request and called once.
+        """Predict each row with the model of its key. Each model is loaded and called once.
 
         Parameters
         ----------
         frame
-            Features and key columns, in any order.
+            The features and the key columns; columns in any order.
         key
-            The columns that make the key, in the order of the training: ``["store", "item"]`` for keys such as
-            ``store=1/item=2``; one column may hold whole keys.
+            The key columns, in the order of the training: ``["store", "item"]`` for keys such as ``store=1/item=2``. A
+            single column holds whole keys.
         missing
-            What becomes of rows whose key has no model: ``nan`` leaves them without a prediction.
+            What happens to a row whose key has no model: ``raise`` a KeyError, or predict ``nan``.
 
         Returns
         -------
         Series or DataFrame
-            In the frame's order, with its index; a frame where the models have several outputs.
+            The predictions, with the index of ``frame``. A DataFrame if the models have several outputs.
 
         Raises
         ------
@@ -199,11 +201,11 @@ class ModelSet(Mapping[str, Any]):
         return routed.predict(self, frame, key, missing)
 
     def path(self, key: str) -> str:
-        """Where the key's model lies below `uri`."""
+        """The path of the key's model file, relative to `uri`."""
         return self._name(key, self._models.column("digest")[self._position(key)].as_py())
 
     def info(self, key: str) -> dict[str, Any]:
-        """All that the table says about a key, those without a model included; JSON columns are unpacked.
+        """The row of a key in the published table, with JSON columns unpacked. Keys without a model have a row, too.
 
         Raises
         ------
@@ -219,7 +221,7 @@ class ModelSet(Mapping[str, Any]):
         return row
 
     def metrics(self) -> pd.DataFrame:
-        """A row for each model: its metrics as columns, and rows, seconds and state; the index is the key."""
+        """The metrics of each model: one row a key, one column a metric, and ``rows``, ``seconds`` and ``state``."""
         import pandas as pd
 
         frame = self.frame()
@@ -228,7 +230,7 @@ class ModelSet(Mapping[str, Any]):
         return scores.join(frame[["rows", "seconds", "state"]].rename(columns=lambda name: _free(name, scores.columns)))
 
     def frame(self) -> pd.DataFrame:
-        """The whole table, failed and skipped keys included; the index is the key."""
+        """The whole published table, with failed and skipped keys; the index is the key."""
         frame: pd.DataFrame = self._source.read(ROW.names).to_pandas()
         return frame.set_index("key").sort_index()
 
