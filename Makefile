@@ -110,9 +110,9 @@ test-spark-oldest: java .venv-spark-oldest/.ready ## the tests of Spark once mor
 	@export TESTED_SPARK=oldest && $(PYTEST) $(CURDIR)/tests/spark $(ARGS)
 
 .PHONY: tools
-tools: .venv/.ready ## helm for `make chart`, built by Go from pinned modules and kept in a cache (E2E_CACHE)
-	@command -v go >/dev/null || { echo "building helm needs Go; or install helm, or name it: HELM=/path/to/helm" >&2; exit 3; }
-	@.venv/bin/python tests/e2e/cluster/tools.py --dir helm
+tools: .venv/.ready ## helm and promtool for `make chart`, built by Go from pinned modules and kept in a cache (E2E_CACHE)
+	@command -v go >/dev/null || { echo "building them needs Go; or install helm and promtool, or name them: HELM=/path/to/helm PROMTOOL=…" >&2; exit 3; }
+	@.venv/bin/python tests/e2e/cluster/tools.py --dir helm promtool
 
 build/airflow/.ready: examples/airflow/requirements.txt | python $(UV)
 	@rm -rf build/airflow && $(UV) venv --quiet --python "$(PYTHON)" build/airflow
@@ -124,7 +124,7 @@ airflow: build/airflow/.ready .venv/.ready ## Airflow in an environment of its o
 	@$(if $(filter --write,$(ARGS)),.venv/bin/python examples/airflow/render.py,$(DEVELOPED) $(CURDIR)/tests/chart/test_airflow.py $(ARGS))
 
 .PHONY: chart
-chart: .venv/.ready build/airflow/.ready ## the chart: rendered objects, schema, security (needs helm, see tools)
+chart: .venv/.ready build/airflow/.ready ## the chart: rendered objects, schema, security, alerts (needs helm and promtool, see tools)
 	@$(DEVELOPED) $(CURDIR)/tests/chart $(ARGS)
 
 .PHONY: chaos

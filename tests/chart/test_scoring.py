@@ -75,6 +75,17 @@ def test_a_mixture_or_a_mistake_in_a_scoring_is_refused_and_named(values: Object
     assert "canary" not in str(refused.value)
 
 
+def test_only_a_function_of_the_users_scores_without_an_input() -> None:
+    job = {**SCORING["job"], "score": {"function": "forecast:next_week"}}
+    del job["input"]
+    values = {"job": job, "code": {"files": {"forecast.py": "def next_week(model, rows, key): ..."}}}
+    assert render(values).document["score"] == job["score"]
+    with pytest.raises(Refused, match="uri is not set: where the data lies"):
+        render({"job": {**job, "score": {"method": "predict"}}})
+    with pytest.raises(Refused, match="are importable modules"):
+        render(merged(values, {"job": {"score": {"function": "forecast.py:next_week"}}}))
+
+
 def test_score_alone_makes_it_a_scoring_that_asks_for_models() -> None:
     job = {**SCORING["job"], "score": {"again": True}}
     del job["models"]

@@ -1,4 +1,4 @@
-"""Programs that tests use and do not build themselves: helm and versitygw.
+"""Programs that tests use and do not build themselves: helm, promtool and versitygw.
 
 Where ``tests/e2e/cluster/tools.py`` puts what it builds is said in one place, `tests/e2e/cluster/place.py`, which is loaded here
 by its path because the cluster's programs are no package (they run with the system's Python).
@@ -33,9 +33,18 @@ def cache(environ: Mapping[str, str] = os.environ) -> Path:
 
 def find_helm(environ: Mapping[str, str] = os.environ) -> str | None:
     """``$HELM``, the one on the path, or the one that ``make tools`` built."""
-    built = cache(environ) / "bin/helm"
-    on_path = shutil.which("helm", path=environ.get("PATH"))
-    return environ.get("HELM") or on_path or (str(built) if built.exists() else None)
+    return _found("helm", environ)
+
+
+def find_promtool(environ: Mapping[str, str] = os.environ) -> str | None:
+    """``$PROMTOOL``, the one on the path, or the one that ``make tools`` built."""
+    return _found("promtool", environ)
+
+
+def _found(name: str, environ: Mapping[str, str]) -> str | None:
+    built = cache(environ) / "bin" / name
+    on_path = shutil.which(name, path=environ.get("PATH"))
+    return environ.get(name.upper()) or on_path or (str(built) if built.exists() else None)
 
 
 def find_versitygw(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from place import CACHE, HERE
@@ -38,13 +38,15 @@ class Tool:
     """The names it is called by; a multi-call binary looks at its own."""
     copies: str = ""
     """A folder of the module's source to keep beside the binary."""
+    tags: str = field(default="", repr=False)
+    """Build tags; not in the representation, so that what was built before there were any keeps its key."""
 
     @property
     def folder(self) -> Path:
         return HERE / "go" / self.module
 
     def key(self, go_version: str) -> str:
-        digest = hashlib.sha256(repr((self, go_version)).encode())
+        digest = hashlib.sha256((repr((self, go_version)) + self.tags).encode())
         for path in sorted(self.folder.rglob("*")):
             if path.suffix in (".go", ".mod", ".sum"):
                 digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0" + path.read_bytes())
@@ -93,6 +95,11 @@ TOOLS = {
         ),
         Tool(name="versitygw", module="s3", package="github.com/versity/versitygw/cmd/versitygw"),
         Tool(name="pause", module="pause", package="."),
+        # without the clouds' ways of finding targets, which are most of it
+        Tool(
+            name="promtool", module="prometheus", package="github.com/prometheus/prometheus/cmd/promtool", tags="remove_all_sd",
+            version="github.com/prometheus/prometheus github.com/prometheus/common/version.Version",
+        ),
         Tool(name="minio", module="minio", package="github.com/minio/minio"),
     )
 }  # fmt: skip
@@ -135,6 +142,7 @@ def build(tool: Tool, folder: Path) -> None:
             "go",
             "build",
             f"-ldflags={tool.flags()}",
+            f"-tags={tool.tags}",
             "-o",
             unfinished / tool.name,
             tool.package,

@@ -127,6 +127,7 @@ def main() -> None:
     images = (*image.CLUSTER, *((place.IMAGE_S3A,) if arguments.s3a else ()))
     if arguments.prepare:
         prepare(Laps(), images)
+        tools.built("promtool")  # of the chart's tests
         return
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / "lock").open("w") as lock:

@@ -11,9 +11,10 @@ Mistakes that a schema cannot express, all reported at once, each with the way o
 {{- $problems = append $problems (printf "the name %q must be at most 40 characters, a letter and then letters, digits and dashes (the operator and Spark append to it): choose another release name or set fullnameOverride" $name) -}}
 {{- end -}}
 
-{{- if not (dig "input" "uri" "" $job) }}{{ $problems = append $problems "job.input.uri is not set: where the data lies, for example s3://raw/gapminder/" }}{{ end -}}
-{{- if not (dig "output" "uri" "" $job) }}{{ $problems = append $problems "job.output.uri is not set: where the models or the predictions go, for example s3://models/gapminder/" }}{{ end -}}
 {{- $scores := eq (include "manyfit.command" .) "score" -}}
+{{- /* a function may forecast without rows */ -}}
+{{- if not (or (dig "input" "uri" "" $job) (and $scores (dig "score" "function" "" $job))) }}{{ $problems = append $problems "job.input.uri is not set: where the data lies, for example s3://raw/gapminder/" }}{{ end -}}
+{{- if not (dig "output" "uri" "" $job) }}{{ $problems = append $problems "job.output.uri is not set: where the models or the predictions go, for example s3://models/gapminder/" }}{{ end -}}
 {{- if $scores -}}
 {{- if not (dig "models" "uri" "" $job) }}{{ $problems = append $problems "job.models.uri is not set: the output.uri of the training whose models are applied, for example s3://models/gapminder/" }}{{ end -}}
 {{- else -}}
