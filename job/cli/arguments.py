@@ -1,4 +1,4 @@
-"""What the arguments of a command name: the job with its settings, or an output."""
+"""From the arguments of a command to its job with all settings, or to its output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def loaded(arguments: Namespace, overrides: list[str], **judge: Any) -> load.Loa
 
 
 def job(arguments: Namespace, overrides: list[str]) -> tuple[Assembly, load.Loaded]:
-    """The job put together, and what it was loaded from."""
+    """Assemble the job; return it with the loaded settings."""
     from job.fit import recipe_mistakes  # needs scikit-learn, which takes as long to import as Java to start
     from job.run.assembly import assemble
 
@@ -83,7 +83,7 @@ def output(arguments: Namespace, overrides: list[str]) -> Store:
 
 
 def none_but(overrides: list[str]) -> None:
-    """Refuse what no option took, for a command that takes no settings."""
+    """Raise if an argument is left over, for a command that takes no settings."""
     if overrides:
         raise ConfigurationError(
             f"unknown argument {overrides[0]!r}", hint="`manyfit COMMAND --help` lists the arguments."

@@ -1,4 +1,4 @@
-"""What `manyfit plan` takes the columns for, for a person and as plain data."""
+"""The columns and types that `manyfit plan` shows, for a person and as plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each command does: put the pieces together, print, return the exit code. One function per command."""
+"""One function for each command: it assembles the pieces, prints, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def demo(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def plan(arguments: Namespace, overrides: list[str]) -> int:
-    """What a run would do, and what it takes the columns for."""
+    """Show what a run would do, and the types of the columns."""
     from job.cli import columns_table
     from job.run import preview
     from job.run.assembly import check_identity

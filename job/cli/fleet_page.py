@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Namespace, output: Store) -> int:
-    """Read the facts, and write what is asked for; returns the exit code."""
+    """Read the facts; write the page, one table or all tables. Returns the exit code."""
     use_plain_pool()
     if arguments.last < 1:
         raise ConfigurationError(f"--last {arguments.last} is no number of runs", hint="Give 1 or more.")

@@ -107,7 +107,7 @@ class TerminalHandler(logging.Handler):
 
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as ``extra``."""
+    """The fields that were passed as ``extra``."""
     return {name: item for name, item in vars(record).items() if name not in _STANDARD}
 
 

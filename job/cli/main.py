@@ -23,7 +23,7 @@ from job.errors import FullError, InterruptedRun, ManyfitError
 
 
 def entry() -> NoReturn:
-    """The command ``manyfit``: ends the process, whatever the recipe's code has left running in it."""
+    """The command ``manyfit``. Ends the process even if the recipe's code has left threads or processes running."""
     code = main()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

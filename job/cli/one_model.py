@@ -18,7 +18,7 @@ _MOST = 20
 
 
 def document(models: ModelSet, key: str) -> dict[str, Any]:
-    """All there is to say about one key, as plain data.
+    """Everything known about one key, as plain data.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What commands print for a person, and the same as plain data for ``--json``."""
+"""The output of commands: for a person, and as plain data for ``--json``."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def read_status(output: Store, run: str | None) -> dict[str, Any]:
 
 
 def begun(output: Store, run: str) -> float | None:
-    """When a run said that it begins, in seconds since the epoch; None: it has not."""
+    """When a run recorded its begin, in seconds since the epoch; None if it has not yet."""
     found = output.list(run_paths.folder(run)).select(["name", "modified"]).to_pylist()
     notices = [each["modified"] for each in found if run_paths.is_begun(run, each["name"])]
     return max(notices).timestamp() if notices else None

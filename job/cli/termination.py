@@ -1,4 +1,4 @@
-"""What a container says when it ends: Kubernetes keeps up to 4 kB of it in the pod's status.
+"""The termination message of the container: Kubernetes keeps up to 4 kB of it in the pod's status.
 
 ``kubectl get pod … -o jsonpath='{.status.containerStatuses[0].state.terminated.message}'`` prints it.
 """
@@ -15,7 +15,7 @@ _LOG = "/dev/termination-log"
 
 
 def say(text: str) -> None:
-    """Write the message, where there is a place for it."""
+    """Write the message, if Kubernetes has provided a file for it."""
     if os.path.exists(_LOG):
         with contextlib.suppress(OSError), open(_LOG, "wb") as file:
             file.write(text.encode("utf-8", "replace")[:MOST])

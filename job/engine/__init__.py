@@ -1,4 +1,4 @@
-"""Engines: who runs the tasks.
+"""Engines: what runs the tasks.
 
 ``local`` is a process for each core of this machine, ``spark`` a cluster or a local session, and ``inline`` this
 process alone, for tests and debugging.

@@ -1,4 +1,4 @@
-"""Which task is next: in order, but no more at once than there is memory for. Pure.
+"""Chooses the next task: in order, and only if the memory suffices. Pure.
 
 Parameters are bytes and numbers of tasks; nothing is read or started here.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 class Admission:
-    """Tasks that wait for a worker, and the memory that those under way are thought to need.
+    """The tasks that wait for a worker, and the estimated memory of the running ones.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Admission:
         return None
 
     def done(self, task: int) -> None:
-        """It is finished."""
+        """A task is finished."""
         del self._running[task]
 
     def again(self, task: int) -> int:

@@ -27,7 +27,7 @@ def aside(
     tick: Callable[[], None] = lambda: None,
     cancel: Callable[[], None] | None = None,
 ) -> _Result:
-    """What a call returns or raises; an error of Java's with its text, whatever becomes of the JVM.
+    """Return or raise what the call does. An error of Java keeps its text even if the JVM ends.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What an engine is: it runs the tasks of a plan. And one that is started when it is first needed."""
+"""The interface of an engine, which runs the tasks of a plan; and an engine that starts on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineReport:
-    """What an engine tells of one run."""
+    """What an engine reports about one run."""
 
     summaries: tuple[Mapping[str, Any], ...] = ()
     """the tasks' summaries, as rows; hints for the report, never the truth"""
@@ -33,10 +33,10 @@ class Engine(Protocol):
         """Tasks that can run at once."""
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
-        """Into how many tasks keys of such costs, in seconds, are best packed."""
+        """The best number of tasks for keys of these costs, in seconds."""
 
     def executors(self) -> int | None:
-        """How many other processes train, at the last look; None: not known, or there are none to wait for."""
+        """The number of other training processes at the last look; None if it is unknown, or if none are expected."""
 
     def count(self, read: TableRead) -> pa.Table:
         """The rows for each key of a table (`job.plan.table_keys.COUNTS`)."""
@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Run all tasks to their end; ``tick`` is called about twice a second meanwhile."""
 
     def stop(self) -> None:
-        """Let go of processes and memory."""
+        """End the processes and free the memory."""
 
 
 class Borrowed:

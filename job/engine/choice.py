@@ -1,4 +1,4 @@
-"""Which engine a job runs on: ``run.engine``, or what its settings and its surroundings name a cluster by."""
+"""Chooses the engine of a job: ``run.engine``, or Spark if the settings or the environment name a cluster."""
 
 from __future__ import annotations
 

@@ -53,4 +53,4 @@ class InlineEngine:
         return EngineReport(summaries=tuple(rows))
 
     def stop(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to end."""

@@ -48,7 +48,7 @@ class DirectTask:
 
 
 class ReadTask:
-    """A task of a table's first stage: reads pieces of files, and leaves their rows for those who train them.
+    """A task of a table's first stage: reads pieces of files, and writes their rows for the training tasks.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ReadTask:
 
 
 class TableTask:
-    """A task of a table's second stage: trains keys whose rows others have left for it.
+    """A task of a table's second stage: trains keys from the rows that the reading tasks have written.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class LocalEngine:
         return self._workers
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
-        """Many small ones: whoever is free takes the next."""
+        """Many small tasks: a free worker takes the next one."""
         from job.plan.packing import number_of_small_tasks
 
         return number_of_small_tasks(costs, self._workers)

@@ -39,10 +39,10 @@ _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from job.
 
 
 class Makers(Protocol):
-    """What starts workers."""
+    """A way to start workers."""
 
     def worker(self) -> Connection:
-        """A new worker, to which this is the connection."""
+        """Start a worker; return the connection to it."""
 
     def kill(self) -> None:
         """End all workers and whatever they have started, at once."""

@@ -1,4 +1,4 @@
-"""A folder of one run on this machine, for what its workers keep on disk meanwhile; gone when the run is."""
+"""The folder for temporary files of a run's workers; removed at the end of the run."""
 
 from __future__ import annotations
 

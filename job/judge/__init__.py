@@ -1,1 +1,1 @@
-"""Is the new model better, and better than nothing? Pure: numbers in, numbers out."""
+"""Is a model better than another, or than a naive guess? Pure: numbers in, numbers out."""

@@ -35,13 +35,13 @@ class Comparison:
     champion: float
     """the champion's score, as scikit-learn has it: greater is better"""
     challenger: float
-    """the challenger's"""
+    """the challenger's score"""
     gain: float
     """1 - error of the challenger / error of the champion; minus infinity where only the champion has no error"""
     rows: int
     """number of rows"""
     p: float
-    """the chance of such an advantage, or of a greater one, if both were equally good"""
+    """the p-value: the chance of such an advantage, or a greater one, if both models were equally good"""
 
 
 def compare(metric: str, champion: Array, challenger: Array) -> Comparison:

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 def half_width(residuals: Array, level: float) -> float | None:
-    """What is to be added to and taken from a prediction.
+    """Half of the width of a prediction interval.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def half_width(residuals: Array, level: float) -> float | None:
 def describe(
     residuals: Array, levels: Sequence[float], steps: Array | None = None, window: Array | None = None
 ) -> dict[str, Any]:
-    """What a key keeps of its residuals.
+    """Summarise the residuals of a key, for the column ``residuals`` of the published table.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def describe(
 
 
 def widths(text: str | None, level: float, steps: Array | None = None, count: int = 0) -> Array:
-    """The half-widths for some predictions, from the table's column ``residuals``.
+    """Half-widths of prediction intervals, from the column ``residuals`` of the published table.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def widths(text: str | None, level: float, steps: Array | None = None, count: in
 
 
 def coverage(texts: Sequence[str | None]) -> dict[str, tuple[int, int]]:
-    """Over a fleet: level to (held-out rows within their interval, held-out rows), of the backtests' newest windows."""
+    """Coverage over many keys: level to (rows within their interval, rows), in the newest windows of the backtests."""
     total: dict[str, tuple[int, int]] = {}
     for text in texts:
         for name, (inside, count) in (json.loads(text).get("held", {}) if text else {}).items():

@@ -1,4 +1,4 @@
-"""What a prediction costs, row by row, for the metrics that are means of such costs. Pure."""
+"""Losses of predictions, row by row, for metrics that are means of row losses. Pure."""
 
 from __future__ import annotations
 

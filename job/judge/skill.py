@@ -1,4 +1,4 @@
-"""How much better than a naive guess: skill = 1 - error / error of the baseline. Pure.
+"""Skill of a model: 1 - error of the model / error of the baseline. Pure.
 
 A. H. Murphy, "Skill scores based on the mean square error and their relationships to the correlation coefficient",
 Monthly Weather Review 116 (1988): 1 is perfect, 0 is the baseline's, below it the baseline is better.
@@ -40,7 +40,7 @@ def skill(metric: str, model: Array, baseline: Array) -> float | None:
 
 
 def seasonal_naive(target: Array, length: int, ends: int, count: int) -> Array | None:
-    """Predict each row by the row a whole number of seasons before it, the last that lies before the cut.
+    """Predict each row by an earlier one, a whole number of seasons before it: the last such row before the cut.
 
     R. J. Hyndman and G. Athanasopoulos, Forecasting: principles and practice (3rd ed.), section 5.2.
 

@@ -1,4 +1,4 @@
-"""The plan: which keys are trained, which are left alone, each with its reason; and who trains what. Pure.
+"""The plan: which keys are trained and which are not, each with its reason, and the tasks. Pure.
 
 A plan is frozen Arrow tables, validated and printable before anything runs. A million keys take about 300 bytes each.
 """
@@ -61,7 +61,7 @@ class Plan:
     listed_at: datetime
     """the store's clock at the listing"""
     read: TableRead | None = None
-    """how ``spark.read`` reads it; None where the tasks read by themselves"""
+    """how ``spark.read`` reads the input; None if the tasks read it"""
     table: TableLayout | None = None
     """``columns``: the table that the tasks read by themselves"""
     files: pa.Table | None = None
@@ -85,12 +85,12 @@ class Plan:
         return np.flatnonzero(pc.equal(self.keys["action"], TRAIN).to_numpy()).astype(np.int32)
 
     def forget_objects(self) -> None:
-        """Let go of the objects once the task lists name them: a third of a plan that is kept while others train."""
+        """Free the objects of the plan once the task lists have them: a third of its memory during the training."""
         object.__setattr__(self, "objects", self.objects.schema.empty_table())
         object.__setattr__(self, "table", None)
 
     def reasons(self) -> dict[str, int]:
-        """Number of keys for each why, most first."""
+        """Number of keys for each reason of the plan, most frequent first."""
         counts = pc.value_counts(self.keys["why"]).to_pylist()
         return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: -each["counts"])}
 
@@ -105,7 +105,7 @@ def make(
     retrain: Sequence[str] = (),
     mixed: Callable[[pa.Array, pa.Array], pa.Array] = lambda keys, data: data,
 ) -> Plan:
-    """Compare what is there with what is published.
+    """Compare the listed input with the published table: an action and a reason for each key.
 
     Parameters
     ----------

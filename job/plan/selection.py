@@ -1,4 +1,4 @@
-"""Selection: a listing becomes keys, and a choice among the keys. Pure; tables in, tables out."""
+"""Selection: turn a listing into keys, and select some of the keys. Pure; tables in, tables out."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
 
 
 def of_keys(keys: pa.Array, settings: InputSettings, seed: int) -> Selected:
-    """The planned keys where they have no data: each stands for itself, as an object without bytes.
+    """Planned keys without data, for forecasts: each is represented by an empty object.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _keys_elsewhere(listing: pa.Table, matched: pa.Table, settings: InputSetting
 
 
 def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False) -> tuple[pa.Table, int, int]:
-    """The objects that ``input.match`` leaves, and how many are ignored (markers, hidden files) and not matched.
+    """The objects that match ``input.match``; the number of ignored objects (markers, hidden files), and of others.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def starts(keys: pa.ChunkedArray) -> Runs:
 
 
 def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | None:
-    """The keys that include, exclude, only, sample and limit leave, sorted; None where none of them is set.
+    """The keys that include, exclude, only, sample and limit select, sorted; None if none of them is set.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a plan says of a table: how much of it is read, whether and why rows are exchanged, the largest key. Pure."""
+"""Facts about a table for the plan: bytes to read, whether and why rows are exchanged, the largest key. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded of each file of a table: its columns, its pieces, and how many rows of which key lie in them.
+"""The record of each file of a table: its columns, its pieces, and the number of rows of each key in each piece.
 
 Files are recorded one by one, so a table that got a file more is known but for that file: only it is read. One record
 for each state of the table lies below ``keys/``.
@@ -152,7 +152,7 @@ def look(
     *,
     types: Mapping[str, pa.DataType] | None = None,
 ) -> TableFiles:
-    """Look at the files of a table: those that are not known already are read, their key columns only.
+    """Read the key columns of the files that have no record yet.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def look(
 
 
 def keep(output: Store, state: str, files: TableFiles) -> None:
-    """Record the files of a state."""
+    """Write the record of the files of a state."""
     output.ensure(record_name(state), encode(files.table))
 
 

@@ -126,6 +126,6 @@ def replaced(before: pa.Table, now: pa.Table) -> list[str]:
 
 
 def nearest(name: str, columns: Sequence[str]) -> str:
-    """A sentence about the columns there are."""
+    """A sentence that names the existing columns, or those with similar names."""
     near = difflib.get_close_matches(name, columns, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(columns[:20])}."

@@ -65,7 +65,7 @@ def layout(
     levels: Sequence[str],
     log: pa.Schema | None = None,
 ) -> TableLayout:
-    """Put together what was recorded of the files.
+    """Build the layout of a table from the records of its files.
 
     Parameters
     ----------

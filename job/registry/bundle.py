@@ -28,7 +28,7 @@ _HOW = "Make a pair: `openssl ecparam -name prime256v1 -genkey -noout -out key.p
 
 
 def sign(statement: dict[str, Any], private: ec.EllipticCurvePrivateKey) -> bytes:
-    """A statement in an envelope in a bundle, as the bytes of a file."""
+    """Sign a statement; return the bundle as the bytes of a file."""
     payload = json.dumps({"_type": _STATEMENT, **statement}, indent=1, sort_keys=True).encode()
     signature = private.sign(_pae(payload), ec.ECDSA(_HASHES[private.curve.name]()))
     bundle = {
@@ -44,7 +44,7 @@ def sign(statement: dict[str, Any], private: ec.EllipticCurvePrivateKey) -> byte
 
 
 def opened(raw: bytes, public: ec.EllipticCurvePublicKey) -> Any:
-    """The statement of a bundle, after its signature has been checked over exactly these bytes.
+    """Check the signature of a bundle over exactly these bytes, and return its statement.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def opened(raw: bytes, public: ec.EllipticCurvePublicKey) -> Any:
 
 
 def claims(raw: bytes, public: ec.EllipticCurvePublicKey) -> bool:
-    """Whether a bundle says that it is by this key; nothing is checked."""
+    """Whether a bundle claims to be signed with this key; the signature itself is not checked."""
     return bool(json.loads(raw)["verificationMaterial"]["publicKey"]["hint"] == _hint(public))
 
 

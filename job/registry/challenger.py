@@ -1,4 +1,4 @@
-"""A challenger that the gate did not let through, published by hand: the row that it gets, and its file."""
+"""Publish by hand a challenger that the gate kept back: its new row, and the check of its file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def promoted(rows: Iterable[Mapping[str, Any]], wanted: Iterable[str], now: date
 
 
 def refuse_missing(store: Store, rows: pa.Table) -> None:
-    """Look whether the files of the changes are there.
+    """Raise if a model file that the changes name is missing.
 
     Raises
     ------

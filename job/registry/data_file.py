@@ -1,4 +1,4 @@
-"""The data files of a Delta table: which there are, written whole, and as a commit names them. Never commits."""
+"""The data files of a Delta table: list them, write them, name them in a commit. Never commits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def opened(files: Store, path: str, encoded: Iterable[str] = ()) -> pq.ParquetFi
 
 
 def slices(parquet: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of a file, some at a time, with the columns of a schema; one that the file does not have is null."""
+    """Read the rows of a file in slices, with the columns of a schema. A column that the file lacks is null."""
     columns = [name for name in schema.names if name in parquet.schema_arrow.names]
     # On this thread: a pool that is still decoding when the interpreter ends would abort it.
     for batch in parquet.iter_batches(SLICE, columns=columns, use_threads=False):
@@ -113,13 +113,13 @@ class Writer:
         """the actions that name the files"""
 
     def add(self, rows: pa.Table) -> None:
-        """Take some more."""
+        """Add rows."""
         self._waiting.append(rows)
         if sum(each.num_rows for each in self._waiting) >= SLICE:
             self._write()
 
     def close(self) -> None:
-        """Put what is left."""
+        """Write the remaining rows."""
         self._write()
         self._put()
 

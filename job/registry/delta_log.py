@@ -79,7 +79,7 @@ class Table:
             raise self._broken(error) from error
 
     def create(self) -> DeltaTable:
-        """The current version; makes the empty table if there is none, whoever else is doing so too."""
+        """Open the current version; create the empty table if there is none. Another process may create it at once."""
         if (table := self.open()) is not None:
             return table
         uri, options = self.files.delta()
@@ -104,7 +104,7 @@ class Table:
         encoded: Sequence[str] = (),
         at: int | None = None,
     ) -> pa.Table:
-        """Columns of one version, all rows or those of some keys, in no particular order.
+        """Read columns of one version: all rows, or the rows of some keys, in no particular order.
 
         ``encoded`` names columns to come dictionary-encoded: texts that repeat then cost next to nothing. ``at`` is the
         version that was asked for, if one was: its files may have been removed.
@@ -124,13 +124,13 @@ class Table:
         return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 
     def slices(self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """All rows, but never all at once, as a query's answer is: file by file, in pieces."""
+        """Read all rows in slices, file by file, so that they are never in memory together."""
         self.refuse_unknown(table)
         for path in data_files(table):
             yield from slices(opened(self.files, path, encoded), fields(self.schema, columns, encoded))
 
     def refuse_unknown(self, table: DeltaTable) -> None:
-        """Refuse to read files as they are where the protocol says more beside them: deleted rows, other names.
+        """Raise if the table uses features that change what its files mean: deleted rows, renamed columns.
 
         Raises
         ------
@@ -220,7 +220,7 @@ class Table:
     def restore(
         self, table: DeltaTable, version: int, marks: Mapping[str, int], about: Mapping[str, str | int]
     ) -> None:
-        """Commit, on top of ``table``, the very files of an older version.
+        """Commit a version after ``table`` with exactly the files of an older version.
 
         Raises
         ------

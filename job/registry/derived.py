@@ -1,4 +1,4 @@
-"""Columns of the published table that other columns imply, for whoever reads it with another tool. Pure.
+"""Columns of the published table that are computed from others, for readers with other tools. Pure.
 
 manyfit itself never reads them: they are made whenever rows are written, so old rows get them as their file is.
 """

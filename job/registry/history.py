@@ -1,4 +1,4 @@
-"""What became of a release or a rollback, and the versions of a set as its commits tell them. Pure."""
+"""Results of releases and rollbacks, and the versions of a set as its commits describe them. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What became of one release."""
+    """The result of one release."""
 
     version: int | None
-    """the version that holds it; None when nothing was ever published"""
+    """the version that has the changes; None if nothing was ever published"""
     applied: int = 0
     """rows that changed the table"""
     superseded: tuple[str, ...] = ()
     """keys refused because a newer listing, a rollback or a retirement came first"""
     already: bool = False
-    """this run had been released before: nothing was done now"""
+    """true if an earlier call had released this run, so nothing was done"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback:
-    """What a rollback, or its resumption, made."""
+    """The result of a rollback, or of `Index.resume`."""
 
     version: int
     """the new version"""
@@ -53,7 +53,7 @@ class VersionInfo:
     removed: int = 0
     """rows that left in this version"""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """what the run said about itself"""
+    """what the run recorded with the commit"""
 
 
 def signature_name(version: int) -> str:

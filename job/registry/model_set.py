@@ -301,7 +301,7 @@ class Source:
         return rows if ascending(rows.column("key")) else rows.sort_by("key")
 
     def challengers(self) -> list[dict[str, Any]]:
-        """The same of the models that the gate kept back."""
+        """Columns as in `models`, for the challengers: models that the gate kept back."""
         rows = self.read(["key", "challenger", "challenger_row"])
         rows = rows.filter(pc.is_valid(rows.column("challenger"))).sort_by("key")
         found = []
@@ -313,7 +313,7 @@ class Source:
 
 
 def fetch(store: Store, key: str, name: str, size: int) -> Any:
-    """A model's bytes, of exactly the recorded size: never more than that is read into memory knowingly.
+    """Read a model file of exactly the recorded size. A larger object is refused without being read whole.
 
     Raises
     ------

@@ -46,19 +46,19 @@ and rows that have one."""
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """What became of a release."""
+    """The result of a release."""
 
     version: int | None
-    """of the predictions"""
+    """the version of the predictions"""
     already: bool = False
     """the run had been released before"""
     plan: str | None = None
-    """the plan of the driver that did it then"""
+    """the plan of the driver that released the run"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartFile:
-    """A part that is put already."""
+    """A part that the store has acknowledged."""
 
     digest: str
     size: int

@@ -116,7 +116,7 @@ _JUDGED = (*_GATE, "judged_until", "challenger", "challenger_row")
 
 @dataclass(frozen=True, kw_only=True)
 class Fences:
-    """Moments, in microseconds since the epoch, before which a listing is too old whatever the rows say."""
+    """Limits, in microseconds since the epoch: an older listing changes nothing, whatever the published rows are."""
 
     everything: int = 0
     """the last complete release, which confirms also the keys that it does not mention, or the last rollback"""
@@ -183,7 +183,7 @@ def decide(
     models: pa.Table | None = None,
     champions: pa.Table | None = None,
 ) -> Decision:
-    """Hold a release against the rows published now.
+    """Compare a release with the published rows: which rows of it are applied, and which are refused.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def _mistaken(moments: Any, credible: int | None) -> Any:
 
 
 def contested_keys(source: pa.Table) -> list[str]:
-    """Keys whose change was decided against a live model, or against there being none."""
+    """Keys whose change depends on which model is live (or on there being none)."""
     keys: list[str] = source.column("key").filter(pc.is_valid(source.column("against"))).to_pylist()
     return keys
 
@@ -291,7 +291,7 @@ def _not_older(source: pa.Table, published: pa.Table) -> Any:
 
 
 def applied(published: pa.Table, source: pa.Table, credible: int | None = None) -> pa.Table:
-    """Published rows as a release leaves them; `decide` has decided, and what is newer is looked at once more.
+    """The published rows after a release. Called after `decide`; compares the listings once more.
 
     Parameters
     ----------

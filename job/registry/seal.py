@@ -15,7 +15,7 @@ from job.store import Store
 
 
 class Seal:
-    """What makes a version that readers with a public key open.
+    """Signs new versions, so that readers with a public key can open them.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Seal:
         self._store, self._key, self._unsigned, self._names = store, key_pem, unsigned, names
 
     def check(self, version: int | None = None, *, patience: float = 0.0) -> str | None:
-        """Look before anything is changed.
+        """Check, before anything is changed, that the new version may be signed.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Seal:
         )
 
     def put(self, version: int | None, *, run: str | None = None, vouch: bool = False) -> str | None:
-        """Sign the version, if there is a key; its signature's name.
+        """Sign the version if there is a key; return the signature's name.
 
         Parameters
         ----------

@@ -26,10 +26,10 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `verify` found."""
+    """The result of `verify`."""
 
     version: int
-    """of the set"""
+    """the version of the set"""
     checked: int
     """models re-read"""
     bytes: int

@@ -1,4 +1,4 @@
-"""The engine of a first run starts before it is known what there is to train: it starts while Python still imports.
+"""Starts the engine of a first run early, while Python still imports, before the plan is known.
 
 Only where there is no published table yet, so that nearly every key will be new. A run that may find nothing changed
 starts its engine when it has found something.

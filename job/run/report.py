@@ -120,7 +120,7 @@ def totals(plan: Plan, settled: pa.Table) -> Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What a run comes to; `result.json` is this, as JSON: docs/reference/schemas/result.v1.json describes it."""
+    """The result of a run. `result.json` holds it as JSON; docs/reference/schemas/result.v1.json is its schema."""
 
     run: str
     job: str

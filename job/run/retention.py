@@ -41,7 +41,7 @@ _SLICE = 50_000
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `gc` removed, or would remove."""
+    """What `gc` has removed, or would remove in a dry run."""
 
     kept_versions: int
     """that can still be opened and rolled back to"""
@@ -64,7 +64,7 @@ class Report:
     unfinished_runs: int
     """kept; run the job again to finish them"""
     blocked_by: tuple[str, ...] = ()
-    """runs that may still be at work, for whose sake models and abandoned runs were not removed, or not all"""
+    """runs that may still be at work; because of them some models and abandoned runs were not removed"""
 
 
 def gc(
@@ -155,7 +155,7 @@ def _remove(
     leftovers: pa.Table,
     models: pa.Table,
 ) -> tuple[pa.Table, pa.Table, tuple[str, ...]]:
-    """Remove what a run that begins now might take over; what was removed, and the runs for whose sake not all was."""
+    """Remove what a run that begins now could take over. Returns what was removed, and the runs that prevented more."""
     with Removal(store) as removal:
         # Again, after the notice: whoever began before it is seen here, and whoever begins after it sees the notice.
         again = Runs(store, store.now(), margin)

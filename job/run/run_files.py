@@ -1,4 +1,4 @@
-"""What a run leaves below ``runs/<id>/``: its settings at the start, its result at the end."""
+"""Files of a run below ``runs/<id>/``: its settings at the start, its result at the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MOST_ROWS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A run that is under way."""
+    """A run that has started."""
 
     id: str
     plan: str
@@ -105,7 +105,7 @@ def make_report(
     phases: dict[str, float],
     seconds: float,
 ) -> RunReport:
-    """What the run comes to, from its settled outcomes; ``outcome`` gives the engine's hints."""
+    """Make the report of a run from its settled outcomes; ``outcome`` holds the engine's hints."""
     failed = settled.filter(pc.equal(settled["status"], "failed")).slice(0, 20)
     skilled, unskilled = report.skills(settled)
     return RunReport(

@@ -1,4 +1,4 @@
-"""Which fit has been running longest: worked out from how many outcomes each task has. Pure.
+"""Finds the fit that has been running longest, from the number of outcomes of each task. Pure.
 
 Tasks begin in their order, and a task fits the keys of its list in their order, the largest first. So of ``cores``
 tasks that have begun and are not done, the first key without an outcome is being fitted, or was at the last look.

@@ -1,4 +1,4 @@
-"""What the predictions of a run look like before any is made: a few keys are read and scored, and types are settled."""
+"""The column types of a run's predictions, settled before the run by scoring a few keys."""
 
 from __future__ import annotations
 

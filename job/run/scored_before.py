@@ -1,4 +1,4 @@
-"""What earlier runs have left of scoring: parts that may be taken over, and releases that were not finished."""
+"""Remains of earlier scoring runs: parts that can be taken over, and releases that were not finished."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class ScoringRun:
         return self._recipe
 
     def plan(self, assembly: Assembly, started: Started, engine: Borrowed | None) -> tuple[Plan, pa.Table]:
-        """What is there, held against what was scored: of this data, by this model, with these settings."""
+        """Compare the input, the models and the settings with those that were scored before."""
         score, output = self._assembly.scoring.score, assembly.output
         with storage("output", "the predictions cannot be read"):
             if engine is not None:
@@ -204,7 +204,7 @@ class ScoringRun:
     def publish(
         self, assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals
     ) -> Release:
-        """The predictions in one commit, and then what follows from them."""
+        """Publish the predictions in one commit, then the state and the errors of each key."""
         output = assembly.output
         failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
         known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)

@@ -24,7 +24,7 @@ BUCKETS = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0)
 
 
 class Seen:
-    """What new segments say.
+    """Counts the outcomes in new segments.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The keys of a table that the tasks read by themselves: files that are not recorded yet are looked at."""
+"""Plan a table that the tasks read: read the key columns of files that have no record yet."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class TrainingRun:
         self._live: Champions | None = None
 
     def plan(self, assembly: Assembly, started: Started, engine: Borrowed) -> tuple[Plan, pa.Table]:
-        """What is there, held against what is published and what unfinished runs have trained."""
+        """Compare the input with the published table, and with the outcomes of unfinished runs."""
         finished = finished_outcomes(assembly, started.at)
         if _promote(assembly).metric is not None:
             self._live = Champions.now(assembly.index)
@@ -49,7 +49,7 @@ class TrainingRun:
         return Training(fitting=assembly.fitting, recipe=prints.recipe, environment=prints.environment)
 
     def counted(self, started: Started, outcomes: pa.Table) -> pa.Table:
-        """All of them, but for those that were compared with a model that is not live any more."""
+        """All outcomes, except those that were compared with a model that is no longer live."""
         return outcomes if self._live is None else self._live.still(outcomes)
 
     def champions(self, keys: pa.Array) -> pa.Table | None:
@@ -57,7 +57,7 @@ class TrainingRun:
         return None if self._live is None else self._live.of(keys)
 
     def decided(self, assembly: Assembly, settled: pa.Table) -> pa.Table:
-        """Which new models become live."""
+        """Decide by the gate which new models become live."""
         return settled if self._live is None else promotion.decided(settled, _promote(assembly))
 
     def publish(

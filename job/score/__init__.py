@@ -1,1 +1,1 @@
-"""Scoring: what a model says of its key's rows, and the tables that it is written as. Pure."""
+"""Scoring: the predictions of a model for the rows of its key, as tables. Pure."""

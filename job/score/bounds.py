@@ -1,4 +1,4 @@
-"""The interval around each prediction of a key, from what its model's held-out rows were off. Pure.
+"""Prediction intervals of a key, from the residuals of its model on held-out rows. Pure.
 
 `job.judge.intervals` says what the half-widths are. In a backtest they depend on the step into the future: the step of
 a row is its place, from 1, among the rows of its key that are later than the last row which the model was fitted on;

@@ -1,4 +1,4 @@
-"""How far predictions were off, for one key, where the rows hold the truth. Pure."""
+"""Errors of the predictions of one key, if its rows hold the truth. Pure."""
 
 from __future__ import annotations
 

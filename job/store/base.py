@@ -1,4 +1,4 @@
-"""The port: what every object store does for this job, and nothing more."""
+"""The interface of an object store: the operations that manyfit needs, and no others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reserve:
         self._release = release
 
     def give_back(self) -> None:
-        """Let others have it; a second time does nothing."""
+        """Free the room. A second call does nothing."""
         release, self._release = self._release, None
         if release is not None:
             release()

@@ -1,1 +1,1 @@
-"""A task on an executor: read ahead, do the work, put behind, write down."""
+"""A task on an executor: read ahead, do the work, upload behind, write the outcomes."""

@@ -1,4 +1,4 @@
-"""One attempt at a task: do the operation on each key, upload behind, and write down what became of it.
+"""One attempt at a task: do the operation on each key, upload its result, and write its outcome.
 
 The same for every reader and every operation. A partition's failure becomes an outcome; only storage that stays
 unreachable raises, so that the engine tries the task again, and the next attempt takes over what is there.
@@ -74,7 +74,7 @@ class Attempt:
         self._writer = SegmentWriter(work.output, run=work.run, plan=work.plan, task=task, attempt=attempt)
 
     def work_on(self, source: Source) -> Summary:
-        """Do the operation on what the source hands over, but for what an earlier attempt has finished.
+        """Do the operation on each key of the source that no earlier attempt has finished.
 
         Raises
         ------

@@ -54,7 +54,7 @@ def cut(sizes: Sequence[int], most_keys: int = MOST_KEYS) -> list[int]:
 
 
 class Chunks:
-    """Gathers what became of keys until their chunk is complete."""
+    """Collects the results of keys until their chunk is complete."""
 
     def __init__(self) -> None:
         self._open: dict[str, list[Done]] = {}

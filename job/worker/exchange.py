@@ -1,4 +1,4 @@
-"""Rows of a table on their way to the tasks that train their keys: blobs of Arrow data, made here and merged elsewhere.
+"""Exchange of a table's rows: the reading tasks turn them into blobs of Arrow data for the training tasks.
 
 The exchange has two stages, the same for every engine; `Work.readers` says how many tasks the first has, and 0 means
 that there is none: then each task of the plan reads its own pieces of files, and `job.worker.direct.work_on` does that.
@@ -55,10 +55,10 @@ FRAME = struct.Struct("<qq48x")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Blob:
-    """Rows for one task."""
+    """The rows that one reader has for one training task."""
 
     bucket: int
-    """the task"""
+    """the number of the training task"""
     sequence: int
     """ascends with the order of the files' rows"""
     data: Any
@@ -242,7 +242,7 @@ class Folder:
         self._path = Path(path)
 
     def write(self, reader: int, found: Iterable[Blob]) -> None:
-        """What a reader yields; nobody sees any of it before all is there."""
+        """Write the blobs of a reader. Other tasks see all of them, or none."""
         parts: dict[int, Path] = {}
         for blob in found:
             part = parts.get(blob.bucket)

@@ -14,7 +14,7 @@ _BYTES = "data"
 
 
 def read(output: Store, item: Item) -> None:
-    """Read it ahead, if the item has one; `taken` hands it over.
+    """Read the live model of an item ahead of its use, if it has one; `taken` returns it.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def read(output: Store, item: Item) -> None:
 
 
 def taken(output: Store, item: Item) -> Champion | None:
-    """The live model, which is let go of here; None where there is none to compare with. Errors as `read`."""
+    """Return the live model and free it here; None if there is none. Raises as `read`."""
     if item.champion is None:
         return None
     read(output, item)

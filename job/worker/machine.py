@@ -1,4 +1,4 @@
-"""What this machine has and what a process uses: memory and cores.
+"""Memory and cores: of this machine, and used by a process.
 
 Linux says it in ``/proc`` and in the control groups; elsewhere psutil is asked, which is installed there.
 """
@@ -15,7 +15,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Resident memory of a process, or None where nobody says it."""
+    """Resident memory of a process in bytes; None if the system does not report it."""
     try:
         return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):
@@ -43,7 +43,7 @@ def container_limit() -> int | None:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be used before the machine swaps or the container ends; None where nobody says it."""
+    """Bytes that can be used before the machine swaps or the container is killed; None if unknown."""
     found = []
     for line in _text(_PROC / "meminfo").splitlines():
         if line.startswith("MemAvailable:"):

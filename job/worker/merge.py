@@ -1,4 +1,4 @@
-"""The keys of a task out of the blobs of its bucket: external, by key, each with its rows in the order of the files.
+"""Merge the blobs of a training task by key; the rows of a key keep the order of the files. Uses the disk.
 
 Blobs that do not fit into a share of memory lie in a file. Some keys at a time are put together, as many as fit into a
 window; so memory holds a window or one key, and a few pages of each blob.

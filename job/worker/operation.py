@@ -1,4 +1,4 @@
-"""What is done with each key of a task, apart from how: the attempt reads, guards, uploads and writes down.
+"""The operation on each key of a task (training or scoring). The attempt reads, guards, uploads and records.
 
 Training is one operation (`job.worker.training`), scoring another (`job.worker.scoring`).
 """
@@ -49,7 +49,7 @@ class Item:
 
 
 class Payload(Protocol):
-    """What was read for one key: bytes of objects, or rows. It can be pickled, for a guarded child."""
+    """The data of one key: bytes of objects, or rows. It can be pickled, for a guarded child."""
 
     def content(self) -> str:
         """Digest of what was read."""
@@ -66,7 +66,7 @@ class Operation(Protocol):
 
     @property
     def done(self) -> str:
-        """The status of a key for which it succeeded."""
+        """The status of a key for which the operation succeeded."""
 
     @property
     def spec(self) -> ReadSpec:
@@ -75,7 +75,7 @@ class Operation(Protocol):
     def run(
         self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None, payload: Payload | None = None
     ) -> Result:
-        """Do it; whatever the data or the user's code does becomes a failed result.
+        """Do the operation on one key. Errors of the data or of the user's code become a failed result.
 
         Parameters
         ----------

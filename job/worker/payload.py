@@ -1,4 +1,4 @@
-"""What was read for one key, ready to be compared and fitted: bytes of objects, or rows of a table."""
+"""The data of one key, ready to be compared and fitted: bytes of objects, or rows of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows without an order: one order for all of them, and a digest that does not depend on how they came. Pure.
+"""Rows that come in any order: sort them, and digest them independently of their order. Pure.
 
 Spark hands over the rows of a key in any order. A fit may depend on it (floating point sums, a seeded split), so the
 rows are sorted by their columns from left to right first; what is digested and fitted is that table.

@@ -1,4 +1,4 @@
-"""Outcome segments: what a worker has finished, made durable every two seconds. The only truth the driver reads.
+"""Outcome segments: a worker writes what it has finished every two seconds. The driver believes nothing else.
 
 A segment's name says how many outcomes it holds, so progress is one listing and no read. Names are unique to the
 attempt that writes them; nothing is overwritten.
@@ -35,7 +35,7 @@ _NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a listing of segments says."""
+    """The progress of a run, from a listing of its segments."""
 
     done: int
     """outcomes, an upper bound: attempts may repeat a key"""
@@ -100,7 +100,7 @@ class SegmentWriter:
         self._thread.start()
 
     def add(self, outcome: Outcome) -> None:
-        """Take one outcome; its model, if any, must be acknowledged by the store already."""
+        """Add one outcome. The store must have acknowledged its model already."""
         if self._error is not None:
             raise self._error
         with self._lock:
@@ -110,7 +110,7 @@ class SegmentWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Put what is there as one segment."""
+        """Write the collected outcomes as one segment."""
         with self._put:
             with self._lock:
                 rows, self._rows = self._rows, []
@@ -128,7 +128,7 @@ class SegmentWriter:
                 raise
 
     def close(self) -> None:
-        """Put the rest, and raise what went wrong in the background."""
+        """Write the remaining outcomes; raise an error that occurred in the background."""
         self._stop.set()
         self._thread.join()
         if self._error is not None:

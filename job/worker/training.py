@@ -50,7 +50,7 @@ class Training:
         return partition_fit.of_error(self.fitting.on_empty, error)
 
     def pack(self, tables: Sequence[pa.Table]) -> Part:
-        """Never asked for: each model is an object of its own."""
+        """Never called: each model is an object of its own."""
         raise NotImplementedError
 
     def place(self, key: str, digest: str) -> str:

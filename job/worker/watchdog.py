@@ -13,7 +13,7 @@ from job.worker.operation import Item
 
 
 class Watchdog:
-    """Nothing gentler stops native code.
+    """Ends this process at a limit: nothing gentler stops native code.
 
     A timeout is written down first, so the next attempt need not wait for it again. Memory is judged again in a
     guarded child, because the worker's own memory may be the fault of the partitions before.

@@ -1,4 +1,4 @@
-"""What a task works on: the plain data that driver and executors share. No IO here."""
+"""The plain data that the driver sends to the executors. No input or output here."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a task tells the driver: a hint, never the truth (that is in the segments)."""
+    """What a task returns to the driver: a hint for the progress. The truth is in the segments."""
 
     task: int
     done: int
@@ -109,7 +109,7 @@ class Summary:
 
 
 class Source(Protocol):
-    """Where a task's keys and their data come from."""
+    """Yields the keys of a task with their data."""
 
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False

@@ -1,4 +1,4 @@
-"""What Spark says about data that it cannot read, as one line for a person."""
+"""Spark's errors about unreadable data, as one line for a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planned keys that Spark handed nothing over for: each gets the outcome of a reason that is looked for and found."""
+"""Planned keys for which Spark returned no data: finds out why, and gives each key an outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says so when a cluster gives a run no executor: Spark waits for ever, and at our log level without a word."""
+"""Warns if a cluster gives a run no executor: Spark waits for ever, and our log level hides its messages."""
 
 from __future__ import annotations
 
