@@ -139,9 +139,9 @@ class InputSettings(Section):
     """``objects``: one object is one partition; ``hive``: ``k=v`` directories; ``columns``: rows of a table by
     key columns"""
     match: Strings = ["**"]
-    """globs on the path below ``uri``; only ``**`` crosses ``/``"""
+    """globs on the path below ``uri``: which objects are read; only ``**`` crosses ``/``"""
     keys: list[str] | None = None
-    """``hive``: the directory levels that form the key, default all"""
+    """``hive``: the directory levels that form the key; default all levels"""
     key: str | list[str] | None = None
     """``objects``: a regular expression on the path whose group ``key`` (or first group) is the key; ``columns``:
     the key columns"""
@@ -159,28 +159,28 @@ class InputSettings(Section):
     """columns that order the rows of each partition, by value and ascending: numbers, dates, times, or texts that are
     ISO dates or times; rows that are equal in them keep their order; default the order of the files"""
     include: Strings | None = None
-    """globs on the key: only these"""
+    """globs on the key: train only keys that match"""
     exclude: Strings | None = None
-    """globs on the key: not these"""
+    """globs on the key: leave out keys that match"""
     only: list[str] | None = None
-    """an explicit list of keys; one that does not exist is an error"""
+    """train only the keys of this list; a key that does not exist is an error"""
     sample: Sample | None = None
     """a fraction below 1, or a number of keys: a random subset, the same for the same ``run.seed``"""
     limit: int | None = Field(None, gt=0)
     """at most this many keys, in the order of keys"""
     reader: Literal["direct", "spark"] = "direct"
-    """who reads: the tasks themselves, or ``spark.read``, for what only Spark can read"""
+    """``direct``: the tasks read the input; ``spark``: Spark reads it, for formats and places that only Spark knows"""
     on_empty: Literal["skip", "fail"] = "skip"
-    """a partition without a row: listed as skipped, or a failure"""
+    """a partition without rows: ``skip`` lists it as skipped, ``fail`` counts it as failed"""
     on_gone: Literal["keep", "retire"] = "keep"
-    """a published key that the input no longer has, seen when no filter on keys is set: stays live and marked, or
-    leaves the set at the release (refused above 10 % of the keys)"""
+    """a published key that the input no longer has: ``keep`` leaves it live and marks it, ``retire`` takes it out of
+    the set (refused above 10 % of the keys); a run with a filter on keys does neither"""
     version: int | str | None = None
     """format ``delta``: the version of the table, or a time stamp (``2024-05-01T00:00:00Z``) for the one that was there
     then; default the newest when the run is planned"""
     table_files: Literal["refuse", "read"] = "refuse"
-    """files in the folder of a table format (Delta, Iceberg ...), of which only its log knows which are live: refused,
-    or read as they lie, dead ones too"""
+    """a folder of a table format (Delta, Iceberg ...), whose log says which files are live: ``refuse`` it, or ``read``
+    all files in it, dead ones too"""
 
     def optional_columns(self) -> tuple[str, ...]:
         """Declared columns that files of a table may lack."""
@@ -249,7 +249,7 @@ class ValidationSettings(Section):
     """``backtest``: what a window predicts, as a number of rows, or a span of time in the column's own time zone:
     ``28d``, ``4w``, ``3mo``, ``1y``, ``12h``, ``30min``"""
     step: Length | None = None
-    """``backtest``: from one window to the next, rows or a span as the horizon is; default the horizon"""
+    """``backtest``: the distance between two windows, in rows or as a span of time; default the horizon"""
     gap: Gap = None
     """``backtest``: rows or a span between the fitted and the predicted rows that are neither; default none"""
     scheme: Literal["expanding", "sliding"] = "expanding"
@@ -262,7 +262,7 @@ class ValidationSettings(Section):
     """``kfold`` and ``holdout``: each part has its share of each class; default where the estimator is a classifier
     and the rows allow it"""
     intervals: list[Annotated[float, Field(gt=0, lt=100)]] = []
-    """percents, for example ``[80, 95]``: how far predictions were off held-out rows is kept with each key"""
+    """levels of prediction intervals in percent, for example ``[80, 95]``, from the residuals of held-out rows"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """A time-ordered split without an order; options of another method."""
@@ -314,7 +314,7 @@ class RecipeSettings(Section):
     code: list[str] | None = None
     """files and folders that belong to ``function``, relative to the job file: a change of them trains again"""
     version: str | None = None
-    """any text: a change of it trains every partition again"""
+    """any text; a new text trains every partition again"""
     sample_weight: str | None = None
     """the column of row weights"""
     validation: Annotated[
@@ -399,16 +399,16 @@ class PromoteSettings(Section):
     """the score by which a new model must be better, on rows that neither has seen, to replace the live one; without
     it there is no gate, and every new model does"""
     min_gain: Ratio = 0.01
-    """by how much its error must be smaller: ``1%`` or ``0.01``"""
+    """how much smaller the new model's error must be: ``1%`` or ``0.01``"""
     min_rows: int = Field(30, ge=3)
-    """with fewer rows that judge, the key is undecidable"""
+    """a key with fewer judging rows is undecidable"""
     on_undecidable: Literal["promote", "keep"] = "promote"
-    """whether the new model replaces the live one where they cannot be compared"""
+    """if the two models cannot be compared: publish the new one (``promote``) or keep the live one (``keep``)"""
     test: Literal["paired", "none"] = "paired"
     """``paired``: the advantage must also be more than chance, by a Diebold-Mariano test on the rows; ``none``: the
     gain alone decides"""
     alpha: float = Field(0.05, gt=0, lt=1)
-    """the share of false promotions among all, over a run, that the test allows"""
+    """the share of false promotions among all promotions of a run that the test allows"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Options of a gate that is not there."""
@@ -424,9 +424,9 @@ class RunSettings(Section):
     process, for debugging; ``auto``: Spark under spark-submit, on Kubernetes, and where ``spark.master``,
     ``spark.conf``, ``spark-defaults.conf`` or ``input.reader: spark`` ask for it, else ``local``"""
     workers: int | None = Field(None, ge=1)
-    """``local``: processes that train at once; default the cores that may be used here"""
+    """``local``: the number of worker processes; default the number of cores that this process may use"""
     scratch: str | None = None
-    """``local``: the folder for the workers' temporary files; default the system's"""
+    """``local``: the folder for temporary files of the workers; default the system's folder"""
     retrain: list[str] = []
     """keys that are trained again though nothing changed; one that does not exist is an error"""
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
@@ -436,13 +436,13 @@ class RunSettings(Section):
     image: str | None = None
     """the container image; the chart sets it"""
     seed: int = Field(0, ge=0, lt=2**32)
-    """with the key, the seed of each fit"""
+    """the seed of a fit is computed from this number and the key"""
     environment: Literal["compatible", "exact", "ignore"] = "compatible"
     """which library versions must agree for a model to count as unchanged"""
     max_failed: Share = 0
     """failed partitions that still count as success: a number, or a percentage such as ``"5%"``"""
     publish: Literal["healthy", "all_or_nothing"] = "healthy"
-    """when too many partitions failed: publish what was trained, or nothing"""
+    """if more partitions failed than ``max_failed``: publish the trained models (``healthy``), or nothing"""
     timeout: Duration | None = 3600.0
     """per fit, as seconds or ``15m``, ``2h``; a longer one is recorded as ``timeout``; ``null`` for no limit"""
     memory: Size | None = None
@@ -472,13 +472,13 @@ class StorageSide(Section):
     anonymous: bool | None = None
     """do not sign requests: public data"""
     checksums: Literal["when_required", "when_supported"] | None = None
-    """request checksums; default ``when_required`` with an ``endpoint``"""
+    """when requests carry checksums; default ``when_required`` with an ``endpoint``"""
     retries: int | None = Field(None, ge=0)
     """retries of one request; default 10"""
     timeout: Duration | None = None
     """seconds one request may take; default 60"""
     single_writer: bool | None = None
-    """declare that no other run writes here: allows a store without conditional writes"""
+    """declares that no other run writes to this store; allows a store without conditional writes"""
 
 
 class StorageSettings(StorageSide):
@@ -498,7 +498,8 @@ class ArtifactSettings(Section):
     """The model files."""
 
     check: Literal["load", "predict", "none"] = "load"
-    """before the upload a model is loaded back, its predictions are compared as well, or nothing is done"""
+    """the check before an upload: ``load`` loads the model back, ``predict`` compares its predictions, too, ``none``
+    does nothing"""
     compress: int = Field(0, ge=0, le=9)
     """joblib's compression level"""
     max_bytes: Size = 2_000_000_000
@@ -511,7 +512,7 @@ class MetricsSettings(Section):
     enabled: bool = False
     """the driver serves ``manyfit_*`` series while it runs, and keeps their text as ``runs/<id>/metrics.prom``"""
     port: int = Field(8090, ge=0, le=65535)
-    """where; 0 for any free one"""
+    """the port; 0 takes any free one"""
     linger: Duration | None = 35.0
     """how long a run that has ended waits for one more scrape, as seconds or ``1m``; ``null`` not to wait"""
 
@@ -523,7 +524,7 @@ class SparkSettings(Section):
     """default what spark-submit or ``spark-defaults.conf`` gave, else ``local[*,4]``; ``inline`` is
     ``run.engine: inline``"""
     conf: dict[str, str | int | float | bool] = {}
-    """any ``spark.*`` setting; wins over ours"""
+    """any ``spark.*`` settings; they win over manyfit's own"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Names that Spark would ignore in silence."""
@@ -541,9 +542,9 @@ class OutputSettings(Section):
     uri: Uri
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
     keep: int = Field(30, ge=1)
-    """versions of the set that ``manyfit gc`` keeps, unless it is told otherwise"""
+    """the number of versions that ``manyfit gc`` keeps by default"""
     signing_key: str | None = None
-    """PEM file with an ECDSA private key: each release is signed"""
+    """PEM file with an ECDSA private key, which signs each release"""
     unsigned: bool = False
     """publish without a signature though the set is signed: a publisher signs it later (``manyfit sign``)"""
     report: Literal["pictures", "short"] = "pictures"
@@ -554,7 +555,7 @@ class JobSettings(Section):
     """One job: the document that is written as YAML, or as the chart's ``job:`` value."""
 
     name: str = Field("manyfit", min_length=1, max_length=200)
-    """part of the identity of the output"""
+    """the job's name; with the input it identifies the output, which refuses other jobs"""
     input: InputSettings
     recipe: RecipeSettings
     output: OutputSettings
