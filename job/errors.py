@@ -18,6 +18,7 @@
     ├── OutputError              5    the output storage
     ├── TooManyFailedError       6    more failed partitions than run.max_failed
     ├── DamageError              7    verify found damage; a model file that must not be loaded
+    │   └── ForgottenError       2    removed on purpose; an older version still names it
     ├── AccountingError          1    planned != trained + unchanged + skipped + failed
     ├── InterruptedRun           130  Ctrl-C or SIGTERM (143)
     └── PartitionError           -    one partition: becomes a row, never ends a run
@@ -164,6 +165,13 @@ class DamageError(ManyfitError):
 
     reason = "damage"
     exit_code = 7
+
+
+class ForgottenError(DamageError):
+    """The model was removed on purpose (``manyfit forget``), and an older version still names it."""
+
+    reason = "forgotten"
+    exit_code = 2
 
 
 class AccountingError(ManyfitError):

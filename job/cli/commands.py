@@ -258,13 +258,18 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
     found = verify_all(output, at=arguments.at, jobs=arguments.jobs, load=not arguments.no_load, public_key=public)
     if arguments.json:
         screens.print_json(
-            {"checked": found.checked, "damaged": [{"key": key, "problem": text} for key, text in found.damaged]}
+            {
+                "checked": found.checked,
+                "damaged": [{"key": key, "problem": text} for key, text in found.damaged],
+                "forgotten": list(found.forgotten),
+            }
         )
     else:
         for key, problem in found.damaged[:50]:
             print(f"DAMAGED {key}: {problem}")
         how = "size and digest" if arguments.no_load else "size, digest and loadability"
-        print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged")
+        forgotten = f", {len(found.forgotten):,} forgotten since" if found.forgotten else ""
+        print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged{forgotten}")
     return DamageError.exit_code if found.damaged else 0
 
 

@@ -225,6 +225,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("keys", nargs="+", metavar="KEY")
     add_signing(command)
     command = add_output(
+        "forget",
+        "remove all that lies there of some keys",
+        "A dry run unless --delete is given. Removes the models of all versions, the row of the published table, "
+        "predictions and errors, tracebacks, and the rows in what runs have written. Says what stays.",
+    )
+    command.add_argument("keys", nargs="+", metavar="KEY")
+    command.add_argument("--delete", action="store_true", help="really remove; called again, it goes on")
+    command.add_argument("--json", action="store_true", help="one JSON document")
+    add_signing(command)
+    command = add_output(
         "sign",
         "sign a version of the set",
         "For a publisher who holds the key apart from the runs, which then publish with output.unsigned: true; and for "

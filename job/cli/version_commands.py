@@ -49,7 +49,7 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     from job.registry.predictions import Predictions
 
     output = given.output(arguments, overrides)
-    index, seal = Index(output), _seal(arguments, output)
+    index, seal = Index(output), seal_of(arguments, output)
     if arguments.resume == (arguments.version is not None):
         raise ConfigurationError(
             "give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions."
@@ -105,7 +105,7 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
 
     output = given.output(arguments, overrides)
     _refuse_predictions(output, "retire")
-    seal = _seal(arguments, output)
+    seal = seal_of(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
         done = Index(output).retire(arguments.keys)
@@ -114,13 +114,21 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
     return 0
 
 
+def forget(arguments: Namespace, overrides: list[str]) -> int:
+    """Remove all that lies there of some keys."""
+    from job.cli import forget
+
+    output = given.output(arguments, overrides)
+    return forget.main(arguments, output, seal_of(arguments, output))
+
+
 def promote(arguments: Namespace, overrides: list[str]) -> int:
     """Publish challengers that the gate kept back."""
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
     _refuse_predictions(output, "promote")
-    seal = _seal(arguments, output)
+    seal = seal_of(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
         done = Index(output).promote(arguments.keys)
@@ -135,7 +143,8 @@ def _nothing_published(output: Store) -> ConfigurationError:
     )
 
 
-def _seal(arguments: Namespace, output: Store) -> Seal:
+def seal_of(arguments: Namespace, output: Store) -> Seal:
+    """What signs a new version, by the options of a command."""
     from job.registry.seal import Seal
 
     key = local_file.read(arguments.signing_key, "--signing-key") if arguments.signing_key else None

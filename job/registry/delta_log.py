@@ -21,16 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import (
-    CommitProperties,
-    DeltaTable,
-    QueryBuilder,
-    Schema,
-)
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError, StoreError
-from job.registry.data_file import addition, completed, data_files, opened, removal, slices
+from job.registry.data_file import completed, data_files, opened, removal, slices
+from job.registry.forgotten import additions
 
 if TYPE_CHECKING:
     from job.store import Store
@@ -218,9 +214,14 @@ class Table:
             return [found for found in pool.map(info, versions) if found]
 
     def restore(
-        self, table: DeltaTable, version: int, marks: Mapping[str, int], about: Mapping[str, str | int]
+        self,
+        table: DeltaTable,
+        version: int,
+        marks: Mapping[str, int],
+        about: Mapping[str, str | int],
+        forgotten: frozenset[str] = frozenset(),
     ) -> None:
-        """Commit a version after ``table`` with exactly the files of an older version.
+        """Commit a version after ``table`` with the files of an older version, without the rows of ``forgotten`` keys.
 
         Raises
         ------
@@ -234,7 +235,10 @@ class Table:
             raise self._no_version(version)
         removed = [removal(path, file["size_bytes"]) for path, file in now.items() if path not in then]
         added = [
-            addition(path, file["size_bytes"], file["num_records"]) for path, file in then.items() if path not in now
+            action
+            for path, file in then.items()
+            if path not in now
+            for action in additions(self.files, path, file, forgotten)
         ]
         self.append(table, "RESTORE", marks, about, [*removed, *added])
 

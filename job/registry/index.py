@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, HeldError
+from job.registry import forgotten
 from job.registry.challenger import promoted, refuse_missing
 from job.registry.data_file import data_files
 from job.registry.delta_log import FEW_KEYS, Table, fields
@@ -206,6 +207,10 @@ class Index:
         rows = changes({"key": key, "listed_at": now, "action": RETIRE} for key in wanted)
         return self._publish(rows, run=name, operation="retire")
 
+    def forget(self, rows: pa.Table, *, run: str) -> Release:
+        """Take keys out, as `retire` does, for ``manyfit forget``; ``rows`` retire them, ``run`` names the commit."""
+        return self._publish(rows, run=run, operation="forget")
+
     def promote(self, keys: Iterable[str], *, run: str | None = None) -> Release:
         """Make the challengers of some keys, which the gate kept back, their live models; held or not.
 
@@ -252,7 +257,8 @@ class Index:
             marks = {FENCE: max(fence, fence_of(table, FENCE, latest_credible(now)))}
             if hold:
                 marks[HOLD] = current + 1
-            self._table.restore(table, version, marks, {"operation": "rollback", "restored": version})
+            gone = forgotten.since(self.store, version)
+            self._table.restore(table, version, marks, {"operation": "rollback", "restored": version}, gone)
             return Rollback(version=current + 1, restored=version, held=hold or is_held(table))
 
         return self._table.retried(attempt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from job.registry import forgotten
 from job.registry.delta_log import Table
 from job.registry.derived import TABLE
 from job.registry.row import latest_credible, micros
@@ -46,6 +47,6 @@ def follow(store: Store, mark: int, version: int, *, hold: bool = False) -> None
         if (table.transaction_version(FOLLOWED) or 0) < mark:
             about: dict[str, str | int] = {"operation": "rollback", "restored": version}
             made = {FOLLOWED: mark, FENCE: micros(store.now()), **({HOLD: table.version() + 1} if hold else {})}
-            index.restore(table, version, made, about)
+            index.restore(table, version, made, about, forgotten.since(store, version))
 
     index.retried(attempt)

@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 
 from job.arrow import ascending, whole
 from job.config import local_file
-from job.errors import ConfigurationError, DamageError, NotFoundError
+from job.errors import ConfigurationError, DamageError, ForgottenError, NotFoundError
 from job.keys import model_name
+from job.registry import forgotten
 from job.registry.index import ROW, Index
 from job.store import Store, open_store
 
@@ -257,7 +258,7 @@ class ModelSet(Mapping[str, Any]):
 
         digest = self._models.column("digest")[position].as_py()
         size = self._models.column("size")[position].as_py()
-        data = fetch(self._store, key, self._name(key, digest), size)
+        data = fetch(self._store, key, self._name(key, digest), size, self.version)
         versions = self._models.column("versions")[position].as_py()
         try:
             return artifact.load(
@@ -312,17 +313,22 @@ class Source:
         return found
 
 
-def fetch(store: Store, key: str, name: str, size: int) -> Any:
+def fetch(store: Store, key: str, name: str, size: int, version: int) -> Any:
     """Read a model file of exactly the recorded size. A larger object is refused without being read whole.
 
     Raises
     ------
+    ForgottenError
+        There is no such object, and the key was forgotten after this version of the set.
     DamageError
         There is no such object, or it has another size.
     """
     try:
         data = store.part(name, 0, size + 1)
     except NotFoundError as error:
+        if (record := forgotten.of(store, key)) is not None and record.covers(version):
+            told = f"model {key!r} was forgotten: version {version} still names it, and its file was removed"
+            raise ForgottenError(told, hint="Newer versions do not have the key.") from error
         hint = "Run the job again with a new recipe.version."
         raise DamageError(f"model {key!r} is missing: {name}", hint=hint) from error
     if (found := memoryview(data).nbytes) != size:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job.errors import ConfigurationError, NotFoundError, OutputError
-from job.registry import marks
+from job.registry import forgotten, marks
 from job.registry.data_file import Writer, addition, data_files
 from job.registry.delta_log import Table
 from job.registry.history import VersionInfo, version_info
@@ -208,15 +208,21 @@ class Predictions:
             return None
         if entry.operation == "rollback":
             return int(entry.metadata["index"])
-        return Index(self.store).released(entry.run) if entry.run else None
+        made = Index(self.store).released(entry.run) if entry.run else None
+        return int(entry.metadata["index"]) if made is None and entry.operation == "forget" else made
 
     def damaged(self, at: int | None = None) -> Iterator[tuple[str, str]]:
-        """Re-read every part of a version: its name, and what is wrong with it."""
+        """Re-read every part of a version: its name, and what is wrong with it.
+
+        A part that was removed on purpose, as it held rows of a key that was forgotten, is none of them.
+        """
+        removed = {each for record in forgotten.every(self.store).values() for each in record.parts}
         for name, file in self.files(at).items():
             try:
                 data = self.store.get(f"{part.FOLDER}/{name}")
             except NotFoundError:
-                yield name, "is missing"
+                if name not in removed:
+                    yield name, "is missing"
                 continue
             if name != part.path(hashlib.sha256(data).hexdigest()):
                 yield name, "has not the bytes that its name promises"

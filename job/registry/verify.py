@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from job.errors import ConfigurationError, DamageError, PartitionError, StoreError
+from job.errors import ConfigurationError, DamageError, ForgottenError, PartitionError, StoreError
 from job.keys import model_name
 from job.registry.index import Index
 from job.registry.model_set import Source, fetch
@@ -36,6 +36,8 @@ class Report:
     """published size of them all"""
     damaged: tuple[tuple[str, str], ...]
     """key and problem, in the order of keys"""
+    forgotten: tuple[str, ...] = ()
+    """keys whose models were removed on purpose after this version"""
 
 
 def verify(
@@ -78,6 +80,7 @@ def verify(
     table, kept = source.models(), source.challengers()
     total = table.num_rows + len(kept)
     damaged: list[tuple[str, str]] = []
+    gone: list[str] = []
     checked = size = 0
     workers = jobs or 4 * (os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -85,11 +88,16 @@ def verify(
 
         def settle() -> None:
             key, future = waiting.popleft()
-            if (problem := future.result()) is not None:
+            try:
+                problem = future.result()
+            except ForgottenError:
+                gone.append(key)
+                return
+            if problem is not None:
                 damaged.append((key, problem))
 
         for row in chain(_rows(table), kept):
-            waiting.append((row["key"], pool.submit(_problem, store, row, load)))
+            waiting.append((row["key"], pool.submit(_problem, store, row, load, version)))
             checked, size = checked + 1, size + (row["size"] or 0)
             if len(waiting) > 4 * workers:
                 settle()
@@ -99,7 +107,9 @@ def verify(
             settle()
     if progress:
         progress(checked, total)
-    return Report(version=version, checked=checked, bytes=size, damaged=tuple(sorted(damaged)))
+    return Report(
+        version=version, checked=checked, bytes=size, damaged=tuple(sorted(damaged)), forgotten=tuple(sorted(gone))
+    )
 
 
 def _rows(table: Any) -> Iterator[dict[str, Any]]:
@@ -107,11 +117,11 @@ def _rows(table: Any) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _problem(store: Store, row: dict[str, Any], load: bool) -> str | None:
+def _problem(store: Store, row: dict[str, Any], load: bool, version: int) -> str | None:
     """What is wrong with one model; None if nothing is."""
     key, digest = row["key"], row["digest"]
     try:
-        data = fetch(store, key, model_name(key, digest), row["size"])
+        data = fetch(store, key, model_name(key, digest), row["size"], version)
         if hashlib.sha256(data).hexdigest() != digest:
             return "its bytes are not the ones that were published"
         if load:
@@ -120,6 +130,8 @@ def _problem(store: Store, row: dict[str, Any], load: bool) -> str | None:
             versions = json.loads(row["versions"]) if row["versions"] else None
             # Verifying on another machine than the models were made on is no damage.
             artifact.load(data, digest=digest, versions=versions, allow_version_skew=True)
+    except ForgottenError:
+        raise
     except (DamageError, PartitionError) as error:
         return error.message
     except StoreError as error:

@@ -163,7 +163,7 @@ class Removal:
         """Remove objects in slices, until asked to stop; returns how many are gone, the first of ``names``."""
         gone = 0
         for part in _parts(names):
-            if not self._may_go_on():
+            if not self.may_go_on():
                 break
             self._store.delete(part)
             gone += len(part)
@@ -176,7 +176,8 @@ class Removal:
         except NotFoundError:
             return None
 
-    def _may_go_on(self) -> bool:
+    def may_go_on(self) -> bool:
+        """Whether nobody has asked to stop, and no run may take this for dead."""
         if self._store.head(f"{self._folder}/stop.json") is not None:
             return False
         silent = (self._store.now() - self._said).total_seconds()

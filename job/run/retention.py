@@ -1,4 +1,4 @@
-"""Remove what no kept version refers to: the ``gc`` command. Nothing else removes models, rows or runs of an output.
+"""Remove what no kept version refers to: the ``gc`` command. Beside it only `forgetting` removes anything of an output.
 
 What stays, whatever else is said:
 

@@ -1,7 +1,7 @@
 """A run, from the plan to the published version: the protocol of docs/explanation/reliability.md, step by step.
 
 Order is everything here: a model is put before the outcome that names it, the outcomes before the release, and the
-result after the release. Nothing but ``gc`` deletes.
+result after the release. Nothing here deletes.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from job.registry import marks
 from job.registry.data_file import completed
 from job.registry.index import Index
 from job.registry.predictions import ERRORS, Predictions, add_errors
+from job.run import forgetting
 from job.run.planning import unfinished_runs
 from job.run.run_files import Started
 from job.score import columns
@@ -103,6 +104,7 @@ def make_good(output: Store) -> None:
         What the run wrote down before its release is gone.
     """
     newest = Predictions(output).newest()
+    forgetting.make_good(output)
     if newest is None or newest.operation not in ("release", "rollback"):
         return
     index = Index(output)

@@ -157,7 +157,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, names: Iterable[str]) -> int:
-        """Remove objects (``gc`` alone does); a missing one is no error. Returns how many names were given."""
+        """Remove objects; a missing one is no error. Returns how many names were given. For ``gc`` and ``forget``."""
 
     @abstractmethod
     def delta(self) -> tuple[str, dict[str, str]]:

@@ -85,6 +85,7 @@ PRINTS = (
     "cli/main.py",
     "cli/commands.py",
     "cli/version_commands.py",
+    "cli/forget.py",
     "cli/screens.py",
     "cli/models_table.py",
     "cli/fleet_page.py",

@@ -1,0 +1,140 @@
+"""Rows of some keys taken out of the tables of predictions and of errors, and found in their files, old ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from job.errors import NotFoundError
+from job.registry.data_file import Writer, addition, completed, data_files, opened, plain, removal
+from job.registry.delta_log import Table
+from job.registry.forgotten import rows_of
+from job.registry.index import Index
+from job.registry.predictions import ERRORS
+from job.score import columns, part
+from job.store.stored_file import StoredFile
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from job.store import Store
+
+PREDICTIONS = (part.FOLDER, "_key")
+"""a table, and its column with the key"""
+ERRORS_TABLE = ("errors", "key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """A data file with rows of the keys."""
+
+    name: str
+    """below the output"""
+    size: int
+    rows: int
+    """of these keys"""
+    current: bool
+    """the current version has it"""
+
+
+def holding(store: Store, table: tuple[str, str], keys: Sequence[str]) -> list[Holding]:
+    """All files of a table that hold rows of some keys, whatever version has them, and those that none has yet."""
+    folder, column = table
+    opened_now = Table(store, folder, pa.schema([])).open()
+    now = set() if opened_now is None else {f"{folder}/{path}" for path in data_files(opened_now)}
+    try:
+        listing = store.list(folder)
+    except NotFoundError:
+        return []
+    names = zip(listing["name"].to_pylist(), listing["size"].to_pylist(), strict=True)
+    files = [(name, size) for name, size in names if name.endswith(".parquet") and "/_delta_log/" not in name]
+    with ThreadPoolExecutor(16) as pool:
+        counts = pool.map(lambda each: _rows(store, each[0], each[1], column, keys), files)
+        return [
+            Holding(name=name, size=size, rows=rows, current=name in now)
+            for (name, size), rows in zip(files, counts, strict=True)
+            if rows
+        ]
+
+
+def _rows(store: Store, name: str, size: int, column: str, keys: Sequence[str]) -> int:
+    """How many rows of a file are of the keys: only what its statistics do not rule out is read."""
+    parquet = pq.ParquetFile(StoredFile(store, name, size, None))
+    place = parquet.schema_arrow.names.index(column)
+    found = 0
+    for group in range(parquet.metadata.num_row_groups):
+        known = parquet.metadata.row_group(group).column(place).statistics
+        if known is not None and known.has_min_max and not any(known.min <= key <= known.max for key in keys):
+            continue
+        found += int(rows_of(parquet.read_row_group(group, [column], use_threads=False)[column], keys).sum())
+    return found
+
+
+def take_out(store: Store, keys: Sequence[str], *, run: str) -> int | None:
+    """Write the files of both tables that hold rows of the keys anew without them; a commit each.
+
+    Parameters
+    ----------
+    store
+        The output.
+    keys
+        Whose rows go.
+    run
+        The id of the commits: given again, nothing is done.
+
+    Returns
+    -------
+    int
+        The version of the predictions; None where there are none.
+    """
+
+    def of_predictions(data: pa.Table) -> Iterator[dict[str, Any]]:
+        made = part.pack([data])
+        store.ensure(f"{part.FOLDER}/{part.path(made.digest)}", made.data)
+        yield addition(part.path(made.digest), len(made.data), data.num_rows)
+
+    def of_errors(data: pa.Table) -> Iterator[dict[str, Any]]:
+        writer = Writer(store.child("errors"), ERRORS, ["run"])
+        writer.add(plain(completed(data, ERRORS), ERRORS))
+        writer.close()
+        yield from writer.added
+
+    version = _take_out(store, PREDICTIONS, columns.OURS, keys, run, of_predictions)
+    _take_out(store, ERRORS_TABLE, ERRORS, keys, run, of_errors)
+    return version
+
+
+def _take_out(
+    store: Store, table: tuple[str, str], schema: pa.Schema, keys: Sequence[str], run: str, write: Any
+) -> int | None:
+    folder, column = table
+    delta = Table(store, folder, schema)
+    if delta.open() is None:
+        return None
+    index = Index(store).version() or 0
+
+    def attempt(current: DeltaTable) -> int:
+        if (done := current.transaction_version(run)) is not None:
+            return done
+        actions, gone = [], 0
+        for path, file in data_files(current).items():
+            if not _rows(store, f"{folder}/{path}", file["size_bytes"], column, keys):
+                continue
+            data = opened(delta.files, path).read(use_threads=False)
+            mask = rows_of(data[column], keys)
+            gone += int(mask.sum())
+            actions.append(removal(path, file["size_bytes"]))
+            if (left := data.filter(pa.array(~mask))).num_rows:
+                actions += write(left)
+        if not actions:
+            return int(current.version())
+        about: dict[str, str | int] = {"operation": "forget", "run": run, "index": index}
+        delta.append(current, "DELETE", {run: current.version() + 1}, about, actions, {"num_target_rows_deleted": gone})
+        return int(current.version()) + 1
+
+    return delta.retried(attempt)
