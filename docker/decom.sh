@@ -7,13 +7,14 @@
 set -uo pipefail
 
 waiting=${TMPDIR:-/tmp}/decommissioning
+trap 'rm -f "$waiting"' EXIT
+touch "$waiting"
 for directory in /proc/[0-9]*; do
   [ "$(cat "$directory/comm" 2>/dev/null)" = java ] || continue
-  command=$(tr '\0' ' ' <"$directory/cmdline" 2>/dev/null)
-  [[ $command == *KubernetesExecutorBackend*"--podName ${SPARK_EXECUTOR_POD_NAME:-}"* ]] || continue
+  command="$(tr '\0' ' ' <"$directory/cmdline" 2>/dev/null) "
+  # its own only: on a node that shows its processes to all, or on a developer's machine, there are others
+  [[ $command == *KubernetesExecutorBackend*"--podName ${SPARK_EXECUTOR_POD_NAME:-unknown} "* ]] || continue
   process=${directory#/proc/}
-  trap 'rm -f "$waiting"' EXIT
-  touch "$waiting"
   echo "decommissioning the executor, process $process"
   kill -s PWR "$process" 2>/dev/null
   # the pod's grace period bounds the wait, too; a little less than it leaves the executor time to end by itself

@@ -21,17 +21,26 @@ fi
 
 case ${1:-} in
   wait-for-hook)
-    # Between tini and an executor that may be decommissioned: hands signals on, and holds the container until decom.sh, which waits
-    # for the same end, has returned. Else Kubernetes notes FailedPreStopHook at each normal end of a run.
+    # Between tini and an executor that may be decommissioned: hands signals on, and holds the container until decom.sh has returned.
+    # At the normal end of a run the driver tells executors to stop, and deletes their pods at the same time: where the container ended
+    # while Kubernetes starts the hook in it, or during the hook, it would note FailedPreStopHook. So an executor that ends well waits for
+    # the hook; the signal that follows the hook ends the waiting.
     shift
     "$@" &
     process=$!
-    trap 'kill -s TERM "$process" 2>/dev/null' TERM
-    trap 'kill -s INT "$process" 2>/dev/null' INT
+    told=
+    trap 'told=yes; kill -s TERM "$process" 2>/dev/null || :' TERM
+    trap 'kill -s INT "$process" 2>/dev/null || :' INT
     while :; do
       code=0
       wait "$process" || code=$?
       kill -s 0 "$process" 2>/dev/null || break
+    done
+    # 1: it lost its driver, which ended first; an executor that crashed is not held back
+    [ "$code" -le 1 ] && hold=30 || hold=0
+    for ((tenth = 0; tenth < hold; tenth++)); do
+      [ -z "$told" ] || break
+      sleep 0.1
     done
     for ((tenth = 0; tenth < 20; tenth++)); do
       [ -e "${TMPDIR:-/tmp}/decommissioning" ] || break

@@ -18,9 +18,10 @@ DOCKER = Path(__file__).resolve().parents[2] / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 
 JAVA = """#!/bin/bash
-# An executor that ends when it is told to: at once (TERM), or when it has handed over (PWR).
+# An executor that ends when it is told to: at once (TERM), when it has handed over (PWR), by its driver (USR1).
 trap 'echo handed over >>"$LOG"; exit 7' PWR
 trap 'echo ended >>"$LOG"; exit 143' TERM
+trap 'echo stopped >>"$LOG"; exit 0' USR1
 echo "$@" >"$LOG"
 while :; do sleep 0.05; done
 """
@@ -124,10 +125,41 @@ def test_the_container_waits_for_a_hook_that_waits_for_the_same_end(executor: St
     assert one.process.wait(20) == 143
 
 
-def test_an_executor_that_ends_by_itself_is_not_held_back(executor: Start) -> None:
+def test_an_executor_that_its_driver_has_stopped_waits_for_the_hook_that_comes_with_the_deletion(
+    executor: Start,
+) -> None:
     one = executor(**SPOT)
+    os.kill(one.java(), signal.SIGUSR1)
+    until("Java to end", lambda: "stopped" in one.log.read_text())
+    time.sleep(0.3)  # that nothing happens can only be waited for
+    assert one.process.poll() is None, (
+        "else Kubernetes starts the hook in a container that ends, and notes FailedPreStopHook"
+    )
+
+    hook = one.hook()
+    said = hook.communicate(timeout=20)
+    assert (hook.returncode, said[1]) == (0, "no executor in this container\n")
+    assert one.process.poll() is None
+    begin = time.monotonic()
+    one.process.terminate()
+    assert one.process.wait(20) == 0
+    assert time.monotonic() - begin < 1.5, "the signal ends the waiting"
+
+
+def test_an_executor_that_nobody_deletes_is_held_back_for_three_seconds(executor: Start) -> None:
+    one = executor(**SPOT)
+    begin = time.monotonic()
+    os.kill(one.java(), signal.SIGUSR1)
+    assert one.process.wait(20) == 0
+    assert time.monotonic() - begin > 2.5
+
+
+def test_an_executor_that_crashed_is_not_held_back(executor: Start) -> None:
+    one = executor(**SPOT)
+    begin = time.monotonic()
     os.kill(one.java(), signal.SIGTERM)
     assert one.process.wait(20) == 143
+    assert time.monotonic() - begin < 2.5
 
 
 def test_the_signal_that_ends_a_container_reaches_the_executor(executor: Start) -> None:
@@ -142,6 +174,18 @@ def test_an_executor_that_is_never_decommissioned_is_the_process_itself(executor
     assert one.java() == one.process.pid
     one.process.terminate()
     assert one.process.wait(20) == 143
+
+
+@pytest.mark.parametrize("name", [None, "EXECUTOR_POD"])
+def test_a_hook_leaves_the_executors_of_others_alone(executor: Start, tmp_path: Path, name: str | None) -> None:
+    one = executor(**SPOT)
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    if name:  # the beginning of another's name
+        environment["SPARK_EXECUTOR_POD_NAME"] = f"{name}_NAME-of-{tmp_path.name}"[:-1]
+    done = subprocess.run([DOCKER / "decom.sh"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "no executor in this container\n")
+    assert one.process.poll() is None
+    assert "handed over" not in one.log.read_text()
 
 
 def test_a_hook_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
