@@ -16,7 +16,7 @@ from tests.e2e import harness, scenarios
 from tests.e2e.clusters import bare, given
 from tests.e2e.harness import ARTIFACTS, Cluster, Space
 
-ORDER = ("test_install", "test_faults", "test_options", "test_rights", "test_webhook")
+ORDER = ("test_install", "test_faults", "test_scoring", "test_options", "test_rights", "test_webhook")
 """The first run is measured on a cluster that does nothing else; rights are counted when all has happened."""
 
 

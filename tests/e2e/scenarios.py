@@ -12,6 +12,7 @@ import yaml
 
 from tests.e2e.authority import issued
 from tests.e2e.harness import CHART, HERE, Failed, Space, wait
+from tests.e2e.scenario_scored import scored
 
 SLOW = """
 import time
@@ -385,6 +386,7 @@ ALL: dict[str, Callable[[Space], Any]] = {
         elastic,
         lost_driver,
         lost_executors,
+        scored,
         drained,
         mistaken,
         tables,
