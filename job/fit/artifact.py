@@ -45,7 +45,7 @@ class Artifact:
 
 
 def versions() -> dict[str, str]:
-    """The environment card: what a model must meet again when it is loaded."""
+    """The environment card: the library versions that a model needs when it is loaded."""
     return {"python": platform.python_version(), **{name: version(name) for name in _CARD}}
 
 
@@ -192,7 +192,7 @@ def load(
     allow_version_skew: bool = False,
     max_bytes: int | None = None,
 ) -> Any:
-    """The estimator in ``data``, unpickled only if everything agrees.
+    """Load the estimator in ``data``; it is unpickled only if digest and versions agree.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The windows that are wanted; `recipe.validation` of a backtest."""
+    """The windows that `recipe.validation` asks for."""
 
     windows: int = 1
     """number of windows"""
@@ -55,7 +55,7 @@ class Shape:
     step: int | str | None = None
     """from one window to the next, of the horizon's kind; None for the horizon"""
     gap: int | str = 0
-    """what lies between the fitted and the predicted rows, of the horizon's kind"""
+    """the distance between the fitted and the predicted rows, of the horizon's kind"""
     sliding: bool = False
     """every window fits on as many rows, or as long a time, as the oldest one"""
 
@@ -174,7 +174,7 @@ def _shifted(stamp: pd.Timestamp, *spans: tuple[pd.DateOffset, int]) -> pd.Times
 
 
 def remarks(times: Any) -> list[str]:
-    """What a person should know of the order of the rows: ties, and gaps among time stamps."""
+    """Warnings about the order of the rows: ties, and gaps among time stamps."""
     stamps = pd.Index(times)
     found = []
     unique = stamps.unique()

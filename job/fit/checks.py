@@ -1,4 +1,4 @@
-"""What must be true of the rows before anything is fitted on them: columns, kinds, missing and infinite values.
+"""Checks of the rows before a fit: columns, kinds, missing and infinite values.
 
 Each check raises a `PartitionError` that names the column, the count or the first row, and the setting that is the way
 out; never a value. Rows are counted from 1 and without the header.
@@ -174,7 +174,7 @@ def missing_rows(table: pa.Table, names: Sequence[str]) -> Any:
 
 
 def no_missing(table: pa.Table, names: Sequence[str]) -> None:
-    """Raise ``missing_values`` if a feature has any."""
+    """Raise ``missing_values`` if a feature has a missing value."""
     for name in names:
         column = table.column(name)
         count = pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0
@@ -188,7 +188,7 @@ def no_missing(table: pa.Table, names: Sequence[str]) -> None:
 
 
 def no_infinite(table: pa.Table, names: Sequence[str], what: str) -> None:
-    """Raise ``infinite_values`` if a column of numbers has any."""
+    """Raise ``infinite_values`` if a column of numbers has an infinite value."""
     for name in names:
         column = table.column(name)
         if frame.is_float(column.type):

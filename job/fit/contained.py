@@ -1,4 +1,4 @@
-"""What a recipe's own code changes in its process, undone after each fit: the next key must not see it.
+"""Restores, after each fit, the state of the process that a recipe's code may change: the next key must not see it.
 
 scikit-learn's estimators change nothing. A function or a class of somebody's may leave behind a working folder, a
 setting of a library, a signal handler, a fork of itself, open files.
@@ -39,7 +39,7 @@ model does not tell on which machine it was made."""
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Around code that is not ours and not scikit-learn's.
+    """A context for code that is neither ours nor scikit-learn's.
 
     Raises
     ------

@@ -28,11 +28,11 @@ class Champion:
     """The live model of a key, as the published table describes it."""
 
     data: Any
-    """its bytes, or None where they could not be read"""
+    """the bytes of its file; None if they could not be read"""
     digest: str
-    """SHA-256 that the table gives"""
+    """the published SHA-256 of the file"""
     size: int
-    """bytes that the table gives"""
+    """the published size of the file in bytes"""
     versions: str | None
     """the environment card, as JSON"""
     until: str | None
@@ -51,7 +51,7 @@ def _champion(state: dict[str, Any]) -> Champion:
 
 @dataclass(frozen=True, kw_only=True)
 class Against:
-    """What a new model is compared with, and by what."""
+    """The live model and the metric of a comparison."""
 
     champion: Champion
     """the live model"""
@@ -61,14 +61,14 @@ class Against:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What one split says of the challenger."""
+    """The challenger's losses on the held-out rows of one split."""
 
     rows: Rows
     """the held-out rows"""
     newest: Any
     """the last time stamp that the fit has seen"""
     losses: Rows
-    """of each held-out row"""
+    """the loss of each held-out row"""
 
 
 class _Unable(Exception):

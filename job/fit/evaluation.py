@@ -1,4 +1,4 @@
-"""What is known of a fit from rows it has not seen: metrics, by window and by step, skill, residuals, the comparison.
+"""Judges a fit on rows it has not seen: metrics by window and by step, skill, residuals, the comparison.
 
 The fits are those that the validation needs anyway; rows are predicted once more only where something asks for each
 row's loss: a baseline, intervals, a backtest, or a live model that is to be compared with.
@@ -35,7 +35,7 @@ _ABSOLUTE, _SQUARED = "neg_mean_absolute_error", "neg_root_mean_squared_error"
 
 @dataclass(kw_only=True)
 class Data:
-    """The rows of a key as they are judged."""
+    """The rows of a key for its evaluation."""
 
     X: Any
     """features, as the estimator gets them"""
@@ -47,7 +47,7 @@ class Data:
     """the target is classes"""
 
     def main_loss(self, metrics: tuple[str, ...]) -> str:
-        """The metric whose error the skill is of: the first one with a row loss, else by the kind of target."""
+        """The metric for the skill: the first metric with a row loss, else a default by the kind of target."""
         named = next((name for name in metrics if name in losses.LOSSES), None)
         classes = self.classifier or (self.y.ndim == 1 and not pd.api.types.is_numeric_dtype(self.y.dtype))
         return named or ("accuracy" if classes else _SQUARED)
@@ -263,7 +263,7 @@ class _Judge:
 def on_training_rows(
     estimator: Any, baseline: Any, data: Data, metrics: tuple[str, ...], words: Words, notes: list[str]
 ) -> Evaluation:
-    """The same without a validation: metrics, and the skill, of the rows of the fit."""
+    """Metrics and skill on the rows of the fit, for recipes without validation."""
     found = None
     if baseline is not None:
         main = data.main_loss(metrics)

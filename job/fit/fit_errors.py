@@ -1,4 +1,4 @@
-"""What a fit raised or warned of, as texts for a person; an error's text holds none of the user's data."""
+"""Errors and warnings of a fit as texts for a person; an error's text holds none of the user's data."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _TEXTUAL = {kind.id for kind in _KINDS}
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The texts of a table, which must not get into a message; the rest of the table may be forgotten."""
+    """The texts of a table, which must not get into a message. Keeps them without the rest of the table."""
 
     names: frozenset[str]
-    """of all columns: no secret"""
+    """names of all columns; they may appear in a message"""
     texts: tuple[pa.ChunkedArray, ...]
     """the columns of texts"""
     textual: tuple[str, ...] = ()

@@ -17,17 +17,17 @@ _SAMPLE = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """What came of the comparison with the live model."""
+    """The result of the comparison with the live model."""
 
     comparison: Comparison | None = None
-    """None where there is none"""
+    """None if the models could not be compared"""
     note: str | None = None
-    """why, for a person"""
+    """the reason, for a person"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What the held-out rows say."""
+    """The results on the held-out rows."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     """scorer name to its mean over the splits"""
@@ -54,11 +54,11 @@ class Fitted:
     evaluation: Evaluation
     """what held-out rows say; metrics that are undefined on these rows are left out"""
     rows: int
-    """rows fitted"""
+    """rows that it was fitted on"""
     warnings: tuple[str, ...]
     """for a person, at most five"""
     seconds: float
-    """of the final fit alone"""
+    """duration of the final fit alone"""
     features: Any = field(default=None, repr=False)
     """the features as the estimator got them, or an array"""
     names: tuple[str, ...] = ()

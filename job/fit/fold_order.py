@@ -41,7 +41,7 @@ def _kind(estimator: Any) -> Iterator[str]:
 
 
 def told(inside: frozenset[str], X: Any, y: Any, *, ordered: bool) -> list[str]:
-    """What to tell a user whose estimator splits these rows.
+    """A warning for a user whose estimator splits rows that have an order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The short way of small linear fits: scikit-learn's own ``fit`` on an array instead of a DataFrame.
+"""A faster path for small linear fits: scikit-learn's own ``fit`` on an array instead of a DataFrame.
 
 The checks of values that were already made here are switched off in scikit-learn, and the feature names are set
 afterwards. The pickled models of both ways are equal to the last byte; a test compares them for each class in `SHORT`.
@@ -29,7 +29,7 @@ _LINEAR = frozenset({LinearRegression, Ridge, Lasso, ElasticNet})
 
 
 def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Array, Array] | None:
-    """Features and target where nothing is out of the ordinary; None where the long way must deal with it."""
+    """Features and target as arrays; None if the rows need the general path."""
     target = recipe.target
     if (
         recipe.validation.method != "none"

@@ -1,4 +1,4 @@
-"""What scikit-learn says of an estimator's parameters before it meets data. Pure.
+"""Checks an estimator's parameters by scikit-learn's own constraints, before it gets data. Pure.
 
 scikit-learn looks at most of them in ``fit`` only: a mistake would then fail every partition, one after the other.
 """

@@ -29,7 +29,7 @@ _TRACEBACK_LIMIT = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """What every partition of a job is fitted with; travels to executors and guarded children."""
+    """The recipe and settings for fitting the partitions of a job; sent to executors and guarded children."""
 
     recipe: Recipe
     """what is fitted"""
@@ -47,7 +47,7 @@ class Fitting:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one partition's bytes."""
+    """The result of one partition."""
 
     status: str
     reason: str | None = None
@@ -69,7 +69,7 @@ class Result:
 
 
 def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any], champion: Champion | None = None) -> Result:
-    """Train one partition from rows that are made now; never raises for what the data or the recipe does.
+    """Train one partition. Errors of the data or the recipe become a failed result; they are never raised.
 
     Whoever makes the rows should keep neither them nor what they are made of: a fit needs the memory.
     """
@@ -135,7 +135,7 @@ def class_name(kind: type) -> str:
 
 
 def arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
-    """The rows as ``input.times`` and ``input.order_by`` want them, whichever reader and layout they came from."""
+    """Apply ``input.times`` and ``input.order_by`` to the rows, for every reader and layout."""
     told += reader.levels.notes(table)
     if spec.unordered:
         table = order.without_order(table)

@@ -1,4 +1,4 @@
-"""An estimator's predictions of some rows, made once whatever is asked of them."""
+"""An estimator's predictions of some rows, computed once and used for several purposes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Predicted:
         self._losses: dict[str, Rows] = {}
 
     def values(self) -> Rows:
-        """What ``predict`` says, in the shape of the truth."""
+        """The predictions, in the shape of the truth."""
         if self._values is None:
             found = np.asarray(self._estimator.predict(self._X))
             self._values = found if found.shape == self._truth.shape else found.reshape(self._truth.shape)

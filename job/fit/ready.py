@@ -1,4 +1,4 @@
-"""Rows on their way to a fit: the checks and policies of the recipe, before anything is fitted. Pure."""
+"""Prepares rows for a fit: the checks and policies of the recipe. Fits nothing. Pure."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Ready:
     traits: Traits
     """of the estimator, or of the fallback"""
     build: Callable[[int], Any]
-    """makes it, from a seed"""
+    """builds the estimator from a seed"""
     metrics: tuple[str, ...]
-    """what it is scored by"""
+    """names of its metrics"""
     method: str
-    """how it is validated"""
+    """the method of its validation"""
     baseline: Traits | None
     """of the baseline, if there is one that is an estimator"""
     constant: bool
     """a target has one value only"""
     weights: Any
-    """of the rows, or None"""
+    """weights of the rows, or None"""
 
 
 def readied(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[str, ...], notes: list[str]) -> Ready:
@@ -101,7 +101,7 @@ def readied(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[str, .
 
 
 def check(table: pa.Table, recipe: Recipe) -> list[str]:
-    """Raise what would keep these rows from being fitted, as far as can be told without a fit.
+    """Raise the error that a fit of these rows would raise, as far as it can be told without a fit.
 
     Returns
     -------

@@ -129,7 +129,7 @@ class Recipe:
 
     @property
     def foreign(self) -> bool:
-        """Whether code runs that is neither ours nor scikit-learn's."""
+        """Whether the recipe runs code that is neither ours nor scikit-learn's."""
         known = (self.traits, self.fallback_traits, self.baseline_traits)
         return self.function is not None or any(each is not None and each.foreign for each in known)
 

@@ -37,7 +37,7 @@ _OF_CLASSES = (
 
 
 class Described(Protocol):
-    """What of a `job.fit.recipe.Recipe` is looked at here; that class uses this module, and not the other way round."""
+    """The part of a `job.fit.recipe.Recipe` that is checked here: that class imports this module."""
 
     @property
     def features(self) -> str | tuple[str, ...] | None:
@@ -96,12 +96,12 @@ class Described(Protocol):
 
 
 def of_settings(settings: RecipeSettings) -> list[str]:
-    """What can be told of the estimators and scorers while other settings are wrong."""
+    """Mistakes in the estimators and scorers, even if other settings are wrong."""
     return of_documents(settings) + of_scorers(settings.metrics or ())
 
 
 def of_documents(settings: RecipeSettings) -> list[str]:
-    """What is wrong with the ``_target_`` documents of a recipe, whatever the rest of it says."""
+    """Mistakes in the ``_target_`` documents of a recipe, whatever its other settings are."""
     given = {"recipe.estimator": settings.estimator, "recipe.fallback": settings.fallback}
     if settings.baseline is not None and "seasonal_naive" not in settings.baseline:
         given["recipe.baseline"] = settings.baseline
@@ -111,7 +111,7 @@ def of_documents(settings: RecipeSettings) -> list[str]:
 
 
 def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]:
-    """What is wrong with a ``_target_`` document, each with its path."""
+    """Mistakes in a ``_target_`` document, each with its path."""
     if "_target_" not in node:
         return [
             f"{path}: needs _target_, the dotted name of a class, for example sklearn.linear_model.LinearRegression"
@@ -138,7 +138,7 @@ def _of_use(estimator: Any, path: str) -> list[str]:
 
 
 def of_columns(recipe: Described) -> list[str]:
-    """What is wrong with the names of the columns."""
+    """Mistakes in the names of the columns."""
     problems = []
     features, target = as_tuple(recipe.features), as_tuple(recipe.target)
     if isinstance(recipe.features, tuple) and not features:
@@ -156,7 +156,7 @@ def of_columns(recipe: Described) -> list[str]:
 
 
 def of_scorers(names: Iterable[str]) -> list[str]:
-    """What is wrong with the scorers' names."""
+    """Mistakes in the names of the scorers."""
     problems = []
     known = get_scorer_names()
     for name in names:
@@ -170,7 +170,7 @@ def of_scorers(names: Iterable[str]) -> list[str]:
 
 
 def of_metrics(recipe: Described) -> list[str]:
-    """What is wrong with the scorers."""
+    """Mistakes in the choice of scorers."""
     problems = of_scorers(recipe.metrics or ())
     if recipe.metrics and recipe.target is None:
         problems.append("recipe.metrics: scorers need recipe.target")
@@ -204,7 +204,7 @@ def _of_names(recipe: Described, node: dict[str, Any] | None, path: str) -> list
 
 
 def of_fit(recipe: Described) -> list[str]:
-    """What only the estimator as a whole can tell."""
+    """Mistakes that show only in the estimator as a whole."""
     traits = recipe.traits
     if traits is None:
         if recipe.validation.method != "none" and not recipe.metrics:
@@ -249,7 +249,7 @@ def of_fit(recipe: Described) -> list[str]:
 
 
 def of_gate(recipe: Described, metric: str) -> list[str]:
-    """What is wrong with the score by which a new model is compared with the live one."""
+    """Mistakes in the score by which a new model is compared with the live one."""
     traits = recipe.traits
     if recipe.target is None:
         return ["promote.metric: a comparison needs recipe.target"]

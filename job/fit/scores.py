@@ -1,4 +1,4 @@
-"""What scikit-learn's scorers say of a fitted estimator. They keep their sign (``neg_...``) and use no row weights."""
+"""Scores of a fitted estimator by scikit-learn's scorers. They keep their sign (``neg_...``) and use no row weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = np.ndarray[Any, Any]
 
 
 def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) -> dict[str, float]:
-    """What the scorers of these names say; NaN and a warning where one is not defined on these rows.
+    """The scores of these names; NaN and a warning if a score is not defined on these rows.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def names(node: Any) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=1024)
 def resolve(name: str, allow: frozenset[str]) -> Any:
-    """The object a dotted name means.
+    """Return the object that a dotted name means.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def _argument_problems(target: Any, name: str, node: Mapping[str, Any], path: st
 
 
 def build(node: Any, allow: frozenset[str] = frozenset()) -> Any:
-    """The objects of a document, new with each call.
+    """Build the objects of a document; each call builds new ones.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ __all__ = ["Fitted", "fit_seed", "train"]
 
 
 def fit_seed(run_seed: int, key: str) -> int:
-    """The seed of a key's fit, in [0, 2**32): whoever fits it, and wherever."""
+    """The seed of a key's fit, in [0, 2**32). It is the same on every machine and in every run."""
     digest = hashlib.sha256(f"{run_seed}\0".encode() + key.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:4], "big")
 
@@ -150,7 +150,7 @@ def _train_frame(
 
 
 def refuse_unusable(estimator: Any) -> None:
-    """Raise ``not_an_estimator`` for a model that can say nothing of rows that it was not fitted on."""
+    """Raise ``not_an_estimator`` for a model that cannot be applied to new rows."""
     if not usable(estimator):
         message = f"the fitted {type(estimator).__name__} can neither predict nor transform"
         raise PartitionError("not_an_estimator", message, hint="A search needs refit, a LocalOutlierFactor novelty.")

@@ -1,4 +1,4 @@
-"""Facts about an estimator that decide how it is fed and scored; found by its type, without fitting it.
+"""Facts about an estimator that decide which data it gets and how it is scored. They come from its type alone.
 
 A *front* is an estimator that would get the columns as they are: a pipeline's first step, what a search searches, every
 member of a vote.
@@ -334,7 +334,7 @@ def caches(estimator: Any) -> tuple[str, ...]:
 
 
 def usable(estimator: Any) -> bool:
-    """Whether it can say anything of rows that it was not fitted on."""
+    """Whether the estimator can be applied to new rows."""
     if _is(is_outlier_detector, estimator):
         return hasattr(estimator, "predict")
     return any(callable(getattr(estimator, name, None)) for name in _OF_ROWS) or any(

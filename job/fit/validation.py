@@ -1,4 +1,4 @@
-"""Which rows are held out, and what is fitted on: the splits of a validation. Pure.
+"""The splits of a validation: which rows are fitted on, and which are held out. Pure.
 
 As a scikit-learn user expects: ``kfold`` is ``cross_validate`` over ``KFold(folds, shuffle=True)`` (stratified for
 classifiers), shuffled by the seed; ``holdout`` is ``train_test_split``, shuffled by the seed and stratified where

@@ -1,4 +1,4 @@
-"""What code a recipe's fit runs, and how a change of it is noticed: by content, or by the version of a distribution.
+"""Finds the code that a recipe's fit runs, and watches it by content, or by the version of its distribution.
 
 Code of the user's own is known by its content: a module that no distribution owns, one that a distribution was
 installed from a folder for (``pip install -e``, ``pip install ./package``, a wheel file), and whatever such code
@@ -44,7 +44,7 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What a recipe runs."""
+    """The code that a recipe runs."""
 
     packages: dict[str, str]
     """top-level packages known by their content: the digest of each"""
@@ -55,7 +55,7 @@ class Watched:
 
 
 def watched(roots: Iterable[str], sources: Sequence[Code], covered: Iterable[Path] = ()) -> Watched:
-    """Everything that these packages and files run.
+    """Find all code that these packages and files run.
 
     Parameters
     ----------

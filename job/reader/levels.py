@@ -81,7 +81,7 @@ def add(
 
 
 def notes(table: pa.Table) -> tuple[str, ...]:
-    """What is to be told of the rows."""
+    """Warnings about the rows."""
     return tuple(json.loads((table.schema.metadata or {}).get(_NOTES, b"[]")))
 
 

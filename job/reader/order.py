@@ -53,7 +53,7 @@ def sort(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def without_order(table: pa.Table) -> pa.Table:
-    """The rows, marked as rows that nobody has put into an order: of several files, or from Spark."""
+    """Mark rows as unordered: they come from several files, or from Spark."""
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **_UNORDERED})
 
 

@@ -1,4 +1,4 @@
-"""How bytes become a table: the reading part of the settings, as small data that travels to executors."""
+"""The settings of the reader, as small plain data for the executors: how bytes become a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of a table, seen as pieces that are read apart: what `job.reader.table_scan` asks of every format."""
+"""A file of a table, in pieces that can be read separately: the interface of the formats in `job.reader.table_scan`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Piece:
     rows: int = 0
     """rows, once they are counted"""
     bytes: int = 0
-    """what reading it costs: stored bytes"""
+    """its stored size, as a measure of the cost of reading it"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

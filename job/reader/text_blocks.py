@@ -1,4 +1,4 @@
-"""A large text in blocks of whole rows: where rows begin is found, quoted line breaks included. No parsing here.
+"""Cuts a large text into blocks of whole rows; line breaks in quotes do not end a row. Parses nothing.
 
 A quote character occurs in a csv file only around fields, or twice inside of one: before the end of a row there is an
 even number of them. So a line break ends a row exactly if an even number of quotes lies before it.

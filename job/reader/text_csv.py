@@ -1,4 +1,4 @@
-"""CSV text to a table, strictly: what a lenient parser guesses or repairs is an error here.
+"""CSV text to a table, strictly: text that a lenient parser would repair is an error here.
 
 pyarrow parses. It accepts, without a word, a quote that is never closed (the rest of the file becomes one field), two
 columns of one name, text that is not UTF-8 (as binary) and NUL bytes: those are checked around it.

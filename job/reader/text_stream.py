@@ -1,4 +1,4 @@
-"""The bytes of a text file one after the other, unpacked on the way: for files that are larger than memory."""
+"""Streams the unpacked bytes of a text file, for files that are larger than memory."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def declared(table: pa.Table, formats: Iterable[tuple[str, str]]) -> pa.Table:
 
 
 def position(table: pa.Table, name: str, setting: str) -> int:
-    """Where a column that a setting names lies; raises ``missing_column``."""
+    """The position of a column that a setting names; raises ``missing_column``."""
     if name not in table.column_names:
         shown = ", ".join(map(repr, table.column_names[:12])) + (" ..." if table.num_columns > 12 else "")
         raise PartitionError("missing_column", f"{setting}: column {name!r} not there", hint=f"There are {shown}.")
