@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,36 @@ def test_a_file_that_was_vacuumed_is_named(job: Table) -> None:
     next(job.data.glob("*.parquet")).unlink()
     with pytest.raises(InputError, match=r"1 files that the log of the Delta table names are not there"):
         job.run()
+
+
+WRITTEN = Path(__file__).parents[2] / "golden" / "delta-4.0.0"
+
+
+def by_spark(tmp_path: Path, name: str) -> Table:
+    """A job on a table that Delta's own writer left."""
+    job = Table(tmp_path)
+    shutil.copytree(WRITTEN / name, job.data, dirs_exist_ok=True)
+    return job
+
+
+def test_a_delete_of_deltas_own_writer_is_refused_and_the_version_before_it_is_read(tmp_path: Path) -> None:
+    job = by_spark(tmp_path, "deleted")
+    with pytest.raises(ConfigurationError, match="1 files of the Delta table have deletion vectors"):
+        job.run(input={"key": "k"})
+    assert counts(job.run(input={"key": "k", "version": 0})) == (4, 0, 0, 0)
+    assert job.slopes() == dict.fromkeys(("k=0", "k=1", "k=2", "k=3"), 2)
+
+
+def test_mapped_columns_of_deltas_own_writer_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the Delta table uses columnMapping"):
+        by_spark(tmp_path, "mapped").run(input={"key": "k"})
+
+
+def test_odd_partitions_of_deltas_own_writer_are_read_after_a_purge_and_a_checkpoint(tmp_path: Path) -> None:
+    job = by_spark(tmp_path, "partitioned")
+    with pytest.raises(ConfigurationError, match="have deletion vectors"):
+        job.run(input={"key": ["k", "day"], "version": 2})
+    assert counts(job.run(input={"key": ["k", "day"]})) == (3, 0, 0, 0)
+    keys = [f"k={k}/day=2024-02-29" for k in ("a b%2Fc%3Dé%25", "__HIVE_DEFAULT_PARTITION__", "01")]
+    assert job.slopes() == dict(zip(keys, (1, 2, 3), strict=True))
+    assert {job.row(key)["rows"] for key in keys} == {21}
