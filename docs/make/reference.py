@@ -167,7 +167,7 @@ def commands() -> str:
             [
                 ("`-h`, `--help`", "print the arguments of the command"),
                 ("`--log-format {auto,text,json}`", log.help or ""),
-                ("`-v`, `--verbose`", "more log lines, and tracebacks of our own bugs"),
+                ("`-v`, `--verbose`", "print more log lines, and the traceback of a bug"),
             ],
         ),
     ]
