@@ -126,8 +126,9 @@ class PredictionsSettings(Section):
 
     uri: Uri
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
-    mode: Literal["append"] = "append"
-    """``append``: each run adds the rows of the keys that it scores"""
+    mode: Literal["append", "replace"] = "append"
+    """``append``: each run adds the rows of the keys that it scores; ``replace``: the table holds one generation
+    of each key, and ``input.on_gone: retire`` takes the rows of gone keys out. An output has one mode for good"""
     keep: int = Field(30, ge=1)
     """versions that ``gc`` keeps"""
     report: Literal["pictures", "short"] = "short"

@@ -46,6 +46,23 @@ def number_of_small_tasks(costs: Sequence[float] | np.ndarray, cores: int) -> in
     return max(1, min(each * cores, len(costs)))
 
 
+def pack_together(costs: np.ndarray, tasks: int, groups: np.ndarray | None) -> np.ndarray:
+    """As `pack`, but items of one group go to one task.
+
+    Parameters
+    ----------
+    costs, tasks
+        As `pack` takes them.
+    groups
+        The number of each item's group, from 0 without gaps; None: each is alone.
+    """
+    if groups is None:
+        return pack(costs, tasks)
+    weights = np.bincount(groups, weights=costs)
+    found: np.ndarray = pack(weights, min(tasks, len(weights)))[groups]
+    return found
+
+
 def pack(costs: Sequence[float] | np.ndarray, tasks: int) -> np.ndarray:
     """Longest processing time first: each item, largest first, goes to the task with the least so far.
 

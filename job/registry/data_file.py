@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,11 +23,38 @@ _MOST = 8 * SLICE
 """Rows of a file, which is put whole: of the published table, some 15 MB."""
 
 
-def data_files(table: DeltaTable) -> dict[str, dict[str, int]]:
+def data_files(table: DeltaTable) -> dict[str, dict[str, Any]]:
     """The data files of a version, by name: ``size_bytes`` and ``num_records``."""
     # Not pa.table(...), and without the times: both import pandas, which takes longer than a rollback.
     files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
     return {row["path"]: row for row in files.select(["path", "size_bytes", "num_records"]).to_pylist()}
+
+
+def spans(table: DeltaTable, column: str) -> dict[str, tuple[str, str]]:
+    """The lowest and the highest text in a column of the data files of which the log says it, by name."""
+    files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
+    if "min" not in files.column_names or column not in [each.name for each in files.schema.field("min").type]:
+        return {}
+    found = {}
+    for row in files.select(["path", "min", "max"]).to_pylist():
+        low, high = ((row[name] or {}).get(column) for name in ("min", "max"))
+        if low is not None and high is not None:
+            found[row["path"]] = (low, high)
+    return found
+
+
+def carried(table: DeltaTable, columns: Iterable[str], paths: Iterable[str]) -> list[dict[str, Any]]:
+    """The actions by which files of an older version come back, with what the log says of some columns."""
+    files, known = data_files(table), {name: spans(table, name) for name in columns}
+    return [
+        addition(
+            path,
+            files[path]["size_bytes"],
+            files[path]["num_records"],
+            {name: found[path] for name, found in known.items() if path in found},
+        )
+        for path in paths
+    ]
 
 
 def opened(files: Store, path: str, encoded: Iterable[str] = ()) -> pq.ParquetFile:
@@ -60,8 +88,23 @@ def removal(path: str, size: int) -> dict[str, Any]:
     return {"remove": {"path": path, "deletionTimestamp": _now(), "dataChange": True, "size": size}}
 
 
-def addition(path: str, size: int, rows: int) -> dict[str, Any]:
-    """The action by which a file comes into the table."""
+def addition(
+    path: str, size: int, rows: int, spans: Mapping[str, tuple[str, str]] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The action by which a file comes into the table.
+
+    Parameters
+    ----------
+    path, size, rows
+        The file.
+    spans
+        Of columns of texts without nulls: the lowest and the highest. Readers skip files by it.
+    """
+    stats: dict[str, Any] = {"numRecords": rows}
+    if spans:
+        stats["minValues"] = {name: low for name, (low, _) in spans.items()}
+        stats["maxValues"] = {name: high for name, (_, high) in spans.items()}
+        stats["nullCount"] = dict.fromkeys(spans, 0)
     return {
         "add": {
             "path": path,
@@ -69,7 +112,7 @@ def addition(path: str, size: int, rows: int) -> dict[str, Any]:
             "size": size,
             "modificationTime": _now(),
             "dataChange": True,
-            "stats": json.dumps({"numRecords": rows}),
+            "stats": json.dumps(stats),
         }
     }
 

@@ -25,7 +25,7 @@ from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from job.errors import ConfigurationError, ManyfitError, NotFoundError, OutputError, StoreError
-from job.registry.data_file import completed, data_files, opened, removal, slices
+from job.registry.data_file import carried, completed, data_files, opened, removal, slices
 from job.registry.forgotten import additions
 
 if TYPE_CHECKING:
@@ -49,15 +49,19 @@ _FAILURES = (DeltaError, OSError, pa.ArrowException)
 
 
 class Table:
-    """The Delta table below ``name`` of a store; holds no handle, so that every use sees the newest version."""
+    """The Delta table below ``name`` of a store; holds no handle, so that every use sees the newest version.
 
-    def __init__(self, store: Store, name: str, schema: pa.Schema) -> None:
+    Of the columns ``spanned`` the log says for each file between which texts they lie.
+    """
+
+    def __init__(self, store: Store, name: str, schema: pa.Schema, spanned: Sequence[str] = ()) -> None:
         self._store = store
         self._name = name
         self.schema = schema
         self.files = store.child(name)
         """where its files lie"""
         self.where = f"{store.uri}/{name}"
+        self._spanned = spanned
 
     def open(self, at: int | None = None) -> DeltaTable | None:
         """The current version, or version ``at``; None while there is no table."""
@@ -234,12 +238,11 @@ class Table:
         if any(self._store.head(f"{self._name}/{path}") is None for path in then.keys() - now.keys()):
             raise self._no_version(version)
         removed = [removal(path, file["size_bytes"]) for path, file in now.items() if path not in then]
-        added = [
-            action
-            for path, file in then.items()
-            if path not in now
-            for action in additions(self.files, path, file, forgotten)
-        ]
+        back = [path for path in then if path not in now]
+        if self._spanned:
+            added = carried(older, self._spanned, back)
+        else:
+            added = [each for path in back for each in additions(self.files, path, then[path], forgotten)]
         self.append(table, "RESTORE", marks, about, [*removed, *added])
 
     def append(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job.errors import NotFoundError
@@ -96,7 +97,9 @@ def take_out(store: Store, keys: Sequence[str], *, run: str) -> int | None:
     def of_predictions(data: pa.Table) -> Iterator[dict[str, Any]]:
         made = part.pack([data])
         store.ensure(f"{part.FOLDER}/{part.path(made.digest)}", made.data)
-        yield addition(part.path(made.digest), len(made.data), data.num_rows)
+        span = pc.min_max(data.column("_key"))
+        keys = {"_key": (span["min"].as_py(), span["max"].as_py())}
+        yield addition(part.path(made.digest), len(made.data), data.num_rows, keys)
 
     def of_errors(data: pa.Table) -> Iterator[dict[str, Any]]:
         writer = Writer(store.child("errors"), ERRORS, ["run"])

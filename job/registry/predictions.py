@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 
 from job.errors import ConfigurationError, NotFoundError, OutputError
 from job.registry import forgotten, marks
-from job.registry.data_file import Writer, addition, data_files
+from job.registry.data_file import Writer, addition, data_files, removal, spans
 from job.registry.delta_log import Table
 from job.registry.history import VersionInfo, version_info
 from job.registry.index import Index
 from job.score import columns, part
+from job.score.generation import Held
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -63,6 +64,10 @@ class PartFile:
     digest: str
     size: int
     rows: int
+    first: str | None = None
+    """its lowest key; None where keys of other parts lie between its own"""
+    last: str | None = None
+    schema: pa.Schema | None = None
 
 
 class Predictions:
@@ -78,7 +83,7 @@ class Predictions:
         self.store = store
 
     def _table(self, schema: pa.Schema = columns.OURS) -> Table:
-        return Table(self.store, part.FOLDER, schema)
+        return Table(self.store, part.FOLDER, schema, spanned=["_key"])
 
     def version(self) -> int | None:
         """The current version; None while there is none."""
@@ -94,6 +99,29 @@ class Predictions:
         """The parts of a version, below ``predictions/``: ``size_bytes`` and ``num_records``."""
         table = self._table().open(version)
         return {} if table is None else data_files(table)
+
+    def held(self, version: int | None) -> list[Held]:
+        """The parts of a version in which each key has one generation.
+
+        Raises
+        ------
+        OutputError
+            Another tool has written to the table.
+        """
+        table = self._table().open(version)
+        if table is None:
+            return []
+        spanned = spans(table, "_key")
+        found = []
+        for path, file in data_files(table).items():
+            if path not in spanned:
+                raise OutputError(
+                    f"{path} of {self.store.uri}/{part.FOLDER} was not written by manyfit with output.mode: replace",
+                    hint="Roll back to a version before (`manyfit rollback`), or give the predictions another output.",
+                )
+            first, last = spanned[path]
+            found.append(Held(path=path, size=file["size_bytes"], rows=file["num_records"], first=first, last=last))
+        return found
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits, newest first."""
@@ -113,8 +141,10 @@ class Predictions:
         plan: str,
         base: int | None,
         metadata: Mapping[str, str],
+        inserted: int | None = None,
+        removed: Sequence[Held] = (),
     ) -> Released:
-        """Add the parts of a run in one commit.
+        """Add the parts of a run, and take others away, in one commit.
 
         Parameters
         ----------
@@ -128,6 +158,10 @@ class Predictions:
             The version that the run was planned with: what has been released since may hold the same rows.
         metadata
             Kept with the commit.
+        inserted
+            Rows of the parts that are new; None: all.
+        removed
+            Parts that leave the table.
 
         Raises
         ------
@@ -147,8 +181,10 @@ class Predictions:
                     hint="Run again: what is finished is taken over, but for what the other run has scored.",
                 )
             wide = self._table(columns.union([_arrow(table), schema]))
-            actions = [addition(part.path(each.digest), each.size, each.rows) for each in parts]
+            actions = [removal(each.path, each.size) for each in removed] + [_addition(each) for each in parts]
             rows = sum(each.rows for each in parts)
+            new = rows if inserted is None else inserted
+            gone = sum(each.rows for each in removed) - (rows - new)
             about = {**metadata, "operation": "release", "run": run, "plan": plan}
             wide.append(
                 table,
@@ -156,7 +192,7 @@ class Predictions:
                 {run: table.version() + 1},
                 about,
                 [*wide.evolution(table), *actions],
-                {"num_target_rows_inserted": rows},
+                {"num_target_rows_inserted": new, **({"num_target_rows_deleted": gone} if removed else {})},
             )
             return Released(version=table.version() + 1)
 
@@ -228,6 +264,11 @@ class Predictions:
                 yield name, "has not the bytes that its name promises"
             elif pq.ParquetFile(pa.BufferReader(data)).metadata.num_rows != file["num_records"]:
                 yield name, "has another number of rows than the table says"
+
+
+def _addition(each: PartFile) -> dict[str, Any]:
+    known = {} if each.first is None or each.last is None else {"_key": (each.first, each.last)}
+    return addition(part.path(each.digest), each.size, each.rows, known)
 
 
 def _arrow(table: DeltaTable) -> pa.Schema:

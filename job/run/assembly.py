@@ -105,7 +105,10 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
 def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
     """What makes an output this job's: another name, input or layout is refused, and for predictions other models."""
     found = {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
-    return found if isinstance(settings, JobSettings) else {**found, "models": settings.models.uri}
+    if isinstance(settings, JobSettings):
+        return found
+    mode = settings.output.mode
+    return {**found, "models": settings.models.uri, **({} if mode == "append" else {"mode": mode})}
 
 
 def check_identity(assembly: Assembly, *, create: bool) -> None:
@@ -125,6 +128,8 @@ def check_identity(assembly: Assembly, *, create: bool) -> None:
             theirs = json.loads(bytes(assembly.output.get(IDENTITY)))
         except NotFoundError:
             return
+    if "mode" in mine or "mode" in theirs:  # the first version had one mode
+        mine, theirs = ({"mode": "append", **each} for each in (mine, theirs))
     differing = [name for name, value in mine.items() if theirs.get(name) != value]
     if differing:
         said = "; ".join(f"{name} is {theirs.get(name)!r} there and {mine[name]!r} here" for name in differing)

@@ -31,6 +31,9 @@ class Purpose(Protocol):
     def plan(self, assembly: Assembly, started: Started, engine: Borrowed) -> tuple[Plan, pa.Table]:
         """The plan, and the outcomes that it takes over or that are known already."""
 
+    def together(self, plan: Plan) -> np.ndarray | None:
+        """A number for each due key, the same for those that one task should have; None: no two need be together."""
+
     def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
         """Further columns of a task's list, for rows of ``plan.keys`` in the order of the list."""
 

@@ -26,7 +26,7 @@ from job.engine import Borrowed, Engine, EngineReport
 from job.errors import HeldError, InputError, InterruptedRun
 from job.outcome import SCHEMA
 from job.plan import placing
-from job.plan.packing import pack
+from job.plan.packing import pack_together
 from job.plan.plan import UNCHANGED, Plan
 from job.plan.table_keys import replaced
 from job.registry.index import Release
@@ -227,6 +227,7 @@ def _train(
         costs = plan.keys["cost"].to_numpy()[due].astype(np.float32)
         tasks = engine.number_of_tasks(costs)
         work = _work(assembly, started, purpose, plan)
+        groups = purpose.together(plan)
         with storage("output", "the plan could not be written"):
             if plan.table is not None:
                 chosen = whole(plan.keys["key"]).take(pa.array(due))
@@ -235,13 +236,16 @@ def _train(
                 tasks = int(assigned.max()) + 1
                 write_table(output, run, started.plan, plan.table, chosen, costs, placement)
             else:
-                assigned = pack(costs, tasks)
+                assigned = pack_together(costs, tasks, groups)
+                tasks = int(assigned.max()) + 1
+            # Neighbours together, so that few chunks are begun at a time; else the largest first.
+            order = costs if groups is None or plan.table is not None else -groups
             work = replace(work, needs=memory_needs(plan, due, assigned))
             keys = plan.keys["key"]
             champions = purpose.champions(keys.take(pa.array(due)))
-            write_tasks(output, run, started.plan, plan, due, costs, assigned, champions, purpose.beside)
+            write_tasks(output, run, started.plan, plan, due, order, assigned, champions, purpose.beside)
             del champions
-            tracker.running = Running(assigned, costs, lambda row: str(keys[int(due[row])]), engine.cores())
+            tracker.running = Running(assigned, order, lambda row: str(keys[int(due[row])]), engine.cores())
             plan.forget_objects()
             give_back()
             tracker.write("training")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,15 +26,16 @@ from job.reader.spec import VERSION
 from job.registry.index import FAILED as FAILED_ROW
 from job.registry.index import STALE, Release
 from job.registry.predictions import ERRORS, PartFile, Predictions
-from job.run import release_rows, report, score_types, scored_before
+from job.run import release_rows, replacing, report, score_types, scored_before
 from job.run.assembly import Assembly
 from job.run.pinned_models import MESSAGES, REASONS, PinnedModels
 from job.run.planning import make_plan
 from job.run.run_files import Started
 from job.run.score_assembly import ScoreAssembly
-from job.score import columns
+from job.score import columns, generation
 from job.score.apply import Recipe
 from job.score.bounds import Backtest
+from job.score.generation import Held
 from job.store import Store
 from job.store.side import storage
 from job.worker import chunks
@@ -55,7 +56,10 @@ class ScoringRun:
     def __init__(self, assembly: ScoreAssembly) -> None:
         self._assembly = assembly
         self._predictions = Predictions(assembly.output)
+        self._replaces = assembly.scoring.output.mode == "replace"
         self._base: int | None = None
+        self._held: list[Held] = []
+        self._groups: np.ndarray | None = None
         self._recipe: Recipe | None = None
         self._at = np.zeros(0, np.int32)
         self._pinned: PinnedModels | None = None
@@ -87,6 +91,8 @@ class ScoringRun:
             if engine is not None:
                 scored_before.make_good(output)
             self._base = self._predictions.version()
+            if self._replaces:
+                self._held = sorted(self._predictions.held(self._base), key=lambda each: each.first)
             there = self._predictions.schema()
         self._pinned = pinned = PinnedModels(self.models, self._assembly.scoring.models, score, started.at)
         keys = None if self._assembly.scoring.has_rows else pinned.keys
@@ -175,6 +181,8 @@ class ScoringRun:
         sizes = plan.keys["bytes"].take(pa.array(rows)).to_pylist()
         # What Spark reads comes in Spark's order, and keys may be missing: each is a chunk of its own.
         numbers = chunks.cut(sizes, chunks.MOST_KEYS if plan.read is None else 1)
+        if self._groups is not None and plan.read is None:
+            numbers = self._groups[rows].tolist()
         count = Counter(numbers)
         name = self._started_plan
         return {
@@ -183,6 +191,18 @@ class ScoringRun:
         }
 
     _started_plan = ""
+
+    def together(self, plan: Plan) -> np.ndarray | None:
+        """Neighbours of one part of the table, whose rows are replaced together."""
+        if not self._replaces:
+            return None
+        due = plan.due()
+        chosen = plan.keys.select(["key", "bytes"]).take(pa.array(due))
+        firsts = [each.first for each in self._held]
+        found = generation.together(chosen["key"].to_pylist(), chosen["bytes"].to_pylist(), firsts)
+        self._groups = np.full(plan.planned, -1, np.int32)
+        self._groups[due] = found
+        return found
 
     def champions(self, keys: pa.Array) -> None:
         """None: no model is replaced."""
@@ -224,27 +244,42 @@ class ScoringRun:
         names = ("planned", "scored", "unchanged", "skipped", "failed", "rows_read", "rows_written")
         about = {name: str(getattr(count, name)) for name in names}
         about |= {"models_version": str(self.pinned.version), "complete": str(plan.complete)}
-        scored = settled.filter(pc.equal(settled["status"], SCORED))
-        if not scored.num_rows:
+        scored = settled.filter(pc.equal(settled["status"], SCORED)).select(
+            ["key", "digest", "size", "rows", "columns"]
+        )
+        scored = scored.set_column(4, "columns", scored["columns"].cast(pa.string()))
+        parts, schema, removed = self._parts(plan, scored)
+        if not parts and not removed:
             superseded = scored_before.derive(output, started.id, started.plan, about)
             return Release(version=self._predictions.version() or None, superseded=superseded)
-        described = scored.select(["digest", "size", "rows"]).append_column(
-            "schema", scored["columns"].cast(pa.string())
-        )
-        parts = described.group_by(["digest", "schema"]).aggregate([("size", "max"), ("rows", "sum")])
         released = self._predictions.release(
-            [
-                PartFile(digest=row["digest"], size=row["size_max"], rows=row["rows_sum"])
-                for row in parts.sort_by("digest").to_pylist()
-            ],
-            columns.union(columns.parsed(text) for text in sorted(set(parts["schema"].to_pylist()))),
+            parts,
+            schema,
             run=started.id,
             plan=started.plan,
             base=self._base,
             metadata=about,
+            inserted=count.rows_written,
+            removed=removed,
         )
         superseded = scored_before.derive(output, started.id, released.plan or started.plan, about)
-        return Release(version=released.version, applied=len(parts), superseded=superseded, already=released.already)
+        changes = len(parts) + len(removed)
+        return Release(version=released.version, applied=changes, superseded=superseded, already=released.already)
+
+    def _parts(self, plan: Plan, scored: pa.Table) -> tuple[Sequence[PartFile], pa.Schema, Sequence[Held]]:
+        """What the release adds, all columns of that, and what it takes away."""
+        output = self._assembly.output
+        if self._replaces:
+            retires = self._assembly.settings.input.on_gone == "retire"
+            replaced = replacing.replace(output, self._held, scored, plan.gone.to_pylist() if retires else [])
+            output.sync()  # a release names only what would survive a power cut
+            return replaced.added, replaced.schema, replaced.removed
+        found = scored.group_by(["digest", "columns"]).aggregate([("size", "max"), ("rows", "sum")])
+        parts = [
+            PartFile(digest=row["digest"], size=row["size_max"], rows=row["rows_sum"])
+            for row in found.sort_by("digest").to_pylist()
+        ]
+        return parts, columns.union(columns.parsed(text) for text in sorted(set(found["columns"].to_pylist()))), ()
 
 
 def _backtest(trained: Mapping[str, Any]) -> Backtest | None:

@@ -37,7 +37,7 @@ def write_tasks(
     champions: pa.Table | None = None,
     beside: Callable[[Plan, int, np.ndarray], Mapping[str, Sequence[str]]] = lambda plan, task, rows: {},
 ) -> None:
-    """One list for each task, largest first; lists are made one at a time, so that a million keys stay in Arrow.
+    """One list for each task, the dearest first; lists are made one at a time, so that a million keys stay in Arrow.
 
     Parameters
     ----------

@@ -39,6 +39,9 @@ class TrainingRun:
             finished = self._live.still(finished)
         return make_plan(assembly, finished, engine), finished
 
+    def together(self, plan: Plan) -> None:
+        """None: each model is an object of its own."""
+
     def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
         """Nothing."""
         return {}

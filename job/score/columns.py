@@ -143,9 +143,9 @@ def with_ours(
 
 
 def union(schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """All columns of all schemas, whose types agree where they share one."""
+    """All columns of all schemas, whose types agree where they share one; and `OURS`."""
     try:
-        made = pa.unify_schemas([pa.schema([])] + [pa.schema(list(each)) for each in schemas])
+        made = pa.unify_schemas([*(pa.schema(list(each)) for each in schemas), OURS])
     except pa.ArrowTypeError as error:
         raise OutputError(
             f"the predictions of some keys have other types than those of others, and cannot be one table: {error}",

@@ -14,7 +14,9 @@ from job.score import columns
 ROW_GROUP = 131_072
 FOLDER = "predictions"
 """below the output: the Delta table"""
-_REPEATED = ("_key", "_model", "_models_version", "_input", "_run", "_scored_at")
+TEXTS = ("_key", "_model", "_input", "_run")
+"""Texts that are the same in many rows: they may come as dictionaries."""
+_REPEATED = (*TEXTS, "_models_version", "_scored_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,8 @@ def path(digest: str) -> str:
 
 def pack(tables: Sequence[pa.Table]) -> Part:
     """The rows of some keys, in this order, as one file. Equal rows give equal bytes."""
-    table = pa.concat_tables(tables, promote_options="default")
+    coded = [each if pa.types.is_dictionary(each.schema.field("_key").type) else _coded(each) for each in tables]
+    table = pa.concat_tables(coded, promote_options="default").unify_dictionaries()
     table = table.select(columns.ordered(table.schema))
     sink = pa.BufferOutputStream()
     # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
@@ -48,4 +51,16 @@ def pack(tables: Sequence[pa.Table]) -> Part:
         row_group_size=ROW_GROUP,
     )
     data = sink.getvalue().to_pybytes()
-    return Part(data=data, digest=hashlib.sha256(data).hexdigest(), columns=columns.described(table.schema))
+    return Part(data=data, digest=hashlib.sha256(data).hexdigest(), columns=columns.described(_decoded(table.schema)))
+
+
+def _coded(table: pa.Table) -> pa.Table:
+    for name in TEXTS:
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, name, table.column(at).dictionary_encode())
+    return table
+
+
+def _decoded(schema: pa.Schema) -> pa.Schema:
+    kinds = [each.type.value_type if pa.types.is_dictionary(each.type) else each.type for each in schema]
+    return pa.schema([each.with_type(kind) for each, kind in zip(schema, kinds, strict=True)])

@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "gate": [],
+    "replacing": ["--keys", "60", "--rows", "20"],
     "one_table": ["--keys", "20", "--rows", "20", "--files", "2", "--rounds", "1", "--only", "manyfit"],
     "driver_scale": ["--keys", "300", "--cores", "2"],
     "index_scale": ["--keys", "400"],

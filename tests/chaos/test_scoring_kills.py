@@ -55,19 +55,20 @@ class Killer:
         return killing
 
 
-def fresh(folder: Path) -> ScoreJob:
+def fresh(folder: Path, mode: str) -> ScoreJob:
     folder.mkdir()
     job = ScoreJob(folder, keys=3)
     job.trained.run()
-    job.overrides = {"score": {"actual": "y"}, "metrics": {"enabled": False}}
+    job.overrides = {"score": {"actual": "y"}, "metrics": {"enabled": False}, "output": {"mode": mode}}
     job.score()
     job.put("k1.csv", rows(2.0, count=4))
     job.put("k2.csv", rows(3.0, count=5))
     return job
 
 
-def check(job: ScoreJob, when: str) -> None:
-    assert job.keys() == {"k0": 6, "k1": 10, "k2": 11}, when
+def check(job: ScoreJob, when: str, mode: str) -> None:
+    old = 6 if mode == "append" else 0
+    assert job.keys() == {"k0": 6, "k1": old + 4, "k2": old + 5}, when
     states = {
         row["key"]: row["state"] for row in Index(job.assembly().output).read(columns=["key", "state"]).to_pylist()
     }
@@ -77,20 +78,22 @@ def check(job: ScoreJob, when: str) -> None:
     assert {row["key"]: row["run_count"] for row in runs} == {"k0": 1, "k1": 2, "k2": 2}, when
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("mode", "after"), [("append", False), ("append", True), ("replace", True)], ids=["before", "after", "replace"]
+)
 def test_whichever_write_a_run_dies_at_the_next_one_leaves_every_row_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, after: bool
 ) -> None:
     with monkeypatch.context() as patched:
         whole = Killer(patched, None, after=after)
-        job = fresh(tmp_path / "whole")
+        job = fresh(tmp_path / "whole", mode)
         before = len(whole.names)
         assert counts(job.score()) == (2, 1, 0, 0)
-    check(job, "nothing died")
+    check(job, "nothing died", mode)
     assert any("predictions/parts" in name for name in whole.names[before:])
 
     for number in range(len(whole.names) - before):
-        job = fresh(tmp_path / f"{after}-{number}")
+        job = fresh(tmp_path / f"{after}-{number}", mode)
         with monkeypatch.context() as patched:
             killer = Killer(patched, number, after=after)
             # A death in a thread comes as what the thread has made of it.
@@ -104,5 +107,5 @@ def test_whichever_write_a_run_dies_at_the_next_one_leaves_every_row_once(
         report = job.score()
 
         assert report.exit_code == 0, when
-        check(job, when)
+        check(job, when, mode)
         assert counts(job.score())[1] == 3, when
