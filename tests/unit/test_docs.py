@@ -186,7 +186,6 @@ PENDING = {
     "docs/how-to/credentials.md",
     "docs/how-to/orchestrators.md",
     "docs/how-to/report.md",
-    "docs/how-to/scoring.md",
     "docs/tutorials/first-models.md",
     "docs/tutorials/index.md",
     "docs/tutorials/kind.md",
