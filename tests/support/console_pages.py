@@ -128,7 +128,7 @@ class Shell:
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
             "TERM": "dumb",
-            "COLUMNS": "100",
+            "COLUMNS": "118",
             "OMP_NUM_THREADS": "1",
         }
         if self.inline:

@@ -83,9 +83,15 @@ def _modules() -> Iterator[str]:
             yield each.name
 
 
+def _ended(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _serve(listener: socket.socket) -> Callable[[], None]:
     """Never returns, but in the forks that are commands."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _ended)
     while True:
         link, _ = listener.accept()
         if os.fork() == 0:
