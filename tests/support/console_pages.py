@@ -13,12 +13,15 @@ A page is read from top to bottom in one folder:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +31,9 @@ from tests.support.warm_commands import WarmCommands
 
 SHOWN_FOLDER = "/home/ada/manyfit"
 """The folder in which the reader of a page works: stands for the temporary one."""
+
+COLUMNS = 118
+"""The width of the terminal."""
 
 _FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>[^\n]*?) -->\n+)?^```(?P<kind>[a-z]*)(?P<options>[^\n]*)\n(?P<text>.*?)^```$",
@@ -128,12 +134,13 @@ class Shell:
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
             "TERM": "dumb",
-            "COLUMNS": "118",
+            "COLUMNS": str(COLUMNS),
             "OMP_NUM_THREADS": "1",
         }
         if self.inline:
             environment["MANYFIT_RUN__ENGINE"] = "inline"
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, COLUMNS, 0, 0))
         printed = bytearray()
         reader = threading.Thread(target=_drain, args=(ours, printed))
         with subprocess.Popen(
