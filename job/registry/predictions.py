@@ -233,6 +233,13 @@ class Predictions:
             raise ConfigurationError(
                 f"{self.store.uri} has no version {version}", hint="`manyfit history` lists the versions."
             )
+        if index is not None and any(
+            self.store.head(f"index/{name}") is None for name in Index(self.store).files(index)
+        ):
+            raise ConfigurationError(
+                f"cannot roll back to version {version}: gc has removed what was known of its keys",
+                hint="`manyfit history` lists the versions.",
+            )
         made = self._table().retried(attempt)
         assert index is not None
         marks.follow(self.store, made, index, hold=hold)

@@ -6,6 +6,8 @@ What stays, whatever else is said:
   margin: their rows, and every model they refer to;
 - unfinished runs (those without ``result.json``) for as long as other runs take over what they have, and every model
   that their segments name;
+- of predictions the files of as many versions, those that kept versions of the index belong to, and those that
+  unfinished runs have put;
 - anything younger than the margin; and while an unfinished run has shown life within the margin, all models: it may be
   about to take over one that lies there already;
 - ``result.json`` of every run, so that a run id once used stays answered;
@@ -22,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 import pyarrow as pa
@@ -33,6 +36,7 @@ from job.registry.history import VersionInfo
 from job.registry.index import Index
 from job.run import notice
 from job.run.notice import Removal
+from job.run.old_parts import OldParts
 from job.run.past_runs import Runs
 from job.store import LISTING, Store
 
@@ -63,6 +67,10 @@ class Report:
     """signatures of expired versions, counted keys of past tables, and left-over probes and notices"""
     unfinished_runs: int
     """kept; run the job again to finish them"""
+    parts: int = 0
+    """files of predictions that only expired versions or abandoned runs have"""
+    part_bytes: int = 0
+    """their size"""
     blocked_by: tuple[str, ...] = ()
     """runs that may still be at work; because of them some models and abandoned runs were not removed"""
 
@@ -110,13 +118,20 @@ def gc(
     say("runs")
     runs = Runs(store, now, margin)
     say("references")
-    references = _distinct([each for version in kept for each in _models(index, version)] + runs.references())
+    unfinished = runs.references()
+    references = _distinct([each for version in kept for each in _models(index, version)] + unfinished)
     say("models")
     old_files = _old(store, "index", before, lambda name: _is_data(name) and name.removeprefix("index/") not in files)
     expired = {each.version for each in history} - kept
     models = _unreferenced(store, before, references) if not runs.alive else LISTING.empty_table()
     leftovers = runs.leftovers() if not runs.alive else LISTING.empty_table()
-    retained = runs.retained({each.run for each in history if each.version in kept and each.run}, keep)
+    made_kept = {each.run for each in history if each.version in kept and each.run}
+    retained = runs.retained(made_kept, keep)
+    say("predictions")
+    old_parts = OldParts(store)
+    parts = LISTING.empty_table()
+    if not runs.alive:
+        parts = old_parts.unreferenced(lambda every: _kept(every, keep, before), before, made_kept, unfinished)
     finished = runs.expired(retained)
     others = _others(store, now, margin, expired, _past_tables(store, before, runs, retained, keep))
     blocked_by = runs.alive
@@ -124,12 +139,13 @@ def gc(
         say("removing signatures and rows")
         store.delete(others)
         store.delete(old_files.column("name").to_pylist())
-        if leftovers.num_rows or models.num_rows:
-            say("removing abandoned runs and models")
-            leftovers, models, blocked_by = _remove(store, index, history, runs, margin, leftovers, models)
+        if leftovers.num_rows or models.num_rows or parts.num_rows:
+            say("removing abandoned runs, models and predictions")
+            at_rest = partial(_at_rest, store, index, history, runs, old_parts, margin)
+            (leftovers, models, parts), blocked_by = _remove(store, at_rest, [leftovers, models, parts])
         say("removing runs")
         store.delete(finished.column("name").to_pylist())
-        _check(index, history, files, old_files, models)
+        _check(index, history, files, old_files, models, old_parts.lost(parts))
     gone = pa.concat_tables([finished, leftovers])
     return Report(
         kept_versions=len(kept),
@@ -142,30 +158,39 @@ def gc(
         run_bytes=_bytes(gone),
         others=len(others),
         unfinished_runs=len(runs.unfinished),
+        parts=parts.num_rows,
+        part_bytes=_bytes(parts),
         blocked_by=blocked_by,
     )
 
 
+def _at_rest(
+    store: Store, index: Index, history: list[VersionInfo], runs: Runs, parts: OldParts, margin: float
+) -> tuple[str, ...] | None:
+    """None if nothing has happened since the first look, else the runs that may be at work."""
+    again = Runs(store, store.now(), margin)
+    at_work = tuple(sorted({*again.changed(runs), *again.alive}))
+    moved = (index.version() or 0) != max((each.version for each in history), default=0) or parts.moved()
+    return at_work if at_work or moved else None
+
+
 def _remove(
-    store: Store,
-    index: Index,
-    history: list[VersionInfo],
-    runs: Runs,
-    margin: float,
-    leftovers: pa.Table,
-    models: pa.Table,
-) -> tuple[pa.Table, pa.Table, tuple[str, ...]]:
-    """Remove what a run that begins now could take over. Returns what was removed, and the runs that prevented more."""
+    store: Store, at_rest: Callable[[], tuple[str, ...] | None], listings: list[pa.Table]
+) -> tuple[list[pa.Table], tuple[str, ...]]:
+    """Remove what a run that begins now might take over, one listing after the other, each only after all of the one
+    before; what was removed, and the runs for whose sake not all was."""
     with Removal(store) as removal:
         # Again, after the notice: whoever began before it is seen here, and whoever begins after it sees the notice.
-        again = Runs(store, store.now(), margin)
-        at_work = tuple(sorted({*again.changed(runs), *again.alive}))
-        if at_work or (index.version() or 0) != max((each.version for each in history), default=0):
-            return leftovers.slice(0, 0), models.slice(0, 0), at_work
-        left = removal.remove(leftovers.column("name").to_pylist())
-        gone = removal.remove(models.column("name").to_pylist()) if left == leftovers.num_rows else 0
+        at_work = at_rest()
+        if at_work is not None:
+            return [each.slice(0, 0) for each in listings], at_work
+        gone, whole = [], True
+        for each in listings:
+            count = removal.remove(each.column("name").to_pylist()) if whole else 0
+            whole = whole and count == each.num_rows
+            gone.append(each.slice(0, count))
         asked = removal.asked_by()
-    return leftovers.slice(0, left), models.slice(0, gone), (asked,) if asked else ()
+    return gone, (asked,) if asked else ()
 
 
 def _others(store: Store, now: datetime, margin: float, expired: set[int], tables: list[str]) -> list[str]:
@@ -223,8 +248,20 @@ def _distinct(tables: list[pa.Table]) -> pa.Table:
     return found
 
 
-def _check(index: Index, history: list[VersionInfo], files: set[str], removed: pa.Table, models: pa.Table) -> None:
+def _check(
+    index: Index,
+    history: list[VersionInfo],
+    files: set[str],
+    removed: pa.Table,
+    models: pa.Table,
+    parts: set[str],
+) -> None:
     """Whether a version that appeared meanwhile needs what was just removed. A rollback to an expired one does."""
+    if parts:
+        raise DamageError(
+            f"a version of the predictions was made while gc ran, and needs {len(parts)} of the files it removed",
+            hint="Roll back to a kept version (`manyfit history`), and run the scoring again.",
+        )
     current = index.version()
     if current is None or current in {each.version for each in history}:
         return

@@ -1,0 +1,78 @@
+"""Parts of predictions that no kept version of the table has, for ``gc``: of older versions, and of abandoned runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.errors import NotFoundError
+from job.registry.history import VersionInfo
+from job.registry.predictions import Predictions
+from job.score import part
+from job.store import LISTING, Store
+
+
+class OldParts:
+    """The parts of an output's predictions, as its log names them at one moment.
+
+    Parameters
+    ----------
+    store
+        The output.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._predictions = Predictions(store)
+        self._history = self._predictions.history()
+
+    def unreferenced(
+        self,
+        kept: Callable[[list[VersionInfo]], set[int]],
+        before: datetime,
+        runs: Iterable[str],
+        references: Iterable[pa.Table],
+    ) -> pa.Table:
+        """The parts that may go.
+
+        Parameters
+        ----------
+        kept
+            Chooses the versions that stay, out of the history.
+        before
+            What is younger stays.
+        runs
+            Whose releases stay, too: those of kept versions of the index.
+        references
+            Column ``digest``: what runs have put that did not finish.
+        """
+        if not self._history:
+            return LISTING.empty_table()
+        made = set(runs)
+        versions = kept(self._history) | {each.version for each in self._history if each.run in made}
+        needed = {name for version in versions for name in self._predictions.files(version)}
+        needed |= {part.path(digest) for table in references for digest in set(table["digest"].to_pylist()) if digest}
+        try:
+            listing = self._store.list(f"{part.FOLDER}/parts")
+        except NotFoundError:
+            return LISTING.empty_table()
+        listing = listing.filter(pc.less_equal(listing["modified"], before))
+        names = pa.array([f"{part.FOLDER}/{name}" for name in needed], pa.string())
+        return listing.filter(pc.invert(pc.is_in(listing["name"], value_set=names)))
+
+    def moved(self) -> bool:
+        """Whether there is a version that was not there before."""
+        return (self._predictions.version() or 0) != max((each.version for each in self._history), default=0)
+
+    def lost(self, removed: pa.Table) -> set[str]:
+        """What was removed and a version needs that appeared meanwhile: a rollback to an older one does."""
+        if not self.moved():
+            return set()
+        gone = {name.removeprefix(f"{part.FOLDER}/") for name in removed["name"].to_pylist()}
+        return {name for name in gone.intersection(self._predictions.files()) if not self._back(name)}
+
+    def _back(self, name: str) -> bool:
+        return self._store.head(f"{part.FOLDER}/{name}") is not None
