@@ -1,4 +1,4 @@
-"""File formats and compressions: names, suffixes, and who reads them. One table; a new format begins here. Pure."""
+"""File formats and compressions: names, suffixes, and their readers. One table; a new format begins here. Pure."""
 
 from __future__ import annotations
 

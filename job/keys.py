@@ -1,4 +1,4 @@
-"""A partition: its key, the objects that belong to it, and the path its model lies at.
+"""A partition: its key, its objects, and the path of its model.
 
 A partition is an explicit key that *we* plan, never Spark's partition number. Pure: paths and keys in, paths and keys
 out. Keys are exact text and round-trip through the path.

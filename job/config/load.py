@@ -1,4 +1,4 @@
-"""Arguments, environment and files, as their readers hand them over, become `JobSettings`.
+"""Turns arguments, environment and files into `JobSettings`.
 
 The command line wins over the environment, which wins over one document given as text (what the chart passes), which
 wins over a file. Sections are merged, any other value is replaced as a whole. Every mistake of every source is reported

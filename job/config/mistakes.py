@@ -1,4 +1,4 @@
-"""What is wrong with the settings, one line each: path, value, place, what is wrong, and what would be right. Pure."""
+"""Mistakes in the settings, one line each: path, value, place, what is wrong, and what would be right. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mistake:
     what: str
     """what is wrong with it and what would be right"""
     value: str | None = None
-    """as `show` gives it; None where there is none"""
+    """the value, as `show` returns it; None if there is none"""
     where: str = ""
     """file and line, environment or command line"""
     found_by: str = ""

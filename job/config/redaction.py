@@ -1,4 +1,4 @@
-"""What looks like a credential: it is refused in settings and never shown, in messages and logs alike. Pure."""
+"""Recognises credentials: they are refused in settings, and masked in messages and logs. Pure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def is_secret_text(text: str, known: Iterable[str] = ()) -> bool:
 
 
 def uri_secret(text: str) -> str | None:
-    """What kind of credential a URI carries, or None."""
+    """The kind of credential that a URI contains, or None."""
     if _USERINFO.search(unquote(text)):
         return "a user name and password"
     if re.match(r"(?i)(s3[an]?|gs|https?)://[^/?#]*@", text):

@@ -1,4 +1,4 @@
-"""Several sources of settings become one, with every mistake that shows only there. Pure."""
+"""Merges the sources of settings, and finds the mistakes that show only in the merged settings. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Scoring(ScoringSettings, BaseSettings):  # type: ignore[misc]
 def resolve(
     found: list[Source], *, complete: bool, document: type[Settings] = JobSettings
 ) -> tuple[Settings | None, list[Mistake]]:
-    """The settings that the sources make together, and what is wrong with them: that is left out of them then.
+    """Merge the sources; return the settings and their mistakes. Settings with a mistake are left out.
 
     Validates again without what was wrong, until nothing new turns up: pydantic compares settings with each other only
     where each is right by itself.
@@ -95,7 +95,7 @@ def resolve(
 
 
 def storage_alone(found: list[Source]) -> StorageSettings:
-    """The ``storage`` section of the sources, whatever else they say or leave out."""
+    """The ``storage`` section of the sources; all other sections are ignored."""
     for source in found:
         source.hidden |= source.tree.keys() - {"storage"}
     return Job(sources=[*found, _stand_in(_STAND_INS)]).storage  # type: ignore[call-arg]

@@ -32,7 +32,7 @@ def edges(values: Numbers, *, log: bool, most: int) -> Numbers:
 
 
 def cut(values: Numbers, *, lower: bool) -> float | None:
-    """Where the tail begins that would flatten a picture; None where there is none.
+    """The value beyond which a long tail would flatten the picture; None if there is no such tail.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ Numbers = np.ndarray
 
 
 def of(facts: Facts) -> Section | None:
-    """The section; None where there is nothing to compare with, or no model is another."""
+    """The section; None if there is no earlier version, or no model differs."""
     if facts.published is None or facts.before is None:
         return None
     now, then = _models(facts.published), _models(facts.before)

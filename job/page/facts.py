@@ -1,4 +1,4 @@
-"""What a page is made from, read from an output: the run's result and outcomes, the published rows, what was before.
+"""The data of a page, read from an output: the run's result and outcomes, the published rows, earlier runs.
 
 The only module of this package that touches a store.
 """
@@ -42,10 +42,10 @@ _LOOKED_AT = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that a page is made from."""
+    """The data of a page."""
 
     output: str
-    """as a person would give it to a command"""
+    """the output as a command takes it"""
     result: Mapping[str, Any]
     """``result.json`` of the run"""
     outcomes: pa.Table | None
@@ -55,7 +55,7 @@ class Facts:
     before: pa.Table | None
     """the rows of the version that it is compared with"""
     against: int | None
-    """that version"""
+    """the number of that version"""
     versions: Sequence[VersionInfo]
     """newest first"""
     runs: Sequence[Mapping[str, Any]]
@@ -64,7 +64,7 @@ class Facts:
     """key that failed now to the number of the earlier ``runs`` in which it failed"""
     now: datetime
     metric: str | None = None
-    """by which models are compared; None: the first"""
+    """the metric that compares the models; None: the first one"""
 
     @property
     def run(self) -> str:
@@ -89,7 +89,7 @@ class Facts:
 
 
 def quoted(text: str) -> str:
-    """As a shell takes it."""
+    """The text, quoted for a shell."""
     import shlex
 
     return shlex.quote(text)

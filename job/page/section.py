@@ -1,4 +1,4 @@
-"""What a page is made of: sections that answer a question, grids of numbers, pictures of grids, commands. Pure data."""
+"""The parts of a page: sections that answer a question, grids of numbers, pictures of grids, commands. Pure data."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A grid, drawn."""
+    """A picture of a grid."""
 
     title: str
     spec: Mapping[str, Any]
     """Vega-Lite"""
     grid: Grid
     note: str = ""
-    """what a reader must know to read it"""
+    """how to read the picture"""
     wide: bool = False
     """needs the whole width"""
 
@@ -84,7 +84,7 @@ class Section:
 
 
 def figures(name: str, title: str, **given: Any) -> Grid:
-    """The numbers of a sentence as a grid of one row."""
+    """A grid of one row with the numbers of a sentence."""
     return Grid(
         name=name,
         title=title,
@@ -96,7 +96,7 @@ def figures(name: str, title: str, **given: Any) -> Grid:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON and CSV have it."""
+    """A value for JSON and CSV."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, datetime):

@@ -31,7 +31,7 @@ IDENTITY = "manyfit.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """What planning and running a job need."""
+    """Everything that planning and running a job need."""
 
     settings: Settings
     input: Store
@@ -52,7 +52,7 @@ class Assembly:
 
     @property
     def fitting(self) -> Fitting:
-        """What is fitted, of a job."""
+        """The recipe and settings of a fit; only for a job that trains."""
         assert self.fitted is not None
         return self.fitted
 

@@ -19,7 +19,7 @@ from job.store.side import storage
 
 @dataclass(frozen=True)
 class Champions:
-    """Of one version of the published table.
+    """The live models of one version of the published table.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Champions:
 
     @classmethod
     def now(cls, index: Index) -> Champions:
-        """Of the current version."""
+        """The live models of the current version."""
         with storage("output", "the published table cannot be read"):
             return cls(index, index.version())
 

@@ -1,4 +1,4 @@
-"""A sign of life of a run in every phase, so that who watches can tell a long plan or release from a dead driver."""
+"""The sign of life of a run, in every phase: it tells a long plan or release from a dead driver."""
 
 from __future__ import annotations
 

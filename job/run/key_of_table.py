@@ -1,4 +1,4 @@
-"""One key of a table, looked at before anything is trained: where its rows lie, and the rows themselves."""
+"""One key of a table, for ``manyfit plan --key``: the files that hold its rows, and the rows."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ REASONS = 20
 
 @dataclass(kw_only=True)
 class Figures:
-    """What the metrics say, as plain numbers; None: not known, no series."""
+    """The values of the metrics, as plain numbers. None: unknown, so the series is left out."""
 
     job: str
     started: float
@@ -172,13 +172,13 @@ class Metrics:
         self._thread.join()
 
     def planned(self, number: int, unchanged: int) -> None:
-        """Take the plan."""
+        """Set the metrics from the plan."""
         with self._lock:
             self._figures.planned = number
             self._figures.statuses["unchanged"] = unchanged
 
     def update(self, state: State) -> None:
-        """Take the state of a run that trains."""
+        """Set the metrics from the state of a run that trains."""
         with self._lock:
             figures = self._figures
             figures.planned, figures.to_train, figures.done = state.planned, state.to_train, state.done
@@ -191,7 +191,7 @@ class Metrics:
             figures.fits, figures.fit_seconds = self.seen.fits.copy(), self.seen.fit_seconds
 
     def ended(self, result: RunReport, settled: pa.Table) -> bytes:
-        """Take the result; returns the text of all metrics, as OpenMetrics."""
+        """Set the metrics from the result; return all of them as OpenMetrics text."""
         from prometheus_client.openmetrics.exposition import generate_latest
 
         seen = Seen(self.seen.output)

@@ -1,4 +1,4 @@
-"""Notices: a run and a ``gc`` tell each other that they are at work, so that none removes what the other takes over.
+"""Notices: a run and a ``gc`` announce themselves to each other, so that ``gc`` removes nothing that the run needs.
 
 There is no lock. Each first says that it is there, then looks for the other; whichever comes second sees the first:
 
@@ -40,7 +40,7 @@ _PAUSE = 1.0
 
 
 def begin(store: Store, run: str, plan: str) -> None:
-    """Say that a run begins, and wait until nothing is being removed.
+    """Announce that a run begins; wait until no ``gc`` is removing anything.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What went wrong, in one line: errors of obstore and botocore as StoreErrors.
+"""Translates errors of obstore and botocore into StoreErrors with one line of text.
 
 The clients tell status, code and cause only inside texts; this module is the one place that reads them. Nothing here
 does IO.
@@ -72,7 +72,7 @@ TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a message says about the store that failed."""
+    """The store that failed, as messages describe it."""
 
     what: str
     """``input`` or ``output``"""

@@ -1,4 +1,4 @@
-"""What the system says of a file or folder, as an error of ours that names the way out."""
+"""Translates errors of the system about files and folders into errors of ours, with a hint."""
 
 from __future__ import annotations
 

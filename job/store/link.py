@@ -1,4 +1,4 @@
-"""One process's connection to one bucket: clients, patience, and what messages call it.
+"""The connection of a process to a bucket: clients, retries and time limits, and its name in messages.
 
 Links are kept per process and shared by all stores of the same bucket and settings, so that a store that was unpickled
 for each task does not open connections for each task.
@@ -58,7 +58,7 @@ class Link:
 
     @property
     def place(self) -> Place:
-        """What messages call this bucket."""
+        """The bucket as messages describe it."""
         return Place(what=self.what, bucket=self.address.bucket, endpoint=self.endpoint, scheme=self.address.scheme)
 
     @property

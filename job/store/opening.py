@@ -1,4 +1,4 @@
-"""Which store a URI means: a folder, S3, GCS, Azure, or memory for tests."""
+"""Opens the store of a URI: a folder, S3, GCS, Azure, or memory for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a store may hold the output: tried, not believed.
+"""Tests whether a store may hold the output.
 
 Before anything is trained, a few small objects are written below ``.probe/``, read back, created twice, and raced for.
 Models and releases rest on "create only if absent" having exactly one winner; stores that ignore the condition, or
@@ -33,18 +33,18 @@ _WAY_OUT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """What a store proved."""
+    """The result of the test of a store."""
 
     mode: Literal["conditional", "single-writer"]
     """how models and releases are protected from other writers"""
     checks: tuple[str, ...]
-    """what was tried, in order, as short sentences"""
+    """the tests in their order, as short sentences"""
     seconds: float
     """how long it took"""
 
 
 def admit(store: Store, *, single_writer: bool = False) -> Admission:
-    """Try whether a store keeps the promises that the protocol rests on.
+    """Test whether a store keeps the promises that the protocol needs.
 
     Parameters
     ----------

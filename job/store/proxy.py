@@ -1,4 +1,4 @@
-"""Which proxy the clients of the stores, and Java's of Kubernetes, go through: they find it in the environment.
+"""The proxy of the stores' clients and of Java's Kubernetes client; both find it in the environment.
 
 Read only to name it in a message: a proxy that is down, or that does not know a host of the cluster, looks like a store
 that is down. Nothing here does IO.

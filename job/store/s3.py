@@ -1,4 +1,4 @@
-"""S3 and what speaks its language: obstore moves the data, boto3 lists.
+"""S3 and compatible servers: obstore moves the data, boto3 lists.
 
 obstore fails on a whole listing for one name such as ``p//b``, and changes others; boto3 gets every name as it is.
 """

@@ -89,7 +89,7 @@ class S3Link(Link):
         return self._bundle
 
     def credentials(self) -> Any:
-        """What boto3's chain finds.
+        """The credentials that boto3's chain finds.
 
         Raises
         ------

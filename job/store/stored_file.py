@@ -29,7 +29,7 @@ class StoredFile(io.RawIOBase):
         self._at = 0
 
     def close(self) -> None:
-        """Nothing is open: a reader that closes it, as Arrow's do, leaves it as it was."""
+        """Does nothing: a reader that closes the file, as Arrow's readers do, leaves it usable."""
 
     def readable(self) -> bool:
         """Always."""
@@ -71,7 +71,7 @@ class StoredFile(io.RawIOBase):
         return self.read()
 
     def between(self, begin: int, end: int) -> Any:
-        """Any part, wherever the file stands."""
+        """Read any part; the position stays."""
         if begin >= end:
             return b""
         return self._store.part(self._name, begin, end, if_match=self._etag)
