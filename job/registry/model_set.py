@@ -14,18 +14,16 @@ import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from job.arrow import ascending, whole
+from job.arrow import whole
 from job.config import local_file
-from job.errors import ConfigurationError, DamageError, ForgottenError, NotFoundError
+from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
-from job.registry import forgotten
 from job.registry.index import ROW, Index
+from job.registry.source import Source, fetch
 from job.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -57,6 +55,7 @@ class ModelSet(Mapping[str, Any]):
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._models = source.models()
+        self._again: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A set may be sent to other processes (a Spark UDF, a pool); loaded models stay behind."""
@@ -119,8 +118,32 @@ class ModelSet(Mapping[str, Any]):
                 f"{store.uri} is at version {version}, but {min_version} has been published already",
                 hint="Releases were taken away; restore the index, or lower min_version if that was meant.",
             )
-        source = Source(store, version, public_key=_pem(public_key), signed_for=signed_for)
-        return cls(store, source, allow_version_skew=allow_version_skew, cache=cache)
+        pem = _pem(public_key)
+        source = Source(store, version, public_key=pem, signed_for=signed_for)
+        made = cls(store, source, allow_version_skew=allow_version_skew, cache=cache)
+        how: dict[str, Any] = {"storage": storage, "public_key": pem, "signed_for": signed_for}
+        made._again = partial(cls.open, uri, **how, allow_version_skew=allow_version_skew, cache=cache)
+        return made
+
+    def newer(self) -> ModelSet | None:
+        """Open the current version as this one was opened; None while this is the current one.
+
+        Loaded models that are the same in both are taken along. A version below this one is refused, as releases were
+        taken away then.
+
+        Raises
+        ------
+        DamageError
+            As `open`.
+        """
+        if Index(self._store).version() == self.version:
+            return None
+        made: ModelSet = self._again(min_version=self.version)
+        with self._lock:
+            loaded = list(self._loaded.items())
+        same = (each for each in loaded if each[0] in made and made.path(each[0]) == self.path(each[0]))
+        made._loaded.update(same)
+        return made
 
     @property
     def uri(self) -> str:
@@ -269,72 +292,6 @@ class ModelSet(Mapping[str, Any]):
             )
         except DamageError as error:
             raise DamageError(f"model {key!r}: {error.message}", hint=error.hint) from error
-
-
-class Source:
-    """The rows of one version: out of the index or, with a public key, out of the files that its signature names."""
-
-    def __init__(
-        self, store: Store, version: int, *, public_key: bytes | None = None, signed_for: str | None = None
-    ) -> None:
-        self.version = version
-        self._index = Index(store)
-        self._signed: Any = None
-        if public_key is not None:
-            from job.registry import signing  # needs cryptography, which nothing else does
-
-            self._signed = signing.verify_release(store, version, public_key, signed_for=signed_for)
-
-    def read(self, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
-        """Like `Index.read`; signed rows are parsed from the very bytes whose digest was checked."""
-        if self._signed is None:
-            return self._index.read(columns=columns, at=self.version, keys=keys)
-        return self._signed.read(columns, keys)
-
-    def models(self) -> pa.Table:
-        """Columns key, digest, size and versions (one text for many rows) of the keys with a model, in their order."""
-        names = ["key", "digest", "size", "versions"]
-        if self._signed is None:
-            rows = self._index.read(columns=names, at=self.version, encoded=["versions"])
-        else:
-            rows = self._signed.read(names, encoded=["versions"])
-        rows = rows.filter(pc.is_valid(rows.column("digest"))).combine_chunks()
-        return rows if ascending(rows.column("key")) else rows.sort_by("key")
-
-    def challengers(self) -> list[dict[str, Any]]:
-        """Columns as in `models`, for the challengers: models that the gate kept back."""
-        rows = self.read(["key", "challenger", "challenger_row"])
-        rows = rows.filter(pc.is_valid(rows.column("challenger"))).sort_by("key")
-        found = []
-        for row in rows.to_pylist():
-            kept = json.loads(row["challenger_row"])
-            told = {name: kept[name] for name in ("size", "versions")}
-            found.append({"key": row["key"], "digest": row["challenger"], **told})
-        return found
-
-
-def fetch(store: Store, key: str, name: str, size: int, version: int) -> Any:
-    """Read a model file of exactly the recorded size. A larger object is refused without being read whole.
-
-    Raises
-    ------
-    ForgottenError
-        There is no such object, and the key was forgotten after this version of the set.
-    DamageError
-        There is no such object, or it has another size.
-    """
-    try:
-        data = store.part(name, 0, size + 1)
-    except NotFoundError as error:
-        if (record := forgotten.of(store, key)) is not None and record.covers(version):
-            told = f"model {key!r} was forgotten: version {version} still names it, and its file was removed"
-            raise ForgottenError(told, hint="Newer versions do not have the key.") from error
-        hint = "Run the job again with a new recipe.version."
-        raise DamageError(f"model {key!r} is missing: {name}", hint=hint) from error
-    if (found := memoryview(data).nbytes) != size:
-        has = f"{found}" if found < size else f"more than {size}"
-        raise DamageError(f"model {key!r} has {has} bytes, not the {size} that were published: {name}")
-    return data
 
 
 def _pem(key: str | bytes | Path | None) -> bytes | None:

@@ -18,7 +18,7 @@ from typing import Any
 from job.errors import ConfigurationError, DamageError, ForgottenError, PartitionError, StoreError
 from job.keys import model_name
 from job.registry.index import Index
-from job.registry.model_set import Source, fetch
+from job.registry.source import Source, fetch
 from job.store import Store
 
 _CHUNK = 10_000

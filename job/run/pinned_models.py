@@ -20,7 +20,7 @@ from job.errors import ConfigurationError, DamageError, InputError, NotFoundErro
 from job.keys import model_name
 from job.registry import marks
 from job.registry.index import STALE, Index
-from job.registry.model_set import Source
+from job.registry.source import Source
 from job.score.bounds import HeldOut
 from job.store import Store
 from job.store.side import storage
