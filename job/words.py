@@ -1,6 +1,16 @@
-"""Numbers as a person reads them: counts with their noun, rates, sizes, times. Pure."""
+"""Numbers and texts as a person reads them: counts with their noun, rates, sizes, times, what cannot be seen. Pure."""
 
 from __future__ import annotations
+
+import re
+
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Control characters, marks that turn the direction of what follows, and what no XML can hold."""
+
+
+def legible(text: str) -> str:
+    """A text of the user's with what cannot be seen as escapes: ``a\\x07b``, ``a\\nb``."""
+    return text if text.isprintable() else _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def pace(rate: float) -> str:

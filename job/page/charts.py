@@ -65,6 +65,8 @@ def _axis(field: str, title: str | None, *, kind: str = "quantitative", **rest: 
     return {"field": field, "type": kind, "title": title, **rest}
 
 
+_ROOM = 64
+"""Letters that stand side by side below a picture of `HALF` width."""
 _SAID = {"field": "said", "type": "nominal"}
 
 
@@ -73,6 +75,12 @@ def _ticks(most: float, *, whole: bool, about: int = 4) -> dict[str, Any]:
     if whole and most <= about:
         return {"values": list(range(int(most) + 1)), "format": "d"}
     return {"tickCount": about, "labelExpr": "format(datum.value, '~s')"} if most >= 1e4 else {"tickCount": about}
+
+
+def _turned(labels: Sequence[str]) -> dict[str, Any]:
+    """An axis of labels, which are turned where they are too many to stand side by side."""
+    width = sum(len(each) + 2 for each in labels)
+    return {"labelAngle": -40 if width > _ROOM else 0, "labelOverlap": True}
 
 
 def _most(values: Iterable[Mapping[str, Any]], name: str) -> float:
@@ -152,11 +160,13 @@ def histogram(
     top = _ticks(_most(rows, "keys"), whole=True)
     layers: list[dict[str, Any]] = [
         {
-            "mark": {"type": "bar", "color": SERIES[0], "stroke": "var(--card)", "strokeWidth": 0.8},
+            # bins of a scale that is not linear are rectangles: a bar between two such places would float at its height
+            "mark": {"type": "rect" if log else "bar", "color": SERIES[0], "stroke": "var(--card)", "strokeWidth": 0.8},
             "encoding": {
                 "x": {**x, "bin": {"binned": True}} if not log else x,
                 "x2": {"field": "end"},
                 "y": _axis("keys", "keys", axis=top),
+                **({"y2": {"datum": 0}} if log else {}),
                 "description": _SAID,
             },
         }
@@ -216,7 +226,7 @@ def scatter(
     """
     scale: dict[str, Any] = {"type": "log", "nice": False} if log_x else {"zero": False}
     dots, squares = list(points), list(cells)
-    across = _axis("x", x, scale=scale, axis={"tickCount": 6, "labelOverlap": True})
+    across = _axis("x", x, scale=scale, axis={"tickCount": 6, "labelOverlap": True, "labelSeparation": 4})
     up = _axis("y", y, scale={"zero": False}, axis={"tickCount": 5})
     layers: list[dict[str, Any]] = []
     if squares:
@@ -270,7 +280,7 @@ def stacked(values: Values, *, order: Sequence[str], labels: Sequence[str], titl
         values=values,
         mark={"type": "bar"},
         encoding={
-            "x": _axis("run", None, kind="ordinal", sort=list(labels), axis={"labelAngle": -40, "labelOverlap": True}),
+            "x": _axis("run", None, kind="ordinal", sort=list(labels), axis=_turned(labels)),
             "y": _axis("number", title, axis=_ticks(highest, whole=True)),
             "color": {
                 "field": "part",
@@ -292,7 +302,7 @@ def over_runs(values: Values, *, number: str, labels: Sequence[str], title: str,
         values=values,
         mark={"type": "bar", "cornerRadiusEnd": 2},
         encoding={
-            "x": _axis("run", None, kind="ordinal", sort=list(labels), axis={"labelAngle": -40, "labelOverlap": True}),
+            "x": _axis("run", None, kind="ordinal", sort=list(labels), axis=_turned(labels)),
             "y": _axis(number, title, axis=_ticks(_most(values, number), whole=False)),
             "color": {"field": "colour", "type": "nominal", "scale": None},
             "opacity": {"condition": {"test": f"datum.run === {now!r}", "value": 1}, "value": 0.6},

@@ -10,6 +10,7 @@ from job import __version__
 from job.page import svg
 from job.page.facts import Facts
 from job.page.section import SHOWN, Grid, Section, written
+from job.words import legible
 
 _BEHIND = 200
 """Rows of the table behind a picture."""
@@ -36,6 +37,7 @@ def page(facts: Facts, sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: legible(value) if type(value) is str else value,
     )
     environment.filters["written"] = written
     drawn: dict[tuple[str, int], Any] = {}

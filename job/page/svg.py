@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from job.words import legible
+
 SVG = "{http://www.w3.org/2000/svg}"
 _MOVED = re.compile(r"translate\(([-\d.e]+),([-\d.e]+)\)")
 _RADIUS = re.compile(r"^M([\d.e-]+),0A")
@@ -30,7 +32,8 @@ def draw(spec: Mapping[str, Any], title: str) -> str:
     """
     import vl_convert
 
-    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(dict(spec), allowed_base_urls=[]))
+    # vl-convert ends the whole process where a label has a character that XML cannot hold.
+    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(_legible(spec), allowed_base_urls=[]))
     for element in list(root):
         _shrink(element)
     width, height = root.attrib["width"], root.attrib["height"]
@@ -40,6 +43,15 @@ def draw(spec: Mapping[str, Any], title: str) -> str:
     ElementTree.register_namespace("", SVG.strip("{}"))
     text = ElementTree.tostring(root, encoding="unicode")
     return text.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+
+
+def _legible(node: Any) -> Any:
+    """A spec with all texts legible."""
+    if isinstance(node, str):
+        return legible(node)
+    if isinstance(node, Mapping):
+        return {name: _legible(each) for name, each in node.items()}
+    return [_legible(each) for each in node] if isinstance(node, list | tuple) else node
 
 
 def _shrink(element: ElementTree.Element) -> None:

@@ -1,4 +1,4 @@
-"""A page in Chromium: what it says on the console, what it asks for, and how it looks."""
+"""A page in Chromium: what it says on the console, what it asks for, how it looks, and how it is printed."""
 
 from __future__ import annotations
 
@@ -73,3 +73,18 @@ def look(page: Path, *, width: int = 1100, height: int = 3000, dark: bool = Fals
     finally:
         server.shutdown()
         server.server_close()
+
+
+def printed(page: Path) -> int:
+    """The number of pages that it has on paper."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        file = Path(profile, "page.pdf")
+        command = [
+            *(chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--disable-component-update", "--no-first-run", f"--user-data-dir={profile}/data"),
+            *("--no-pdf-header-footer", f"--print-to-pdf={file}", page.as_uri()),
+        ]
+        environment = {**os.environ, "HOME": profile}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+        assert file.exists(), done.stderr[-2000:]
+        return len(re.findall(rb"/Type\s*/Page\b", file.read_bytes()))

@@ -13,7 +13,7 @@ import pytest
 import job
 from job.cli.main import main
 from job.cli.parser import parser
-from job.page import bins, build, facts, render
+from job.page import bins, build, charts, facts, render, svg
 from job.page.facts import Facts
 from job.page.section import Section
 from job.store.opening import open_store
@@ -63,6 +63,44 @@ def test_names_from_the_users_data_are_text_and_no_markup(html: str) -> None:
     assert "&lt;b&gt;demand&lt;/b&gt; &amp; more" in html
     assert "<b>demand" not in html
     assert "<script" not in html
+
+
+def test_names_that_no_picture_can_hold_are_written_as_escapes(tmp_path: Path) -> None:
+    # vl-convert ended the process at the first of them
+    named = [f"shop {at}\x07\x1b[31m\u202e\n" for at in range(30)] + ["\x00", "\uffff", "É 日本"]
+    store = open_store(str(tmp_path))
+    fleets.publish(store, len(named), runs=2, failing=0.3, allowed=1, model_names=named)
+    found = facts.read(store)
+    text = render.page(found, build.sections(found))
+    assert re.search(r"<title>shop \d+\\x07\\x1b\[31m\\u202e\\n: ", text), "on hover"
+    assert re.search(r"<td>shop \d+\\x07\\x1b\[31m\\u202e\\n</td>", text), "in a table"
+    assert "É 日本" in text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\uffff]", text)
+    spec = charts.bars([{"name": "a\x07", "number": 1, "said": "b\x00"}], label="name", number="number", title="t\x1b")
+    assert "a\\x07" in svg.draw(spec, "said")
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["linear", "log"])
+def test_the_bars_of_a_histogram_stand_on_the_axis(log: bool) -> None:
+    values = [
+        {"begin": low, "end": 2 * low, "keys": keys, "said": f"bin {keys}"}
+        for low, keys in ((1, 10), (2, 40), (4, 20), (8, 5))
+    ]
+    drawn = svg.draw(charts.histogram(values, title="seconds", log=log), "said")
+    shapes = re.findall(r'<path d="M[-\d.]+,([-\d.]+)h[-\d.]+v([-\d.]+)h[^>]*>(?=<title>bin)', drawn)
+    assert len(shapes) == len(values), drawn
+    ground = {round(float(top) + float(height)) for top, height in shapes}
+    assert len(ground) == 1, "all end at the axis"
+    heights = [abs(float(height)) for _, height in shapes]
+    assert heights == pytest.approx(
+        [10 * heights[3] / 5, 40 * heights[3] / 5, 20 * heights[3] / 5, heights[3]], rel=0.05
+    )
+
+
+def test_it_is_printed_on_a_few_pages(html: str, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(html, encoding="utf-8")
+    assert 3 <= browser.printed(page) <= 10
 
 
 def test_each_picture_has_its_numbers_in_a_table_and_a_text_for_who_cannot_see_it(
