@@ -90,6 +90,7 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
     from job import engine as engines
     from job.run.run import run as run_job
     from job.run.scoring_run import ScoringRun
+    from job.run.wording import SCORING
 
     assembly, loaded = given.scoring(arguments, overrides)
     screens.settings_in_force(loaded)
@@ -97,7 +98,7 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
         assembly,
         loaded.to_document(defaults=False),
         purpose=ScoringRun(assembly),
-        on_plan=screens.run_begins,
+        on_plan=lambda plan, run: screens.run_begins(plan, run, SCORING),
         make_engine=lambda _: engines.make(loaded.settings, os.environ),
     )
     screens.run_ends(done)

@@ -20,9 +20,10 @@ from job.plan.compare import WHY
 from job.plan.packing import FIT_MEMORY, UNPACKED
 from job.plan.plan import TRAIN, Plan
 from job.plan.table_facts import facts
-from job.run import report
+from job.run import report, wording
 from job.run.progress import State
 from job.run.report import RunReport
+from job.run.wording import TRAINING, Wording
 from job.words import clock, counted, pace, size
 
 if TYPE_CHECKING:
@@ -169,16 +170,17 @@ def _table(console: Console, found: dict[str, Any]) -> None:
 # -- run
 
 
-def run_begins(plan: Plan, run: str) -> None:
-    """One line before training starts."""
+def run_begins(plan: Plan, run: str, words: Wording = TRAINING) -> None:
+    """One line before training or scoring starts."""
     import logging
 
     due = plan.count(TRAIN)
     logging.getLogger("job.run").info(
-        "run %s: %d planned, %d to train, %d unchanged, %d to take over",
+        "run %s: %d planned, %d to %s, %d unchanged, %d to take over",
         run,
         plan.planned,
         due,
+        words.verb,
         plan.count("unchanged"),
         plan.count("adopt"),
         extra={"event": "planned", "run": run, "planned": plan.planned, "to_train": due},
@@ -202,7 +204,7 @@ def run_ends(done: RunReport) -> None:
     totals = {
         name: getattr(done.totals, name)
         for name in (
-            *("planned", "trained" if done.kind == "train" else "scored"),
+            *("planned", wording.of(done.kind).done),
             *("unchanged", "skipped", "failed"),
         )
     }
@@ -257,14 +259,15 @@ def status(found: dict[str, Any]) -> None:
         console.print(f"run {found['run']}: planning")
         return
     age = time.time() - state["updated_at"]
-    if state["phase"] == "training" and state["executors"] == 0:
+    if state["phase"] in ("training", "scoring") and state["executors"] == 0:
         console.print(
             "no executor yet: its pods are Pending (no room), or refused (a quota, admission): "
             "kubectl get pods -l spark-role=executor, and 'forbidden' in the driver's log"
         )
     rate = "" if state["rate"] is None else f", {pace(state['rate'])}/s"
     console.print(
-        f"run {found['run']}: {state['phase']}, {state['done']:,} of {state['to_train']:,} to train"
+        f"run {found['run']}: {state['phase']}, {state['done']:,} of {state['to_train']:,} to "
+        f"{state.get('kind', TRAINING.verb)}"
         f"{rate}, eta {clock(state['eta'])}, {state['failed']:,} failed, {state['planned']:,} planned"
     )
     for reason, number in state["reasons"].items():

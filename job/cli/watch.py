@@ -237,7 +237,7 @@ def screen(watched: Watched) -> Group:
         f"eta {clock(state.eta)}",
     )
     parts: list[Any] = [head, table]
-    if state.phase == "training" and state.executors == 0:
+    if state.phase in ("training", "scoring") and state.executors == 0:
         parts.append(Text("no executor yet: `kubectl get pods -l spark-role=executor`", "yellow"))
     for reason, number in state.reasons.items():
         parts.append(Text.assemble((f"  {number:,} × ", "red"), (reason or "failed", "red")))

@@ -107,29 +107,51 @@ credential.
 _SIDES = ("storage.input", "storage.output")
 
 
+_SCORING = """
+## The settings of a scoring
+
+The document of `manyfit score` has the sections `name`, `input`, `run`, `storage`, `metrics` and `spark` of a job, and
+these. `input.uri` may be left out where `score.function` forecasts without rows, and `storage.models.*` is for the
+models alone.
+"""
+_OF_SCORING = ("models", "score", "output")
+"""Sections that a scoring does not share with a job."""
+
+
 def markdown() -> str:
     """The settings reference: one table a section."""
+    from job.config.score_settings import ScoringSettings
+
     lines = [_HEAD]
-    schema = job_schema()
-    for name, child in schema["properties"].items():
-        inner = section(child)
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            (inner or child).get("description", ""),
-            "",
-            "| setting | value | default | meaning |",
-        ]
-        lines += ["|---|---|---|---|"]
-        rows = settings(child, f"{name}.") if inner else [(name, child)]
-        lines += [_row(path, each, schema) for path, each in rows if not path.startswith(_SIDES)]
+    for name in job_schema()["properties"]:
+        lines += _section(name, JobSettings)
         if name == "storage":
             lines += [
                 "| `storage.input.*`, `storage.output.*` | the same |  | for one side only; wins over the above |"
             ]
+    lines += [_SCORING]
+    for name in _OF_SCORING:
+        lines += _section(name, ScoringSettings)
     text = "\n".join(lines).replace("\n\n\n", "\n\n")
     return text.rstrip() + "\n"
+
+
+def _section(name: str, kind: type[Section]) -> list[str]:
+    """The table of a section."""
+    schema = job_schema(kind)
+    child = schema["properties"][name]
+    inner = section(child)
+    rows = settings(child, f"{name}.") if inner else [(name, child)]
+    return [
+        "",
+        f"## {name}" if kind is JobSettings else f"### {name}",
+        "",
+        (inner or child).get("description", ""),
+        "",
+        "| setting | value | default | meaning |",
+        "|---|---|---|---|",
+        *(_row(path, each, schema, kind) for path, each in rows if not path.startswith(_SIDES)),
+    ]
 
 
 def summary() -> str:
@@ -141,9 +163,9 @@ def summary() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(path: str, schema: dict[str, Any], root: dict[str, Any]) -> str:
+def _row(path: str, schema: dict[str, Any], root: dict[str, Any], kind: type[Section]) -> str:
     above, _, name = path.rpartition(".")
-    parent = section(find(above) or root) if above else root
+    parent = section(find(above, kind) or root) if above else root
     required = name in (parent or {}).get("required", ())
     default = schema.get("default")
     shown = "required" if required else f"`{json.dumps(default, ensure_ascii=False)}`" if default is not None else ""

@@ -18,6 +18,7 @@ from job.errors import StoreError
 from job.run import notice
 from job.run.running import Running
 from job.run.seen import Seen
+from job.run.wording import TRAINING, Wording
 from job.words import clock, pace
 from job.worker import segment
 
@@ -37,7 +38,7 @@ class State:
 
     run: str
     phase: str
-    """planning, training, publishing, done"""
+    """planning, training (or scoring), publishing, done"""
     planned: int = 0
     to_train: int = 0
     done: int = 0
@@ -53,6 +54,8 @@ class State:
     """processes that train, at the last look; None: not known, or all in the driver's own"""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """failures so far by their reason; may lag behind ``failed``"""
+    kind: str = "train"
+    """``train`` or ``score``"""
     slowest: str | None = None
     """the key that has been fitted longest"""
     slowest_seconds: float = 0.0
@@ -98,6 +101,8 @@ class Tracker:
         Reads what the outcomes say; default: the reasons of failures.
     told
         Called with each state that is written.
+    wording
+        What the run does.
     """
 
     def __init__(
@@ -111,7 +116,9 @@ class Tracker:
         executors: Callable[[], int | None] = lambda: None,
         seen: Seen | None = None,
         told: Callable[[State], None] | None = None,
+        wording: Wording = TRAINING,
     ) -> None:
+        self._wording = wording
         self._output, self._run, self._plan = output, run, plan
         self._planned, self._to_train = planned, to_train
         self._executors, self._told = executors, told
@@ -129,7 +136,7 @@ class Tracker:
         if sys.stderr.isatty():
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("training"),
+                TextColumn(wording.going),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
@@ -139,7 +146,7 @@ class Tracker:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task("train", total=to_train, rate="", eta="–", failed="")
+            self._task = self._bar.add_task(wording.verb, total=to_train, rate="", eta="–", failed="")
             self._bar.start()
 
     @property
@@ -161,7 +168,7 @@ class Tracker:
             self._seen_outcomes.look(names)
             if now - self._written >= WRITE_EVERY:
                 self._written = now
-                self.write("training")
+                self.write(self._wording.going)
             self._others.look()
         except StoreError as error:
             log.warning("progress could not be read or written: %s", error.message)
@@ -185,10 +192,12 @@ class Tracker:
         elif now - self._logged >= LOG_EVERY:
             self._logged = now
             log.info(
-                "trained %d of %d, %s models/s, eta %s, %d failed",
+                "%s %d of %d, %s %s/s, eta %s, %d failed",
+                self._wording.done,
                 self.done,
                 self._to_train,
                 "–" if rate is None else pace(rate),
+                self._wording.things,
                 clock(eta),
                 self._failed,
                 extra={"event": "progress", "run": self._run, "done": self.done, "to_train": self._to_train},
@@ -197,7 +206,8 @@ class Tracker:
     def write(self, phase: str) -> None:
         """Put ``progress.json``."""
         rate, eta = rate_and_eta(self._seen, self._to_train)
-        slowest = self.running.slowest(time.monotonic()) if self.running is not None and phase == "training" else None
+        busy = self.running if phase == self._wording.going else None
+        slowest = busy.slowest(time.monotonic()) if busy is not None else None
         state = State(
             run=self._run,
             phase=phase,
@@ -210,6 +220,7 @@ class Tracker:
             rate=rate,
             eta=eta,
             executors=self._executors(),
+            kind=self._wording.verb,
             reasons=dict(self._seen_outcomes.reasons.most_common()),
             slowest=slowest[0] if slowest else None,
             slowest_seconds=round(slowest[1], 1) if slowest else 0.0,

@@ -13,6 +13,7 @@ from job.registry.index import Release
 from job.run import report
 from job.run.assembly import Assembly
 from job.run.run_files import Started
+from job.run.wording import Wording
 from job.store import Store
 from job.worker.operation import Operation
 
@@ -23,6 +24,10 @@ class Purpose(Protocol):
     @property
     def done(self) -> str:
         """The status of a key for which it succeeded."""
+
+    @property
+    def wording(self) -> Wording:
+        """How it is spoken of."""
 
     @property
     def models(self) -> Store | None:

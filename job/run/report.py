@@ -14,6 +14,7 @@ from job.config.settings import RunSettings
 from job.errors import AccountingError, TooManyFailedError
 from job.outcome import REASONS
 from job.plan.plan import SKIP, UNCHANGED, Plan
+from job.run import wording
 from job.words import counted, pace
 
 ADVICE = {
@@ -222,18 +223,16 @@ def reasons(settled: pa.Table, status: str) -> dict[str, int]:
 def lines(report: RunReport) -> list[str]:
     """The summary that a person reads at the end."""
     count = report.totals
-    rate = (
-        f", {pace(count.trained / report.phases['train'])} models/s"
-        if report.phases.get("train") and count.trained
-        else ""
-    )
-    done = f"{count.scored:,} scored" if report.kind == "score" else f"{count.trained:,} trained"
+    said, succeeded = wording.of(report.kind), count.trained + count.scored
+    seconds = report.phases.get("train")
+    rate = f", {pace(succeeded / seconds)} {said.things}/s" if seconds and succeeded else ""
+    done = f"{succeeded:,} {said.done}"
     out = [
         f"{count.planned:,} planned = {done} + {count.unchanged:,} unchanged + "
         f"{count.skipped:,} skipped + {count.failed:,} failed   ({report.seconds:.1f} s{rate})"
     ]
     if count.adopted:
-        out.append(f"{count.adopted:,} of the trained were taken over from a run that did not finish")
+        out.append(f"{count.adopted:,} of the {said.done} were taken over from a run that did not finish")
     if count.touched:
         out.append(f"{count.touched:,} of the unchanged had a new ETag over the same bytes")
     for title, table in (("failed", report.failures), ("skipped", report.skips)):
@@ -245,7 +244,8 @@ def lines(report: RunReport) -> list[str]:
     if len(report.examples) > 5 or count.failed > 5:
         out.append(f"  … all {count.failed:,} with their tracebacks below runs/{report.run}/failures/")
     if report.warnings:
-        out.append(f"{counted(report.warnings, 'model')} with warnings: `manyfit models {report.output} --warnings`")
+        named = "key" if report.kind == "score" else "model"
+        out.append(f"{counted(report.warnings, named)} with warnings: `manyfit models {report.output} --warnings`")
     if report.gate:
         told = " + ".join(f"{number:,} {state}" for state, number in report.gate.items())
         out.append(f"gate: {count.trained:,} trained = {told}")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.outcome import REASONS
+from job.run import wording
 from job.run.report import ADVICE, RunReport, lines
 
 _SLICE = 16_384
@@ -49,7 +50,8 @@ def page(report: RunReport, settled: pa.Table) -> str:
         Its outcomes (`job.outcome.SCHEMA`): for the distributions.
     """
     count = report.totals
-    tiles = [("planned", count.planned, ""), ("trained", count.trained, "good"), ("unchanged", count.unchanged, "")]
+    done = (wording.of(report.kind).done, count.trained + count.scored, "good")
+    tiles = [("planned", count.planned, ""), done, ("unchanged", count.unchanged, "")]
     tiles += [("skipped", count.skipped, ""), ("failed", count.failed, "bad" if count.failed else "")]
     verdict = "done" if not report.exit_code else f"exit code {report.exit_code}"
     parts = [

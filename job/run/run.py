@@ -221,6 +221,7 @@ def _train(
         executors=lambda: engine.executors() if engine else None,
         seen=metrics.seen if metrics else None,
         told=metrics.update if metrics else None,
+        wording=purpose.wording,
     )
     try:
         engine = borrowed.get()
@@ -248,11 +249,11 @@ def _train(
             tracker.running = Running(assigned, order, lambda row: str(keys[int(due[row])]), engine.cores())
             plan.forget_objects()
             give_back()
-            tracker.write("training")
-        with storage("output", "training could not go on"):
+            tracker.write(purpose.wording.going)
+        with storage("output", f"{purpose.wording.going} could not go on"):
             outcome = engine.run(work, tasks, tracker.tick)
     except (KeyboardInterrupt, InterruptedRun) as error:
-        raise _interrupted(assembly, started, len(due), error) from None
+        raise _interrupted(assembly, started, purpose, len(due), error) from None
     finally:
         tracker.close()
         borrowed.stop()
@@ -263,14 +264,16 @@ def _train(
     return outcome, done
 
 
-def _interrupted(assembly: Assembly, started: Started, due: int, error: BaseException) -> InterruptedRun:
+def _interrupted(
+    assembly: Assembly, started: Started, purpose: Purpose, due: int, error: BaseException
+) -> InterruptedRun:
     signum = error.exit_code - 128 if isinstance(error, InterruptedRun) else 2
     names = assembly.output.list(run_paths.segments(started.id, started.plan))["name"].to_pylist()
     done = segment.progress(names).done
     return InterruptedRun(
         f"stopped: {done:,} of {due:,} partitions are finished and kept in {assembly.output.uri}; "
         "nothing is published yet",
-        hint="Run the same command again: finished partitions are taken over, not trained again.",
+        hint=f"Run the same command again: finished partitions are taken over, not {purpose.done} again.",
         signum=signum,
     )
 

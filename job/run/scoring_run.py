@@ -26,7 +26,7 @@ from job.reader.spec import VERSION
 from job.registry.index import FAILED as FAILED_ROW
 from job.registry.index import STALE, Release
 from job.registry.predictions import ERRORS, PartFile, Predictions
-from job.run import release_rows, replacing, report, score_types, scored_before
+from job.run import release_rows, replacing, report, score_types, scored_before, wording
 from job.run.assembly import Assembly
 from job.run.pinned_models import MESSAGES, REASONS, PinnedModels
 from job.run.planning import make_plan
@@ -52,6 +52,7 @@ class ScoringRun:
     """
 
     done = SCORED
+    wording = wording.SCORING
 
     def __init__(self, assembly: ScoreAssembly) -> None:
         self._assembly = assembly

@@ -13,7 +13,7 @@ from job.engine import Borrowed
 from job.outcome import TRAINED
 from job.plan.plan import Plan
 from job.registry.index import FAILED, STALE, Release
-from job.run import promotion, release_rows, report
+from job.run import promotion, release_rows, report, wording
 from job.run.assembly import Assembly
 from job.run.champions import Champions
 from job.run.planning import finished_outcomes, make_plan
@@ -26,6 +26,7 @@ class TrainingRun:
     """Fits a model for each key and publishes the set."""
 
     done = TRAINED
+    wording = wording.TRAINING
     models = None
 
     def __init__(self) -> None:

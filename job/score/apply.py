@@ -130,6 +130,7 @@ def apply(
         place = pa.array(np.where(hidden.to_numpy(zero_copy_only=False), -1, np.cumsum(~hidden.to_numpy(False)) - 1))
         place = pc.if_else(pc.less(place, 0), None, place)
         found = {name: values.take(place) for name, values in found.items()}
+    told += _left_out(recipe, rows)
     made = {**_kept(recipe, rows), **_typed(recipe, found, rows.num_rows)}
     return Scored(
         table=columns.with_ours(made, rows.num_rows, recipe, key=key, digest=digest, source=source),
@@ -269,6 +270,19 @@ def _kept(recipe: Recipe, rows: pa.Table) -> dict[str, Any]:
         else pa.nulls(rows.num_rows, kind)
         for name, kind in names.items()
     }
+
+
+def _left_out(recipe: Recipe, rows: pa.Table) -> list[str]:
+    """What is said of columns that should be kept, and that the table does not have."""
+    if recipe.types is None:
+        return []
+    known = {name for name, _ in recipe.types}
+    chosen = rows.column_names if recipe.keep is None else [each for each in recipe.keep if each in rows.column_names]
+    lost = [name for name in chosen if name not in known]
+    if not lost:
+        return []
+    shown = ", ".join(map(repr, lost[:5])) + (" …" if len(lost) > 5 else "")
+    return [f"not kept, as no key that was sampled at planning has it: {shown}"]
 
 
 def _errors(recipe: Recipe, model: Any, rows: pa.Table, found: dict[str, Any]) -> dict[str, float]:

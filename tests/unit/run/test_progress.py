@@ -10,6 +10,7 @@ import pytest
 
 from job.cli import screens
 from job.run.progress import State, Tracker
+from job.run.wording import SCORING
 from job.store.opening import open_store
 
 
@@ -43,3 +44,12 @@ def test_status_says_that_there_is_no_executor_yet(
     screens.status({"run": "r", "progress": json.loads(state.to_json())})
     text = " ".join(capsys.readouterr().out.split())
     assert ("no executor yet: its pods are Pending (no room), or refused (a quota, admission)" in text) is said
+
+
+def test_a_scoring_is_said_to_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store(f"{tmp_path}/out/")
+    Tracker(store, run="r", plan="p", planned=9, to_train=4, wording=SCORING).write("scoring")
+
+    screens.status({"run": "r", "progress": json.loads(bytes(store.get("runs/r/progress.json")))})
+
+    assert "scoring, 0 of 4 to score" in capsys.readouterr().out

@@ -22,6 +22,7 @@ from job.registry.model_set import ModelSet
 from job.registry.predictions import Predictions
 from job.run import scored_before
 from job.run.assembly import Assembly
+from job.run.report import lines
 from job.worker.direct import Work, work_on
 from tests.support.folder_job import line
 from tests.support.score_job import ScoreJob, counts, rows
@@ -273,6 +274,21 @@ def test_kept_columns_have_one_type_and_a_file_that_does_not_fit_fails_with_the_
 
     assert report.failures == {"schema_mismatch": 1}
     assert "input.schema" in report.examples[0]["message"]
+
+
+def test_a_column_that_no_sampled_key_has_is_not_kept_and_its_key_says_so(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("job.run.score_types.TRIED", 1)
+    job.put("k3.csv", b"id,x,y,note\n1,1,4,late\n")
+
+    report = job.score()
+
+    assert "note" not in job.table().column_names
+    assert report.warnings == 1
+    assert any("1 key with warnings" in text for text in lines(report))
+    (said,) = Index(job.assembly().output).read(columns=["warnings"], keys=["k3"])["warnings"].to_pylist()
+    assert "'note'" in said
 
 
 def test_an_output_belongs_to_its_models_and_its_input(job: ScoreJob, tmp_path: Path) -> None:
