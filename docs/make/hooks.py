@@ -33,7 +33,11 @@ FENCE = re.compile(r"^(```|~~~)[\s\S]*?^\1", re.MULTILINE)
 def on_files(files: Files, config: Any) -> Files:
     """Set the navigation; add what pages link to, and what those link to in turn."""
     known = tracked()
-    config["nav"] = [{"Start": "index.md"}, *({_title(each): navigation(each, known)} for each in SECTIONS)]
+    config["nav"] = [
+        {"Start": "index.md"},
+        *({_title(each): navigation(each, known)} for each in SECTIONS),
+        {"Questions": "faq.md"},
+    ]
     todo = [f"{DOCS}/{file.src_uri}" for file in files.documentation_pages()]
     seen = set(todo)
     while todo:

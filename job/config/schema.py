@@ -154,15 +154,6 @@ def _section(name: str, kind: type[Section]) -> list[str]:
     ]
 
 
-def summary() -> str:
-    """The settings in one small table, names only, for the README."""
-    lines = ["| section | settings |", "|---|---|"]
-    for name, child in job_schema()["properties"].items():
-        inner = [path.partition(".")[2] for path, _ in settings(child, f"{name}.") if not path.startswith(_SIDES)]
-        lines.append(f"| `{name}` | {', '.join(f'`{each}`' for each in inner) or child.get('description', '')} |")
-    return "\n".join(lines) + "\n"
-
-
 def _row(path: str, schema: dict[str, Any], root: dict[str, Any], kind: type[Section]) -> str:
     above, _, name = path.rpartition(".")
     parent = section(find(above, kind) or root) if above else root
@@ -177,12 +168,9 @@ def _row(path: str, schema: dict[str, Any], root: dict[str, Any], kind: type[Sec
 
 def main(arguments: list[str]) -> int:
     """Print the schema, or the reference with ``--markdown``."""
-    if arguments not in ([], ["--markdown"], ["--summary"]):
-        print("usage: python -m job.config.schema [--markdown | --summary]", file=sys.stderr)
+    if arguments not in ([], ["--markdown"]):
+        print("usage: python -m job.config.schema [--markdown]", file=sys.stderr)
         return 2
-    if arguments == ["--summary"]:
-        print(summary(), end="")
-        return 0
     print(
         markdown() if arguments else json.dumps(job_schema(), indent=2, ensure_ascii=False),
         end="" if arguments else "\n",
