@@ -26,6 +26,9 @@ _WIDE = frozenset({pa.int64().id, pa.uint64().id})
 _ODD = _DECIMALS | {pa.null().id}
 _NUMBERS = _FLOATS | _INTEGERS | _UNSIGNED | _ODD | {_BOOL}
 _PLAIN = frozenset({pa.float64().id, pa.int64().id})
+_NARROW = _PLAIN | {
+    each.id for each in (pa.float32(), pa.int32(), pa.int16(), pa.int8(), pa.uint32(), pa.uint16(), pa.uint8())
+}
 
 _LARGE = 4_000_000
 """Cells from which on memory is given back to the system as soon as it can be."""
@@ -120,15 +123,30 @@ def array(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return np.asarray(piece.to_numpy(zero_copy_only=False))
 
 
-def block(table: pa.Table, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
-    """The columns as one float64 array laid out as a frame's values, or None if they are not such numbers.
+def block(table: pa.Table, names: Sequence[str], *, narrow: bool = False) -> np.ndarray[Any, Any] | None:
+    """The columns as one array laid out as a frame's values, or None if they are not such numbers.
 
     Rows by columns, Fortran order: what scikit-learn gets out of ``to_pandas()``; results agree to the last bit.
+
+    Parameters
+    ----------
+    table
+        Rows.
+    names
+        Its columns that are wanted.
+    narrow
+        Narrower numbers than of 64 bits, too: columns that all are float32 stay so, mixtures become float64 where numpy
+        makes them that.
     """
     columns = [table.column(name) for name in names]
-    if any(column.null_count or column.type.id not in _PLAIN for column in columns):
+    known = _NARROW if narrow else _PLAIN
+    if any(column.null_count or column.type.id not in known for column in columns):
         return None
-    values = np.empty((len(columns), table.num_rows))
+    kinds = {column.type.to_pandas_dtype() for column in columns}
+    kind = np.dtype(np.float32) if kinds == {np.float32} else np.result_type(np.float64, *kinds)
+    if np.float32 in kinds and np.result_type(*kinds) != kind:
+        return None
+    values = np.empty((len(columns), table.num_rows), kind)
     for number, column in enumerate(columns):
         values[number] = array(column)
     return values.T

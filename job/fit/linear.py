@@ -44,8 +44,8 @@ def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Arr
     column = table.column(target)
     if column.null_count or column.type not in (pa.float64(), pa.int64()):
         return None
-    X = frame.block(table, names)
-    if X is None:
+    X = frame.block(table, names, narrow=True)
+    if X is None or (X.dtype == np.float32 and column.type != pa.float64()):
         return None
     y = frame.array(column)
     if not (np.isfinite(X).all() and np.isfinite(y).all()) or y.min() == y.max():
@@ -64,7 +64,7 @@ def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ..
             seconds = time.perf_counter() - start
             if traits.kind in _LINEAR:
                 predicted = X @ estimator.coef_ + estimator.intercept_
-                metrics = {"r2": scores.r2(y.astype(np.float64, copy=False), predicted)}
+                metrics = {"r2": scores.r2(y.astype(np.float64, copy=False), predicted.astype(np.float64, copy=False))}
             else:
                 metrics = {"accuracy": float(np.average(estimator.predict(X) == y))}
         except MemoryError:

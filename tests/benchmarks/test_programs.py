@@ -14,6 +14,7 @@ SMALL = {
     "gate": [],
     "replacing": ["--keys", "60", "--rows", "20"],
     "one_table": ["--keys", "20", "--rows", "20", "--files", "2", "--rounds", "1", "--only", "manyfit"],
+    "table_shapes": ["--scale", "0.005"],
     "driver_scale": ["--keys", "300", "--cores", "2"],
     "index_scale": ["--keys", "400"],
     "laptop": ["--rounds", "1", "--parts"],

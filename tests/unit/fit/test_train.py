@@ -116,6 +116,39 @@ def test_the_short_way_and_a_fit_on_a_frame_give_models_equal_to_the_last_byte(k
     assert list(found.metrics.values()) == [score(frame[target], expected.predict(frame[features]))]
 
 
+NARROW = {
+    "float32": ["float", "float"],
+    "float32 and float64": ["float", "double"],
+    "float32 and int32": ["float", "int32"],
+    "int8 and uint16": ["int8", "uint16"],
+    "int32 alone": ["int32"],
+}
+
+
+@pytest.mark.parametrize("kind", sorted(linear.SHORT - {LogisticRegression}, key=lambda each: each.__name__))
+@pytest.mark.parametrize("name", NARROW)
+def test_the_short_way_takes_narrow_numbers_as_a_frame_hands_them_over(kind, name):
+    random = np.random.default_rng(0)
+    columns = {f"c{at}": pa.array(random.integers(0, 100, 500)).cast(kind) for at, kind in enumerate(NARROW[name])}
+    if "float" in NARROW[name]:
+        columns["c0"] = pa.array(random.normal(size=500).astype(np.float32))
+    data = pa.table({**columns, "y": random.normal(size=500)})
+    chosen = recipe(features=list(columns), target="y", estimator={"_target_": f"{kind.__module__}.{kind.__name__}"})
+    assert linear.arrays(data, chosen, tuple(columns)) is not None
+    found, frame = train(data, chosen, key="k", seed=1), data.to_pandas()
+    expected = chosen.build(1).fit(frame[list(columns)], frame["y"])
+    assert pickle.dumps(found.estimator) == pickle.dumps(expected)
+    assert list(found.metrics.values()) == [r2_score(frame["y"], expected.predict(frame[list(columns)]))]
+
+
+def test_numbers_that_numpy_would_keep_narrow_take_the_long_way():
+    data = pa.table({"a": pa.array([1.5, 2, 3, 5], pa.float32()), "b": pa.array([1, 2, 3, 5], pa.int16())})
+    chosen = recipe(features=["a", "b"], target="y")
+    assert linear.arrays(data.append_column("y", pa.array([1.0, 2, 3, 4])), chosen, ("a", "b")) is None
+    whole = data.append_column("y", pa.array([1, 2, 3, 4]))
+    assert linear.arrays(whole, recipe(features=["a"], target="y"), ("a",)) is None
+
+
 def test_the_short_way_holds_for_csv_as_it_is_read():
     frame = rows(2000)[["x", "n", "y"]]
     read_back = read([("a.csv", frame.to_csv(index=False).encode())], ReadSpec())
