@@ -11,6 +11,7 @@ leads nowhere stays as it is, so that `mkdocs build --strict` fails on it.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -115,16 +116,13 @@ def place(target: str) -> str:
     return f"{FOLDER}/{path}"
 
 
+@functools.cache
 def tracked() -> set[str]:
-    """The files of the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(listed.stdout.splitlines())
+    """The files of the repository; without git (a downloaded archive) those of the folder."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    if (ROOT / ".git").exists():
+        return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines())
+    return {str(each.relative_to(ROOT)) for each in ROOT.rglob("*") if each.is_file()}
 
 
 def _unlisted() -> Any:
