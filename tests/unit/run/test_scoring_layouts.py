@@ -1,0 +1,71 @@
+"""Scoring tables by key columns, and on the local engine: each row once, by its key's model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from job import engine as engines
+from tests.support.score_job import ScoreJob, counts
+
+KEY = {"layout": "columns", "key": ["shop", "item"]}
+
+
+def table(keys: int, rows: int, first: int = 0) -> pd.DataFrame:
+    """Interleaved rows: ``y`` is ``x`` times the number of its key, from 1."""
+    number = np.tile(np.arange(keys), rows)
+    x = np.repeat(np.arange(first, first + rows), keys).astype(float)
+    return pd.DataFrame({"shop": number // 2, "item": number % 2, "x": x, "y": x * (number + 1)})
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ScoreJob:
+    made = ScoreJob(tmp_path, keys=0)
+    table(10, 12).to_csv(made.trained.data / "all.csv", index=False)
+    made.trained.overrides["input"] = KEY
+    made.trained.run()
+    for part in range(3):
+        table(10, 5, 20).iloc[part::3].to_csv(made.data / f"p{part}.csv", index=False)
+    made.overrides["input"] = KEY
+    return made
+
+
+def check(job: ScoreJob, rows: int = 5) -> None:
+    assert job.keys() == {f"shop={number // 2}/item={number % 2}": rows for number in range(10)}
+    found = job.table().to_pandas()
+    assert np.allclose(
+        found["prediction"], found["x"] * (2 * found["shop"].astype(int) + found["item"].astype(int) + 1)
+    )
+
+
+@pytest.mark.parametrize("mode", ["append", "replace"])
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_a_table_is_scored_by_its_key_columns_and_only_changed_keys_are_scored_again(
+    job: ScoreJob, engine: str, mode: str
+) -> None:
+    sections: dict[str, Any] = {"run": {"engine": engine, "workers": 2 if engine == "local" else None}}
+    sections["output"] = {"mode": mode}
+    start = (lambda made: engines.make(made.settings)) if engine == "local" else None
+
+    assert counts(job.score(start, **sections)) == (10, 0, 0, 0)
+    check(job)
+    new = pd.DataFrame({"shop": [2], "item": [1], "x": [7.0], "y": [42.0]})
+    new.to_csv(job.data / "p9.csv", index=False)
+
+    report = job.score(start, **sections)
+
+    assert counts(report)[0] == 1
+    assert report.totals.rows_written == 6
+    assert job.keys()["shop=2/item=1"] == (6 if mode == "replace" else 11)
+    assert counts(job.score(start, **sections)) == (0, 10, 0, 0)
+
+
+def test_a_key_of_a_table_without_a_model_is_skipped(job: ScoreJob) -> None:
+    pd.DataFrame({"shop": [9], "item": [1], "x": [7.0], "y": [42.0]}).to_csv(job.data / "p9.csv", index=False)
+
+    assert counts(job.score()) == (10, 0, 1, 0)
+    check(job)
