@@ -108,5 +108,5 @@ def _segment(part: str) -> str:
 
 
 def model_name(key: str, digest: str) -> str:
-    """Where a model lies below the output: computed from key and digest, never stored nor read from anywhere."""
+    """The path of a model file below the output. It is computed from key and digest, and never read from anywhere."""
     return f"models/{key_path(key)}/{digest}.joblib"

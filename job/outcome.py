@@ -65,7 +65,7 @@ REASONS: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one partition in one attempt."""
+    """The outcome of one partition in one attempt."""
 
     key: str
     """the partition's key"""

@@ -1,4 +1,4 @@
-"""Where everything of a run lies below its output: ``runs/<run id>/...``. Spelt here and nowhere else. Pure."""
+"""The paths of a run's files below its output: ``runs/<run id>/...``. No other module spells them. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LATEST = "runs/latest.json"
 
 
 def folder(run: str) -> str:
-    """All of a run."""
+    """The folder of a run."""
     return f"runs/{run}/"
 
 

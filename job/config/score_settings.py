@@ -42,7 +42,7 @@ class ModelsSettings(Section):
 
 
 class MissingModelSettings(Section):
-    """What becomes of a key without a model."""
+    """The treatment of keys without a model."""
 
     policy: Literal["fail", "skip", "fallback"] = "skip"
     """``fail``: a failed key; ``skip``: a skipped one; ``fallback``: the model of another key"""
@@ -64,7 +64,7 @@ def _as_missing_model(value: Any) -> Any:
 
 
 class ScoreSettings(Section):
-    """What is done with each key's rows and model."""
+    """How the rows of a key are predicted."""
 
     method: RowMethod = "predict"
     """the method of the model that is called with the features of each row"""
@@ -122,7 +122,7 @@ class ScoreStorageSettings(StorageSettings):
 
 
 class PredictionsSettings(Section):
-    """Where the predictions go."""
+    """The output of the predictions."""
 
     uri: Uri
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""

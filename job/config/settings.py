@@ -41,7 +41,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What is wrong between settings that are right by themselves: (name below this section, what is wrong)."""
+        """Mistakes between settings that are right by themselves: (name below this section, what is wrong)."""
         yield from ()
 
     @model_validator(mode="after")
@@ -131,7 +131,7 @@ class ColumnSettings(Section):
 
 
 class InputSettings(Section):
-    """Where the data lies and what one partition of it is."""
+    """The input: where the data lies, and what one partition is."""
 
     uri: Uri
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
@@ -188,7 +188,7 @@ class InputSettings(Section):
         return tuple(name for name, column in columns if isinstance(column, ColumnSettings) and column.optional)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What the layout and the reader need or exclude."""
+        """Settings that the layout or the reader needs or excludes."""
         if self.layout == "columns" and not self.key:
             yield "key", "is required with layout 'columns': name the key columns, for example key: [store, item]"
         if self.layout == "hive" and self.key is not None:
@@ -537,7 +537,7 @@ class SparkSettings(Section):
 
 
 class OutputSettings(Section):
-    """Where the models go."""
+    """The output: where the models are published."""
 
     uri: Uri
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""

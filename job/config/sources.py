@@ -1,4 +1,4 @@
-"""Where settings are written: command line, environment, document. Each becomes a tree, or mistakes. Pure."""
+"""The sources of settings: command line, environment, document. Each becomes a tree, or mistakes. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SERVICE = re.compile(
 
 
 class Source(PydanticBaseSettingsSource):
-    """What one place says; pydantic-settings merges several.
+    """The settings of one source; pydantic-settings merges several sources.
 
     Parameters
     ----------

@@ -139,7 +139,7 @@ class _Judge:
         self._parts: list[dict[str, Rows]] = []
 
     def only_scores(self) -> bool:
-        """Whether nothing but the means of the scores is asked for."""
+        """Whether only the means of the scores are wanted."""
         return self._recipe.validation.method == "kfold" and not (
             self._against or self._recipe.baseline or self._recipe.validation.intervals
         )

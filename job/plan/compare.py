@@ -1,4 +1,4 @@
-"""What is known of the planned keys: the published rows, held against them slice by slice. Pure.
+"""Compares the planned keys with the published rows, slice by slice. Pure.
 
 The published table is as large as the plan; only what the plan needs of a slice stays.
 """
@@ -40,7 +40,7 @@ CODE = {why: number for number, why in enumerate(WHY)}
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprints:
-    """What a published model is compared with."""
+    """The fingerprints of a run, which the published rows are compared with."""
 
     recipe: str
     environment: str
@@ -49,7 +49,7 @@ class Fingerprints:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What the index says of each planned key, and of others."""
+    """The published state of each planned key, and of the other keys."""
 
     why: np.ndarray
     """`CODE` of each key"""

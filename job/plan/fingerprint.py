@@ -56,7 +56,7 @@ def digest(value: Any) -> str:
 
 
 def data_fingerprint(objects: Iterable[tuple[str, int, str | None]]) -> str:
-    """Of the (name, size, ETag) of a partition's objects, names relative to ``input.uri``, in the order of names."""
+    """Fingerprint of (name, size, ETag) of a partition's objects; names are relative to ``input.uri``, and sorted."""
     hasher = hashlib.sha256()
     for name, size, etag in objects:
         hasher.update(f"{len(name)}:{name}\0{size}\0{etag or ''}\n".encode("utf-8", "surrogatepass"))
@@ -70,7 +70,7 @@ def content_digest(blobs: Iterable[Any]) -> str:
 
 
 def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
-    """Of all that decides the model besides data and environment.
+    """Fingerprint of all that decides the model besides data and environment.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def reader_part(settings: InputSettings) -> dict[str, Any]:
 
 
 def environment_fingerprint(mode: str, versions: Mapping[str, str], imports: Mapping[str, str]) -> str:
-    """Of the library versions that must agree.
+    """Fingerprint of the library versions that must agree.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where the rows of a table go: who trains which key, who reads which piece, and whether rows are exchanged. Pure.
+"""Places the keys of a table: which task trains which key and reads which piece; whether rows are exchanged. Pure.
 
 Rows of keys that lie together are read by the task that trains them, and nothing is exchanged; else the pieces are read
 by other tasks, which hand the rows on. Either follows from the counts alone.
@@ -23,7 +23,7 @@ PIECES_BYTES = 256 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Who trains and who reads."""
+    """The tasks that train the keys of a table, and the tasks that read its pieces."""
 
     assigned: np.ndarray
     """the task of each due key, int32"""

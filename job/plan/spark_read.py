@@ -49,7 +49,7 @@ class TableRead:
 
     @property
     def local(self) -> bool:
-        """It lies in a folder."""
+        """Whether the input lies in a folder."""
         return self.root.startswith("file:")
 
     @property

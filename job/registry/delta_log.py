@@ -199,7 +199,7 @@ class Table:
         ]
 
     def commits(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
-        """What the commits up to ``table``'s say about themselves, newest first; ``version`` is added.
+        """The metadata of the commits up to ``table``'s, newest first; ``version`` is added.
 
         Read by hand, for the same reason as in `append`.
         """

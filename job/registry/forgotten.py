@@ -43,7 +43,7 @@ class Forgotten:
 
 
 def digest(key: str) -> str:
-    """What stands for a key's name."""
+    """The digest of a key's name."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

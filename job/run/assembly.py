@@ -103,7 +103,7 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
 
 
 def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
-    """What makes an output this job's: another name, input or layout is refused, and for predictions other models."""
+    """The identity of a job. An output refuses another name, input or layout, and for predictions other models."""
     found = {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
     if isinstance(settings, JobSettings):
         return found

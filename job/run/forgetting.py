@@ -39,7 +39,7 @@ _MODEL = re.compile(r"[0-9a-f]{64}\.joblib")
 
 @dataclass(frozen=True, kw_only=True)
 class Traces:
-    """What lies in an output of some keys, by the names of objects."""
+    """Everything that an output holds of some keys, by the names of objects."""
 
     keys: tuple[str, ...]
     published: tuple[str, ...]
@@ -71,7 +71,7 @@ class Traces:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What became of a forgetting."""
+    """The result of `forget`."""
 
     version: int | None
     """of the published table"""

@@ -64,7 +64,7 @@ class OldParts:
         return listing.filter(pc.invert(pc.is_in(listing["name"], value_set=names)))
 
     def moved(self) -> bool:
-        """Whether there is a version that was not there before."""
+        """Whether a version has appeared since the last look."""
         return (self._predictions.version() or 0) != max((each.version for each in self._history), default=0)
 
     def lost(self, removed: pa.Table) -> set[str]:

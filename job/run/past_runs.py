@@ -81,7 +81,7 @@ class Runs:
         return young.union(self.unfinished, self._finished & made_kept, newest)
 
     def expired(self, retained: set[str]) -> pa.Table:
-        """What may go of the finished runs: all but their results."""
+        """Files of finished runs that may be removed: all but their results."""
         names = self._listing.column("name")
         return self._objects(self._finished - retained, pc.invert(pc.match_substring_regex(names, _RESULT)))
 

@@ -96,7 +96,7 @@ class PinnedModels:
 
     @property
     def keys(self) -> pa.Array:
-        """Those that have a model, sorted."""
+        """The keys that have a model, sorted."""
         return self._keys.take(pc.sort_indices(self._keys))
 
     def __len__(self) -> int:
@@ -175,7 +175,7 @@ class PinnedModels:
         return [row if row["residuals"] else None for row in rows.select(_OF_INTERVALS).to_pylist()]
 
     def held(self, key: str, at: int) -> HeldOut | None:
-        """The same of one key's model, for a preview."""
+        """As `described`, for the model of one key."""
         found = self._held(np.array([at]))[0] if self._own(pa.array([key]), np.array([at]))[0] else None
         return HeldOut(**found) if found else None
 
@@ -202,7 +202,7 @@ class PinnedModels:
             ) from None
 
     def row(self, at: int) -> dict[str, Any]:
-        """What the table says of a model."""
+        """The published row of a model."""
         return dict(self._rows.slice(at, 1).to_pylist()[0])
 
 

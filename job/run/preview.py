@@ -1,4 +1,4 @@
-"""What a job takes its data for, before anything is trained: columns with their types, and what a partition lacks.
+"""Previews the data of a job before anything is trained: columns with their types, and what a partition lacks.
 
 Reads a few objects of the input and fits nothing.
 """
@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What would keep a partition from being trained."""
+    """A reason why a partition could not be trained."""
 
     key: str
     reason: str
@@ -211,7 +211,7 @@ EMPTY = "float64 (no value)"
 
 
 def type_name(column: pa.ChunkedArray, name: str) -> str:
-    """What a column is to an estimator or a function: its type in a pandas frame, in words where that says nothing."""
+    """The type of a column as an estimator or a function gets it: its pandas type, in words if that says nothing."""
     kind = column.type
     if pt.is_null(kind):
         return EMPTY

@@ -34,7 +34,7 @@ LOG_EVERY = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What ``progress.json`` holds."""
+    """The content of ``progress.json``."""
 
     run: str
     phase: str
@@ -230,7 +230,7 @@ class Tracker:
             self._told(state)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -96,7 +96,7 @@ def judged_until(kept: pa.Table) -> pa.ChunkedArray:
 
 
 def kept_rows(kept: pa.Table, *, run: str, versions: str) -> pa.Array:
-    """What the row of each challenger would say, as JSON: what ``manyfit promote`` publishes."""
+    """The row that each challenger would get, as JSON; ``manyfit promote`` publishes it."""
     columns = {name: kept[name].to_pylist() for name in OF_MODEL}
     times = kept["finished_at"].to_pylist()
     texts = []

@@ -1,4 +1,4 @@
-"""What a run is for: the steps in which training and scoring differ. All others are `job.run.run`'s."""
+"""The purpose of a run: the steps in which training and scoring differ. `job.run.run` does all others."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _FULL = 1 / 8
 
 @dataclass(frozen=True, kw_only=True)
 class Replaced:
-    """What a release adds and takes away."""
+    """The files that a release adds and removes."""
 
     added: tuple[PartFile, ...]
     removed: tuple[Held, ...]

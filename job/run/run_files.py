@@ -140,7 +140,7 @@ def make_report(
 def write_result(
     assembly: Assembly, started: Started, settled: pa.Table, result: RunReport, *, metrics: bytes | None = None
 ) -> None:
-    """What is derived first, the result last: a run without a result is one that did not finish."""
+    """Write the derived files, and the result last: a run without a result did not finish."""
     output = assembly.output
     with storage("output", "the result could not be written (the models are published)"):
         failed = settled.filter(pc.equal(settled["status"], "failed"))

@@ -209,7 +209,7 @@ class ScoringRun:
         """None: no model is replaced."""
 
     def decided(self, assembly: Assembly, settled: pa.Table) -> pa.Table:
-        """As they are."""
+        """The outcomes, unchanged."""
         return settled
 
     def operation(self, assembly: Assembly, started: Started) -> Scoring:
@@ -218,7 +218,7 @@ class ScoringRun:
         return Scoring(what=self.recipe, fingerprint=assembly.fingerprints.recipe)
 
     def counted(self, started: Started, outcomes: pa.Table) -> pa.Table:
-        """Of this driver's plan, and of each chunk one whole attempt."""
+        """The outcomes of this driver's plan: of each chunk those of one whole attempt."""
         mine = pc.fill_null(pc.starts_with(outcomes["chunk"].cast(pa.string()), f"{started.plan}/"), False)
         return chunks.winners(chunks.finished(outcomes.filter(mine)), SCORED)
 

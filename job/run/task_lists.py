@@ -123,7 +123,7 @@ def memory_needs(plan: Plan, due: np.ndarray, assigned: np.ndarray) -> tuple[int
 def write_table(
     output: Store, run: str, plan_id: str, layout: TableLayout, keys: pa.Array, costs: np.ndarray, placement: Placement
 ) -> None:
-    """What the tasks of a table need beside their lists: who reads which piece, and where each key is trained.
+    """Write what the tasks of a table need beside their lists: which task reads which piece and trains which key.
 
     Parameters
     ----------

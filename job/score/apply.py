@@ -28,7 +28,7 @@ _NAMELESS = "X does not have valid feature names"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is done with every key of a scoring; travels to executors and guarded children."""
+    """The settings for scoring every key, as plain data for executors and guarded children."""
 
     spec: ReadSpec
     """how bytes become rows"""

@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What is known of a key's model from rows that it was not fitted on."""
+    """The residuals of a key's model on held-out rows, and its last training row."""
 
     residuals: str
     """JSON of `job.judge.intervals.describe`"""
@@ -105,7 +105,7 @@ def around(predicted: Any, held: HeldOut, at: Array | None) -> dict[str, Array]:
 
 
 def within(bounds: Mapping[str, Array], truth: Array) -> dict[str, tuple[int, int]]:
-    """Of each level how many rows lie within their interval, and how many have an interval and a truth."""
+    """Count, for each level, the rows within their interval, and the rows that have an interval and a truth."""
     found = {}
     for name in (each.removeprefix("lo_") for each in bounds if each.startswith("lo_")):
         low, high = bounds[f"lo_{name}"], bounds[f"hi_{name}"]

@@ -100,7 +100,7 @@ def ordered(schema: pa.Schema) -> list[str]:
 
 
 class Written(Protocol):
-    """What is the same for every row of a run."""
+    """The values that every row of a run shares."""
 
     @property
     def run(self) -> str:
@@ -112,7 +112,7 @@ class Written(Protocol):
 
     @property
     def version(self) -> int:
-        """Of the models."""
+        """The version of the models."""
 
 
 def with_ours(

@@ -83,7 +83,7 @@ def _forecast(
 
 
 def called(function: UserFunction, model: Any, rows: Any, key: str) -> Any:
-    """What the function gives for a model, the frame of its key's rows (None: there are none) and the key."""
+    """Call the function with a model, the frame of its key's rows (None: there are none) and the key."""
     loaded = function.load()
     return loaded(*(model, rows, key)[: arguments(loaded)])
 

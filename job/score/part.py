@@ -31,7 +31,7 @@ class Part:
 
 
 def path(digest: str) -> str:
-    """Where a part lies, below the table."""
+    """The path of a part below the table."""
     return f"parts/{digest[:2]}/{digest}.parquet"
 
 

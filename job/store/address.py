@@ -1,4 +1,4 @@
-"""Where a store is: a URI taken apart, checked and written in one way. Pure.
+"""The address of a store: parses, checks and normalises a URI. Pure.
 
 URIs are literal text, as with the AWS command line: ``%``, ``?`` and ``#`` in ``s3://bucket/a%20b`` are characters of
 the name and not markup. Only ``file://`` is a real URL, and is unquoted.
@@ -87,7 +87,7 @@ def check_name(name: str) -> None:
 
 
 def parse(uri: str, *, what: str = "output") -> Address:
-    """Take a URI apart.
+    """Parse a URI.
 
     Parameters
     ----------

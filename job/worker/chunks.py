@@ -25,7 +25,7 @@ MOST_BYTES = 32_000_000
 
 
 def name(plan: str, task: int, number: int, keys: int) -> str:
-    """What identifies a chunk of a plan."""
+    """The name of a chunk of a plan."""
     return f"{plan}/{task}/{number}/{keys}"
 
 
@@ -60,7 +60,7 @@ class Chunks:
         self._open: dict[str, list[Done]] = {}
 
     def add(self, item: Item, result: Result, content: str | None) -> list[Done] | None:
-        """Take one key; the whole chunk, in the order of keys, if that was its last."""
+        """Add one key. Returns the whole chunk, in the order of keys, if this was its last key."""
         assert item.chunk is not None
         gathered = self._open.setdefault(item.chunk, [])
         gathered.append((item, result, content))
@@ -91,7 +91,7 @@ def finished(outcomes: pa.Table) -> pa.Table:
 
 
 def winners(outcomes: pa.Table, done: str) -> pa.Table:
-    """Of finished attempts (`finished`) one for each chunk: the one with most keys done, then the lowest digest."""
+    """Choose one finished attempt for each chunk: the one with most keys done, then the lowest digest."""
     best: dict[str, tuple[Any, ...]] = {}
     for row in _attempts(outcomes, done):
         chunk = row["chunk"]

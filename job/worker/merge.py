@@ -116,7 +116,7 @@ class Runs:
             self._file.close()
 
     def add(self, blob: Blob) -> None:
-        """Take a blob; its data is kept, or written down."""
+        """Add a blob; its data is kept in memory, or written to the disk."""
         if blob.mapped is not None:
             if blob.mapped not in self._maps:
                 self._maps.append(blob.mapped)
@@ -129,7 +129,7 @@ class Runs:
             self._write(blob.sequence, blob.data)
 
     def add_table(self, sequence: int, table: pa.Table) -> None:
-        """Take rows that were never a blob."""
+        """Add rows that this task has read itself."""
         if self._fits(table.nbytes):
             self._size += table.nbytes
             self._runs.append(_Run(sequence, table, table.column(AT).to_numpy()))

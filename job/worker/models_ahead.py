@@ -30,7 +30,7 @@ _KEPT = 4
 
 
 class WithModel:
-    """What was read for a key, and its model's bytes.
+    """The data of a key, and the bytes of its model.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class Payload(Protocol):
 
 
 class Operation(Protocol):
-    """What is done with a key. Plain data that travels to executors and guarded children; it touches no store."""
+    """The operation on a key: plain data for executors and guarded children. It touches no store."""
 
     @property
     def done(self) -> str:
@@ -96,7 +96,7 @@ class Operation(Protocol):
         """The tables of some keys' results as one object; for keys that have a chunk."""
 
     def place(self, key: str, digest: str) -> str:
-        """Where the bytes of a result are put below the output; their name holds their digest."""
+        """The path of a result's bytes below the output; it contains their digest."""
 
     def columns(self) -> dict[str, Any]:
         """Columns that each outcome of this operation has, such as fingerprints."""

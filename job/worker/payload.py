@@ -49,7 +49,7 @@ class Blobs:
 
 
 class NoRows:
-    """Of a key that has no data of its own: a forecast by its model alone."""
+    """The payload of a key without data: its model forecasts alone."""
 
     __slots__ = ()
 

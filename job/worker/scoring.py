@@ -118,5 +118,5 @@ class Scoring:
         return f"{part.FOLDER}/{part.path(digest)}"
 
     def columns(self) -> dict[str, Any]:
-        """What the next run compares with."""
+        """The fingerprints that the next run compares."""
         return {"recipe": self.fingerprint, "environment": "", "reading": VERSION}

@@ -1,4 +1,4 @@
-"""What every task needs, imported once before workers are forked from this process."""
+"""Imports what every task needs, once, before workers are forked from this process."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def begin(self, item: Item) -> None:
-        """A fit begins."""
+        """A fit has begun."""
         self._current = (item, time.monotonic())
 
     def end(self) -> None:
-        """It ended."""
+        """A fit has ended."""
         with self._lock:
             self._current = None
 

@@ -55,7 +55,7 @@ TASK_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every task of a run shares; plain data, pickled to the executors."""
+    """The plain data that all tasks of a run share; pickled to the executors."""
 
     run: str
     """the run's id"""

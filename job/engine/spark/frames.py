@@ -42,7 +42,7 @@ _BATCH_BYTES = "16777216"
 
 
 class Actions(Protocol):
-    """What a `TableEngine` needs of the engine that it belongs to."""
+    """The part of a `SparkEngine` that a `TableEngine` uses."""
 
     session: SparkSession
     """the one session"""

@@ -1,4 +1,4 @@
-"""What the tasks of the ``spark`` reader do: rows in, one key at a time out, and on to the same attempt as elsewhere.
+"""The tasks of the ``spark`` reader: gather the rows of one key at a time, and pass them to the usual attempt.
 
 Spark hands over Arrow batches whose rows are sorted, or come file after file; a key's rows may go across batches, and
 never more than one key's rows are held. A row says which list of the plan its key is in, and where.

@@ -1,4 +1,4 @@
-"""What a task ended with, as the driver sees it: Spark hands over the text of a Python error, and nothing else.
+"""Errors of tasks, as the driver sees them: Spark returns the text of a Python error, and nothing else.
 
 And what Java ended with when Spark did not start.
 """
@@ -48,7 +48,7 @@ def lasting(error: BaseException) -> BaseException:
 
 
 def in_one_line(text: str) -> str:
-    """What a Spark or Java error says, without its stack and without a value of the user's data.
+    """The message of a Spark or Java error in one line, without its stack and without values of the user's data.
 
     The innermost cause tells most; of an error with a name (``[PARQUET_TYPE_ILLEGAL]``) its own sentence.
     """

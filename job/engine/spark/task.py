@@ -1,4 +1,4 @@
-"""What runs inside Spark's Python workers. Imported by name on the executors; never defined in a launched script."""
+"""Code that runs in Spark's Python workers. Imported by name on the executors; never defined in a launched script."""
 
 from __future__ import annotations
 
