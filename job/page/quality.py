@@ -94,7 +94,7 @@ def _distribution(facts: Facts, name: str, values: Numbers) -> Picture:
     shown = bins.histogram(inside, log=wide)
     left = len(there) - len(inside)
     rows = [(each["begin"], each["end"], each["keys"]) for each in shown]
-    note = "higher is better" if metrics.higher_is_better(name) else "lower is better"
+    note = "Higher is better" if metrics.higher_is_better(name) else "Lower is better"
     if left:
         beyond = there[(there < inside.min()) | (there > inside.max())]
         note += f"; {keys(left)} beyond the edges, from {beyond.min():.4g} to {beyond.max():.4g}"
