@@ -133,7 +133,7 @@ def tables() -> str:
         "## `predictions`: the output of `manyfit score`",
         "`<output>/predictions` is a Delta table with one row for each scored row. Its columns are the kept columns\n"
         "of the input, then `prediction`, `prediction_<name>`, `proba_<class>`, `lo_<level>` and `hi_<level>`\n"
-        "as the models give them ([Scoring](../how-to/scoring.md)), then these:",
+        "as the models give them ([Scoring](../explanation/scoring.md)), then these:",
         schema(OURS, columns.PREDICTIONS, "job.score.columns.OURS"),
         "## `errors`: predictions compared with the truth",
         "`<output>/errors` is a Delta table with one row for each key and scoring run. It is written if\n"

@@ -21,7 +21,7 @@ REASONS = {
     "installs": "what it installs is what the tests run on",
     "needs a cluster": "`make e2e` has one",
     "needs a bucket": "tests of the stores have S3 servers of their own",
-    "starts a server": "what it serves has tests of its own",
+    "starts a server": "what it serves has tests of its own: tests/unit/registry/test_service_example.py",
 }
 """Why a console block may be left out."""
 DEFAULT_ENGINE = {"docs/tutorials/first-models.md"}
@@ -31,8 +31,6 @@ NOT_RUN: dict[str, int] = {
     "docs/how-to/kubernetes/air-gapped.md": 1,
     "docs/how-to/kubernetes/deployer.md": 1,
     "docs/how-to/orchestrators.md": 1,
-    "docs/how-to/report.md": 1,
-    "docs/how-to/scoring.md": 1,
     "docs/how-to/service.md": 2,
     "docs/tutorials/first-models.md": 1,
     "docs/tutorials/kind.md": 8,
