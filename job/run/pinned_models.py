@@ -182,12 +182,12 @@ class PinnedModels:
     def recipe(self) -> dict[str, Any]:
         """The recipe that they were trained with, as the newest run that is still recorded says; empty if none is."""
         for run in reversed(pc.unique(self._rows["run"]).to_pylist()):
-            try:
-                with storage("input", f"the models {self.store.uri} cannot be read"):
+            with storage("input", f"the models {self.store.uri} cannot be read"):
+                try:
                     found = json.loads(bytes(self.store.get(run_paths.settings(run))))
-                return dict(found["settings"].get("recipe", {}))
-            except NotFoundError:
-                continue
+                except NotFoundError:  # gc has removed what is known of the run
+                    continue
+            return dict(found["settings"].get("recipe", {}))
         return {}
 
     def bytes_of(self, at: int) -> Any:

@@ -67,6 +67,28 @@ def kind_of(method: str, path: str) -> str | None:
     return None
 
 
+SCORING_KINDS = ("model_get", "part_put", "segment_put", "predictions_put", "states_put", "errors_put")
+"""Requests of a scoring whose output is ``scores/``, each alone."""
+
+
+def scoring_kind_of(method: str, path: str) -> str | None:
+    """Which of `SCORING_KINDS` a request is."""
+    key = unquote(urlsplit(path).path).partition("/")[2].partition("/")[2]
+    if method == "GET" and key.startswith("out/models/"):
+        return "model_get"
+    if method != "PUT" or not key.startswith("scores/"):
+        return None
+    places = {
+        "predictions/parts/": "part_put",
+        "predictions/_delta_log/": "predictions_put",
+        "index/_delta_log/": "states_put",
+        "errors/_delta_log/": "errors_put",
+    }
+    rest = key.removeprefix("scores/")
+    found = next((kind for place, kind in places.items() if rest.startswith(place)), None)
+    return "segment_put" if "/segments/" in rest else found
+
+
 @dataclass
 class Fault:
     """One thing that goes wrong."""
@@ -104,6 +126,7 @@ class FaultProxy:
         host = urlsplit(target)
         self.target = (str(host.hostname), int(host.port or 80))
         self.fault: Fault | None = None
+        self.kind_of: Callable[[str, str], str | None] = kind_of
         self.rate: Callable[[str, str], str | None] = lambda method, path: None
         self.stored: list[Stored] = []
         self.requests: list[tuple[str, str, int]] = []
@@ -142,7 +165,7 @@ class FaultProxy:
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         """One request, with or without a fault."""
         body = _body(request)
-        kind = kind_of(request.command, request.path)
+        kind = self.kind_of(request.command, request.path)
         fault = self.fault.fault if self.fault and self.fault.take(kind) else self.rate(request.command, request.path)
         if fault and fault.startswith("status_"):
             return self._refuse(request, int(fault[7:]))

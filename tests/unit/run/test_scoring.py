@@ -477,6 +477,13 @@ def test_models_that_gc_removed_meanwhile_end_the_run_by_name(job: ScoreJob) -> 
         job.score(engine=lambda _: Removing())
 
 
+def test_models_whose_runs_gc_has_removed_are_applied_all_the_same(job: ScoreJob) -> None:
+    for path in (job.trained.out / "runs").rglob("run.json"):
+        path.unlink()
+
+    assert counts(job.score()) == (4, 0, 0, 0)
+
+
 def test_a_damaged_model_fails_its_key_and_is_not_loaded(job: ScoreJob) -> None:
     models = ModelSet.open(str(job.trained.out))
     path = job.trained.out / models.path("k1")
