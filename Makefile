@@ -95,7 +95,7 @@ DEVELOPED = .venv/bin/python -m pytest
 
 .PHONY: test
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
-	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e and not bench" \
+	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e and not bench and not mlflow" \
 		-n $(JOBS) --dist worksteal $(ARGS)
 
 # Beside the newest Spark, which all other targets use: same lock, same wheel, the other group (docs/decisions/0009-two-sparks.md).
@@ -126,6 +126,15 @@ airflow: build/airflow/.ready .venv/.ready ## Airflow in an environment of its o
 .PHONY: chart
 chart: .venv/.ready build/airflow/.ready ## the chart: rendered objects, schema, security, alerts (needs helm and promtool, see tools)
 	@$(DEVELOPED) $(CURDIR)/tests/chart $(ARGS)
+
+build/mlflow/.ready: pyproject.toml uv.lock | python $(UV)
+	@mkdir -p build
+	UV_PROJECT_ENVIRONMENT=build/mlflow $(UV) sync --frozen --quiet --extra mlflow --python "$(PYTHON)"
+	@touch $@
+
+.PHONY: mlflow
+mlflow: java build/mlflow/.ready ## a published set in MLflow's registry: its own server, its own ways of loading, in an environment of its own
+	@build/mlflow/bin/python -m pytest $(CURDIR)/tests/mlflow $(ARGS)
 
 .PHONY: chaos
 chaos: java .venv-wheel/.ready ## all of the fault tests: every cell, thousands of schedules (CHAOS_SEED=n replays)

@@ -303,7 +303,7 @@ def gc(arguments: Namespace, overrides: list[str]) -> int:
             # Of a scoring that died right after its release: what follows from it is written down below its run.
             scored_before.make_good(output)
         keep = run_files.kept_versions(output) if arguments.keep is None else arguments.keep
-        done = retention.gc(output, keep=keep, dry_run=not arguments.delete, margin=margin)
+        done = retention.gc(output, keep=keep, dry_run=not arguments.delete, margin=margin, pins=arguments.pin)
     if arguments.json:
         screens.print_json(screens.gc_document(done))
     else:

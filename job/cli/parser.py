@@ -264,6 +264,20 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON document")
     add_signing(command)
     command = add_output(
+        "mlflow",
+        "register a version of the set with MLflow",
+        "Makes one small entry of MLflow's registry that points at the version, and moves the alias to it. Loads no "
+        "model. Call it again after a release or a rollback. The server is MLFLOW_TRACKING_URI's.",
+    )
+    command.add_argument("--name", required=True, metavar="NAME", help="the registered model")
+    command.add_argument("--alias", metavar="ALIAS", help="for example champion; default: none is moved")
+    command.add_argument("--at", type=int, metavar="VERSION", help="default: the current one")
+    command.add_argument(
+        "--key", action="append", default=[], metavar="COLUMN", help="a column of the key; default: as the keys say"
+    )
+    command.add_argument("--missing", choices=["raise", "nan"], default="raise", help="rows of a key without a model")
+    command.add_argument("--experiment", metavar="NAME", help="of the entry's run; default: MLflow's own")
+    command = add_output(
         "sign",
         "sign a version of the set",
         "For a publisher who holds the private key while the runs do not (output.unsigned: true), and for a version "
@@ -289,6 +303,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--margin", default="24h", metavar="AGE", help="delete only files that are older than this (24h)"
+    )
+    command.add_argument(
+        "--pin", type=int, action="append", default=[], metavar="VERSION", help="keep this version, however old"
     )
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command = add(

@@ -122,6 +122,13 @@ def forget(arguments: Namespace, overrides: list[str]) -> int:
     return forget.main(arguments, output, seal_of(arguments, output))
 
 
+def mlflow(arguments: Namespace, overrides: list[str]) -> int:
+    """Register a version with MLflow."""
+    from job.cli import to_mlflow
+
+    return to_mlflow.main(arguments, overrides)
+
+
 def promote(arguments: Namespace, overrides: list[str]) -> int:
     """Publish challengers that the gate kept back."""
     from job.registry.index import Index

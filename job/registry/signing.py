@@ -20,72 +20,21 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from job.errors import DamageError, NotFoundError
 from job.registry import bundle
-from job.registry.data_file import completed
-from job.registry.delta_log import fields
 from job.registry.history import signature_name
-from job.registry.index import ROW, Index
+from job.registry.index import Index
+from job.registry.signed_release import SignedRelease, verified
 from job.store import Store, open_store
 
 # A name is taken from the signed statement only if it cannot lead anywhere else than to a file of the table.
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.parquet")
 _LOG = re.compile(r"_delta_log/\d{20}\.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignedRelease:
-    """A release whose signature holds; its files are checked whenever they are read."""
-
-    store: Store
-    """the output"""
-    version: int
-    """of the index"""
-    run: str | None
-    """that made it"""
-    files: Mapping[str, str]
-    """data files below ``index/``, each with its SHA-256"""
-
-    def read(self, columns: Sequence[str], keys: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
-        """Rows, parsed from the very bytes whose digest was compared.
-
-        Raises
-        ------
-        DamageError
-            A file is missing or has other bytes than were signed.
-        """
-        wanted = list(dict.fromkeys([*columns, "key"]))
-        schema = fields(ROW, wanted, encoded)
-        parts = [schema.empty_table()]
-        for name, digest in self.files.items():
-            data = _verified(self.store, name, digest)
-            parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), read_dictionary=list(encoded))
-            part = parquet.read([name for name in wanted if name in parquet.schema_arrow.names], use_threads=False)
-            part = completed(part, schema).select(wanted).cast(schema)
-            if keys is not None:
-                part = part.filter(pc.is_in(part.column("key"), value_set=pa.array(keys, pa.string())))
-            parts.append(part)
-        return pa.concat_tables(parts).unify_dictionaries().select(list(columns))
-
-    def check(self) -> None:
-        """Compare the digest of every file.
-
-        Raises
-        ------
-        DamageError
-            A file is missing or has other bytes than were signed.
-        """
-        for name, digest in self.files.items():
-            _verified(self.store, name, digest)
 
 
 def sign_release(
@@ -254,7 +203,7 @@ def _known(store: Store, files: Sequence[str], signed: Mapping[str, str]) -> boo
     if not all(file in signed for file in files):
         return False
     for file in files:
-        _verified(store, file, signed[file])
+        verified(store, file, signed[file])
     return True
 
 
@@ -292,13 +241,3 @@ def _resources(statement: Any) -> dict[str, str]:
     if subject["digest"]["sha256"] != root.hexdigest():
         raise ValueError("the root digest does not fit the files")
     return found
-
-
-def _verified(store: Store, name: str, digest: str) -> Any:
-    try:
-        data = store.get(f"index/{name}")
-    except NotFoundError:
-        raise DamageError(f"index/{name} in {store.uri} is signed, but missing") from None
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise DamageError(f"index/{name} in {store.uri} has other bytes than were signed")
-    return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from job.arrow import ascending
 from job.errors import DamageError, ForgottenError, NotFoundError
 from job.registry import forgotten
 from job.registry.index import Index
+from job.registry.signed_release import SignedRelease
 from job.store import Store
 
 
@@ -20,7 +21,13 @@ class Source:
     """The rows of one version: out of the index or, with a public key, out of the files that its signature names."""
 
     def __init__(
-        self, store: Store, version: int, *, public_key: bytes | None = None, signed_for: str | None = None
+        self,
+        store: Store,
+        version: int,
+        *,
+        public_key: bytes | None = None,
+        signed_for: str | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.version = version
         self._index = Index(store)
@@ -29,6 +36,9 @@ class Source:
             from job.registry import signing  # needs cryptography, which nothing else does
 
             self._signed = signing.verify_release(store, version, public_key, signed_for=signed_for)
+
+        elif files is not None:
+            self._signed = SignedRelease(store=store, version=version, run=None, files=files)
 
     def read(self, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
         """Like `Index.read`; signed rows are parsed from the very bytes whose digest was checked."""

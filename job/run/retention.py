@@ -21,7 +21,7 @@ begins meanwhile waits, or is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -81,6 +81,7 @@ def gc(
     keep: int = 30,
     dry_run: bool = True,
     margin: float = 24 * 3600.0,
+    pins: Sequence[int] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Remove, or count, what is no longer needed.
@@ -95,6 +96,8 @@ def gc(
         Only count.
     margin
         Seconds; what is younger stays.
+    pins
+        Versions that stay however old they are: others, such as an alias of MLflow, point at them.
     progress
         Called with what is being looked at.
 
@@ -114,6 +117,11 @@ def gc(
     say("versions")
     history = index.history()
     kept = _kept(history, keep, before)
+    if unknown := set(pins) - {each.version for each in history}:
+        raise ConfigurationError(
+            f"{store.uri} has no version {min(unknown)}, which gc shall keep", hint="`manyfit history` lists them."
+        )
+    kept |= set(pins)
     files = {file for version in kept for file in index.files(version)}
     say("runs")
     runs = Runs(store, now, margin)

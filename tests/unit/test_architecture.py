@@ -65,10 +65,12 @@ ONLY_HERE = {
     "vl_convert": ("page/svg.py",),
     "jinja2": ("page/render.py",),
     "prometheus_client": ("run/metrics.py",),
+    "mlflow": ("registry/mlflow_registry.py",),
 }
 ENVIRONMENT = (
     "cli/arguments.py",
     "cli/commands.py",
+    "cli/to_mlflow.py",
     "engine/__init__.py",
     "engine/local_worker.py",
     "engine/spark/session.py",
@@ -86,6 +88,7 @@ PRINTS = (
     "cli/commands.py",
     "cli/version_commands.py",
     "cli/forget.py",
+    "cli/to_mlflow.py",
     "cli/screens.py",
     "cli/models_table.py",
     "cli/fleet_page.py",

@@ -76,6 +76,21 @@ def three_versions(store: Store) -> None:
 # ---- what goes
 
 
+def test_a_pinned_version_stays_however_old_it_is_and_an_unknown_one_is_refused(store: Store) -> None:
+    for minute, slope_ in ((1, 1.0), (2, 2.0), (3, 3.0)):
+        publish(store, {"a": line(slope_)}, minute=minute)
+    age(store, 5)
+
+    with pytest.raises(ConfigurationError, match="has no version 9"):
+        retention.gc(store, keep=1, dry_run=False, margin=0, pins=[9])
+    done = retention.gc(store, keep=1, dry_run=False, margin=0, pins=[1])
+
+    assert (done.kept_versions, done.models) == (2, 1)
+    assert [slope(ModelSet.open(store.uri, at=version)["a"]) for version in (1, 3)] == [1.0, 3.0]
+    with pytest.raises(ConfigurationError):
+        ModelSet.open(store.uri, at=2)
+
+
 def test_a_dry_run_is_the_default_and_touches_nothing(store: Store) -> None:
     three_versions(store)
     before = names(store, "")
