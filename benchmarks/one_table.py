@@ -77,7 +77,13 @@ def lay_out(folder: Path, *, keys: int, rows: int, files: int, form: str, cluste
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure; the result is plain data."""
-    scratch = Path(arguments.scratch or tempfile.mkdtemp(prefix="manyfit-bench-"))
+    if arguments.scratch:
+        return _run(arguments, Path(arguments.scratch))
+    with tempfile.TemporaryDirectory(prefix="manyfit-bench-", ignore_cleanup_errors=True) as folder:
+        return _run(arguments, Path(folder))
+
+
+def _run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     data = scratch / "data"
     lay_out(
         data,

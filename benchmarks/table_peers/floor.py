@@ -12,6 +12,7 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from benchmarks import fitting
+from benchmarks.measure import end_with_parent
 from benchmarks.table_peers.duckdb_joblib import slices
 from benchmarks.table_peers.frames import KEY, files
 from benchmarks.workload import Workload
@@ -19,6 +20,7 @@ from benchmarks.workload import Workload
 
 def _serve(work: Workload, share: int, pipe: Connection) -> None:
     """Reads a share of the files and, as if rows had come to it by magic, fits as many keys."""
+    end_with_parent()
     names = files(work)[share :: work.cores]
     gc.freeze()
     while pipe.recv():
