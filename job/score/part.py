@@ -37,8 +37,9 @@ def path(digest: str) -> str:
 
 def pack(tables: Sequence[pa.Table]) -> Part:
     """The rows of some keys, in this order, as one file. Equal rows give equal bytes."""
-    coded = [each if pa.types.is_dictionary(each.schema.field("_key").type) else _coded(each) for each in tables]
-    table = pa.concat_tables(coded, promote_options="default").unify_dictionaries()
+    if any(map(_is_coded, tables)):
+        tables = [each if _is_coded(each) else _coded(each) for each in tables]
+    table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     table = table.select(columns.ordered(table.schema))
     sink = pa.BufferOutputStream()
     # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
@@ -52,6 +53,10 @@ def pack(tables: Sequence[pa.Table]) -> Part:
     )
     data = sink.getvalue().to_pybytes()
     return Part(data=data, digest=hashlib.sha256(data).hexdigest(), columns=columns.described(_decoded(table.schema)))
+
+
+def _is_coded(table: pa.Table) -> bool:
+    return bool(pa.types.is_dictionary(table.schema.field("_key").type))
 
 
 def _coded(table: pa.Table) -> pa.Table:
