@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.skips import pytest_make_collect_report, pytest_runtest_makereport
+# Helpers assert, too: what they compared is to be seen.
+pytest.register_assert_rewrite("tests.chaos", "tests.support")
+
+from tests.support.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: E402
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -1,6 +1,6 @@
 """The gate under deaths, several drivers and broken rules: whatever happens, the same models win for the same reasons.
 
-As in `tests.chaos.test_mutations`, each rule is also broken on purpose, and the check that is there for it must see it.
+As in `tests.chaos.mutations`, each rule is also broken on purpose, and the check that is there for it must see it.
 """
 
 from __future__ import annotations

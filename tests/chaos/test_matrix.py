@@ -18,9 +18,10 @@ from job.engine.local import LocalEngine
 from job.errors import InputError
 from job.run.assembly import assemble
 from job.run.run import run
+from tests.chaos.broken_request import broken_request
 from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
 from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
-from tests.chaos.world import OLD, World, broken
+from tests.chaos.world import World
 from tests.support.spark_jobs import SharedEngine
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
@@ -40,26 +41,6 @@ def test_the_matrix_has_every_cell_that_the_protocol_asks_for() -> None:
     assert len(written) == len(set(written)) == 268
     assert len(KILL_POINTS) == 14
     assert (len(KINDS), len(FAULTS), len(TIMES)) == (8, 10, 3)
-
-
-def broken_request(s3_server: str, proxy: FaultProxy, cell: str) -> None:
-    """A cell of the matrix."""
-    _, kind, name, times = cell.split()
-    # Impatient only where that is the point: on a machine under load a healthy request takes its time too.
-    timeout = 2.0 if name == "timeout_after" else 30.0
-    for _ in range(3):
-        world = World(proxy, s3_server, admit=False, timeout=timeout)
-        fault = Fault(kind, name, TIMES[times])
-        error, found, _ = broken(world, fault)
-        if fault.hits:
-            break
-
-    assert fault.hits > 0, "the fault hit nothing: the cell shows nothing"
-    assert found.problems == []
-    if times == "forever" and name in ("status_500", "status_503", "refused", "reset_before"):
-        assert error is not None, "a request that never succeeds cannot end well"
-        assert error.exit_code == (4 if kind == "input_get" else 5), "the side that failed is told"
-    assert world.reader() == len(OLD) + 1
 
 
 EVERY = [cell for cell in cells() if cell.startswith("fault")]

@@ -1,4 +1,4 @@
-"""Random schedules can fail: rules of the protocol, broken as in tests/chaos/test_mutations.py, are found by some of them.
+"""Random schedules can fail: rules of the protocol, broken as in tests/chaos/mutations.py, are found by some of them.
 
 ``python -m tests.chaos.test_power SEEDS [RULE]`` prints the table of docs/explanation/evidence.md: each rule (those that begin with
 RULE), how many seeds were played with it broken, and how many of them found something. In ``make chaos`` the first find ends
@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from tests.chaos import test_mutations as mutations
-from tests.chaos.test_schedules import play
+from tests.chaos import mutations
+from tests.chaos.players import play
 
 BROKEN = (
     mutations.touching_anything,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.broken_request import broken_request
 from tests.chaos.cells import cells
+from tests.chaos.kills import killed, raised
+from tests.chaos.players import MANY, Players
 from tests.chaos.proxy import FaultProxy
-from tests.chaos.test_kills import killed, raised
-from tests.chaos.test_matrix import broken_request
-from tests.chaos.test_schedules import MANY, Players
 from tests.support.skips import DOES_NOT_APPLY
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
