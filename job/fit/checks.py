@@ -198,7 +198,7 @@ def no_infinite(table: pa.Table, names: Sequence[str], what: str) -> None:
                 row = pc.index(infinite, True).as_py() + 1
                 message = f"{what} {name!r} is infinite in {count} of {table.num_rows} rows, first in row {row}"
                 raise PartitionError(
-                    "infinite_values", message, hint="Mend the data, or write those values as missing."
+                    "infinite_values", message, hint="Correct the data, or write those values as missing."
                 )
 
 
@@ -224,7 +224,7 @@ def rows_kept(
         count = pc.sum(mask).as_py()
         named = ", ".join(map(repr, targets))
         message = f"target {named} is missing in {count} of {table.num_rows} rows"
-        raise PartitionError("null_target", message, hint="Set recipe.drop_null_target: true, or mend the data.")
+        raise PartitionError("null_target", message, hint="Set recipe.drop_null_target: true, or correct the data.")
     return table
 
 

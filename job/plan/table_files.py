@@ -57,7 +57,7 @@ FILES = pa.schema(
 READ = b"read"
 """Metadata of a record: digest of what decides how keys are read."""
 _FILES_AT_ONCE = 8
-_AT_REST = "Run again when the table is at rest."
+_AT_REST = "Run again when nothing writes to the table."
 _RECORDS = 3
 """Records that are looked through for files which are known already."""
 

@@ -84,7 +84,7 @@ def values(column: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
     gaps = pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0
     if gaps:
         message = f"column {name!r}, which orders the rows, is missing in {gaps:,} of {len(column):,} rows"
-        hint = f"Mend the data, or order the rows by another column: {setting}."
+        hint = f"Correct the data, or order the rows by another column: {setting}."
         raise PartitionError("missing_values", message, hint=hint)
     kind = column.type
     if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind) or pt.is_boolean(kind):

@@ -121,7 +121,7 @@ def _bad(column: pa.ChunkedArray, name: str, form: str) -> PartitionError:
         f"row {row} of column {name!r}" if row else f"column {name!r} as a whole (some texts have an offset from UTC)"
     )
     message = f"{where} is not {what}, as input.times says"
-    return PartitionError("bad_time", message, hint=f"Mend the data, or the form: input.times.{name}.")
+    return PartitionError("bad_time", message, hint=f"Correct the data, or the form: input.times.{name}.")
 
 
 def first_bad(column: pa.ChunkedArray, form: str = ISO) -> int | None:

@@ -19,12 +19,12 @@ from job.words import counted, pace
 
 ADVICE = {
     "corrupt_compression": "Upload the object again.",
-    "bad_row": "Mend the row, or set input.format (delimiter, quote) to what the file has.",
+    "bad_row": "Correct the row, or set input.format (delimiter, quote) to what the file has.",
     "schema_mismatch": "Compare the header with input.schema and recipe.features; is the delimiter right?",
     "missing_column": "Compare the header with recipe.features and recipe.target; is the delimiter right?",
     "non_numeric": "Encode the column in the recipe, or name what means 'missing' in input.format.null_values.",
     "missing_values": "Impute in the recipe, or set recipe.missing to allow or drop.",
-    "null_target": "Set recipe.drop_null_target: true, or mend the data.",
+    "null_target": "Set recipe.drop_null_target: true, or correct the data.",
     "input_changed": "The input changes while it is read: run again.",
     "input_missing": "The input changes while it is read: run again.",
     "timeout": "Raise run.timeout, or give this key less data or a simpler model.",

@@ -199,7 +199,7 @@ def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
     raise InputError(
         f"input.on_gone: retire would take {len(plan.gone):,} of {plan.published:,} published keys out of the set, "
         f"more than {MOST_RETIRED:.0%}",
-        hint="If the input is complete, take them out with `manyfit retire`; else mend it. on_gone: keep leaves them.",
+        hint="If the input is complete, use `manyfit retire`, else correct it; on_gone: keep leaves them in the set.",
     )
 
 
@@ -287,7 +287,7 @@ def _refuse_replaced_files(assembly: Assembly, plan: Plan) -> None:
         raise InputError(
             f"{len(names):,} files of the table were replaced or removed while it was read, first {names[0]!r}: "
             "nothing was published",
-            hint="Run again when the table is at rest.",
+            hint="Run again when nothing writes to the table.",
         )
 
 

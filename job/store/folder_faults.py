@@ -27,7 +27,7 @@ def from_system(error: OSError, action: str, name: str, *, what: str, uri: str, 
     cause = os.strerror(error.errno) if error.errno else type(error).__name__
     if action == "read" and os.path.islink(path) and not os.path.exists(path):
         message = f"{name!r} is a link that leads nowhere"
-        return PartitionError("input_missing", message, hint="Mend or remove it in the folder.")
+        return PartitionError("input_missing", message, hint="Correct it, or remove it in the folder.")
     if action == "read" and error.errno == errno.ENXIO:
         return NotFoundError(f"{name!r} in {uri} is not a regular file")
     if action == "read" and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):

@@ -167,7 +167,7 @@ def piece_rows(source: Store, scan: TableScan, pieces: pa.Table, mine: pa.Table)
             except NotFoundError as error:
                 raise InputError(
                     f"{name} was removed while the table was read: nothing was published",
-                    hint="Run again when the table is at rest.",
+                    hint="Run again when nothing writes to the table.",
                 ) from error
             except PartitionError as error:
                 raise InputError(error.message, hint=error.hint) from error
@@ -182,7 +182,7 @@ def replaced(name: str) -> InputError:
     """A file of the table is not the one that was listed."""
     return InputError(
         f"{name} was replaced while the table was read: nothing was published",
-        hint="Run again when the table is at rest.",
+        hint="Run again when nothing writes to the table.",
     )
 
 
