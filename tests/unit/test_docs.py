@@ -69,6 +69,11 @@ def commands() -> list[str]:
     return sorted(subparsers.choices)
 
 
+def options(command: str) -> set[str]:
+    (subparsers,) = (each for each in parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return {option for action in subparsers.choices[command]._actions for option in action.option_strings}
+
+
 def targets() -> set[str]:
     return set(re.findall(r"^([a-z0-9][a-z0-9-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -116,6 +121,21 @@ def test_every_command_that_a_document_names_is_there() -> None:
         for word in re.findall(r"(?:^|[`$(]|\$ )manyfit ([a-z]+)\b", code(document), re.MULTILINE)
     }
     assert {(name, word) for name, word in named if word not in commands()} == set()
+
+
+def test_every_option_that_a_document_gives_to_a_command_is_there() -> None:
+    """Settings may be options, too: they have a dot in their name, and a test of their own."""
+    known = {command: options(command) for command in commands()}
+    given = {
+        (str(document.relative_to(ROOT)), command, option)
+        for document in told()
+        for command, rest in re.findall(
+            r"(?:^|[`$(]|\$ )manyfit ([a-z]+)\b([^\n`|;&#)]*)", code(document), re.MULTILINE
+        )
+        for option in re.findall(r"(?<!\S)--[a-z-]+(?![a-z._-])", rest)
+    }
+    assert given, "no document gives an option to a command"
+    assert {each for each in given if each[2] not in known.get(each[1], set())} == set()
 
 
 def test_every_setting_that_a_document_names_is_there() -> None:
