@@ -129,7 +129,7 @@ chart: .venv/.ready build/airflow/.ready ## the chart: rendered objects, schema,
 
 build/mlflow/.ready: pyproject.toml uv.lock | python $(UV)
 	@mkdir -p build
-	UV_PROJECT_ENVIRONMENT=build/mlflow $(UV) sync --frozen --quiet --extra mlflow --python "$(PYTHON)"
+	UV_PROJECT_ENVIRONMENT=build/mlflow $(UV) sync --frozen --quiet --no-default-groups --group mlflow --python "$(PYTHON)"
 	@touch $@
 
 .PHONY: mlflow
