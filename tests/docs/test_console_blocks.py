@@ -17,25 +17,8 @@ PAGES = sorted(
     for kind in ("tutorials", "how-to")
     for page in (ROOT / "docs" / kind).rglob("*.md")
 )
-REASONS = {
-    "installs": "what it installs is what the tests run on",
-    "needs a cluster": "`make e2e` has one",
-    "needs a bucket": "tests of the stores have S3 servers of their own",
-    "starts a server": "what it serves has tests of its own: tests/unit/registry/test_service_example.py",
-}
-"""Why a console block may be left out."""
 DEFAULT_ENGINE = {"docs/tutorials/first-models.md"}
 """Pages whose runs start worker processes, as a reader's do; the others train in the command's own process."""
-NOT_RUN: dict[str, int] = {
-    "docs/how-to/kubernetes.md": 3,
-    "docs/how-to/kubernetes/air-gapped.md": 1,
-    "docs/how-to/kubernetes/deployer.md": 1,
-    "docs/how-to/orchestrators.md": 1,
-    "docs/how-to/service.md": 2,
-    "docs/tutorials/first-models.md": 1,
-    "docs/tutorials/kind.md": 8,
-}
-"""How many console blocks of a page are not run: one more is a choice, not an accident."""
 
 
 def text(page: str) -> str:
@@ -55,28 +38,6 @@ def test_a_page_shows_what_its_commands_print(page: str, tmp_path: Path, command
         printed = "\n".join(each.printed)
         assert agrees(each.step.shown, each.printed), f"$ {each.step.command}\n{shown}\n-- prints --\n{printed}"
         assert each.code == 0 or each.told, f"$ {each.step.command}\nends with {each.code}, unsaid\n{printed}"
-
-
-def test_console_blocks_that_are_not_run_are_counted_and_have_a_reason() -> None:
-    left_out = {page: [each.not_run for each in blocks(text(page)) if each.not_run is not None] for page in PAGES}
-    assert {page: len(reasons) for page, reasons in left_out.items() if reasons} == NOT_RUN
-    assert {reason for reasons in left_out.values() for reason in reasons} <= REASONS.keys()
-
-
-def test_commands_stand_in_console_blocks() -> None:
-    """A block of another kind would not be run, and nobody would notice."""
-    assert {each.kind for page in PAGES for each in blocks(text(page))} & {"sh", "bash", "shell"} == set()
-    others = {
-        each.kind for page in PAGES for each in blocks(text(page)) if each.text.lstrip().startswith(("$ ", "manyfit "))
-    }
-    assert others <= {"console"}
-
-
-def test_a_marker_that_is_not_run_stands_before_a_console_block() -> None:
-    for page in PAGES:
-        marked = [each for each in blocks(text(page)) if each.not_run is not None]
-        assert text(page).count("<!-- not run:") == len(marked), page
-        assert {each.kind for each in marked} <= {"console"}, page
 
 
 # -- the comparison itself

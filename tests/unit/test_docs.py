@@ -21,6 +21,7 @@ from job.cli.parser import parser
 from job.config.schema import job_schema, section, settings
 from job.config.score_settings import ScoringSettings
 from job.outcome import REASONS
+from tests.support.console_pages import Block, blocks
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -299,3 +300,60 @@ def test_every_error_has_its_own_reason_and_survives_pickling() -> None:
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     drawn = errors.__doc__ or ""
     assert [cls.__name__ for cls in error_classes() if cls.__name__ not in drawn] == []
+
+
+# -- console blocks of tutorials and how-to guides; tests/docs runs them
+
+LEFT_OUT = {
+    "installs": "what it installs is what the tests run on",
+    "needs a cluster": "`make e2e` has one",
+    "needs a bucket": "tests of the stores have S3 servers of their own",
+    "starts a server": "what it serves has tests of its own: tests/unit/registry/test_service_example.py",
+}
+"""Why a console block may be left out."""
+NOT_RUN: dict[str, int] = {
+    "docs/how-to/kubernetes.md": 3,
+    "docs/how-to/kubernetes/air-gapped.md": 1,
+    "docs/how-to/kubernetes/deployer.md": 1,
+    "docs/how-to/mlflow.md": 1,
+    "docs/how-to/orchestrators.md": 1,
+    "docs/how-to/service.md": 2,
+    "docs/tutorials/first-models.md": 1,
+    "docs/tutorials/kind.md": 8,
+}
+"""How many console blocks of a page are not run: one more is a choice, not an accident."""
+
+
+def console_pages() -> dict[str, list[Block]]:
+    return {
+        page.relative_to(ROOT).as_posix(): blocks(page.read_text(encoding="utf-8"))
+        for kind in ("tutorials", "how-to")
+        for page in sorted((ROOT / "docs" / kind).rglob("*.md"))
+    }
+
+
+def test_console_blocks_that_are_not_run_are_counted_and_have_a_reason() -> None:
+    left_out = {
+        page: [each.not_run for each in found if each.not_run is not None] for page, found in console_pages().items()
+    }
+    assert {page: len(reasons) for page, reasons in left_out.items() if reasons} == NOT_RUN
+    assert {reason for reasons in left_out.values() for reason in reasons} <= LEFT_OUT.keys()
+
+
+def test_commands_of_tutorials_and_guides_stand_in_console_blocks() -> None:
+    """A block of another kind would not be run, and nobody would notice."""
+    other = {
+        (page, each.kind)
+        for page, found in console_pages().items()
+        for each in found
+        if each.kind in ("sh", "bash", "shell")
+        or (each.kind != "console" and each.text.lstrip().startswith(("$ ", "manyfit ")))
+    }
+    assert other == set()
+
+
+def test_a_marker_that_a_block_is_not_run_stands_before_a_console_block() -> None:
+    for page, found in console_pages().items():
+        marked = [each for each in found if each.not_run is not None]
+        assert (ROOT / page).read_text(encoding="utf-8").count("<!-- not run:") == len(marked), page
+        assert {each.kind for each in marked} <= {"console"}, page
