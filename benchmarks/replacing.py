@@ -1,6 +1,6 @@
 """What replacing the predictions of a few keys costs, beside a full run, and how that depends on the keys of a part.
 
-    python -m benchmarks.replacing [--keys 2000] [--rows 400] [--share 0.01] [--parts 16,64,256]
+    python -m benchmarks.replacing [--keys 2000] [--rows 400] [--share 0.01] [--parts 16,32,64]
 
 CPU seconds of runs in one process, beyond those of a run that finds nothing changed: of changed keys at random, and of
 changed keys that are neighbours. Fails where a model of an unchanged key is loaded, or a row is lost or doubled.
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--share", type=float, default=0.01)
-    parser.add_argument("--parts", default="64")
+    parser.add_argument("--parts", default="32")
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
     print(f"{chosen.keys:,} keys of {chosen.rows} rows; CPU s beyond a run that finds nothing changed")

@@ -23,7 +23,7 @@ from job.score import columns, generation, part
 from job.score.generation import Held
 from job.store import Store
 
-THREADS = 8
+THREADS = 4
 _FULL = 1 / 8
 """Parts that tasks wrote are filled to this share on average, or the parts of one range become one."""
 

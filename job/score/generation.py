@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from job.arrow import whole
 
-MOST_KEYS = 64
+MOST_KEYS = 32
 """Keys of a part: fewer make more files, more make replacing dearer (docs/decisions/0016-replacing-predictions.md)."""
 MOST_BYTES = 32_000_000
 """Objects, or rows in memory, of a part; a larger key is a part of its own."""
