@@ -59,7 +59,8 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
     )
     # Row numbers are filtered and sorted, and the rows taken once: a million of them are half a gigabyte a copy. The
     # place of a key in the plan, whose keys ascend, stands for the key.
-    rows = pc.indices_nonzero(fits)
+    # In one piece: Arrow 25 crashes on a column of no piece, which is what a run has that trained nothing.
+    rows = pc.indices_nonzero(whole(fits))
     ranked = pa.table(
         {
             "at": at.take(rows),
