@@ -84,6 +84,7 @@ def _lines(output: Store, traces: Traces, done: Done | None) -> list[str]:
             f"  nothing in older versions of the predictions: those that need one of the {len(traces.predictions)} "
             f"files ({old} are of older versions alone) cannot be read or rolled back to any more"
         )
+        lines.append("  with output.mode: replace, the first and the last key of each file in the log of their table")
     if traces.settings:
         lines.append(f"  {counted(len(traces.settings), 'document')} with the settings of runs that name it")
     lines += [

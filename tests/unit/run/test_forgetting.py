@@ -307,6 +307,28 @@ def test_predictions_and_errors_of_the_key_go_and_those_of_others_stay_as_they_a
     assert main(["verify", str(scores.out), "--at", "1"]) == 0
 
 
+def test_the_log_of_predictions_names_keys_at_the_ends_of_files_and_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = ScoreJob(tmp_path, keys=3)
+    scores.trained.run()
+    scores.overrides = {"output": {"mode": "replace"}}
+    scores.score()
+    scores.put("k2.csv", rows(3.0, count=4))
+    scores.score()
+    (scores.data / "k0.csv").unlink()
+
+    assert main(["forget", str(scores.out), "k0", "--delete"]) == 0
+
+    assert "the first and the last key of each file in the log" in capsys.readouterr().out
+    left = [each for each in mentions(scores.out, "k0") if not each.startswith("index/")]
+    assert left
+    assert all(each.startswith("predictions/_delta_log/") for each in left)
+    scores.put("k1.csv", rows(2.0, count=3))
+    assert scores.score().exit_code == 0
+    assert scores.keys() == {"k1": 3, "k2": 4}
+
+
 def test_forgotten_predictions_do_not_return_by_a_rollback_or_the_next_scoring(scores: ScoreJob) -> None:
     assert main(["forget", str(scores.out), "k1", "--delete"]) == 0
 
