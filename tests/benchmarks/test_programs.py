@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "gate": [],
+    "score_fleet": ["--keys", "8", "--rows", "20", "--rounds", "1"],
     "replacing": ["--keys", "60", "--rows", "20"],
     "one_table": ["--keys", "20", "--rows", "20", "--files", "2", "--rounds", "1", "--only", "manyfit"],
     "table_shapes": ["--scale", "0.005"],
