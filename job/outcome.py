@@ -53,7 +53,7 @@ REASONS: dict[str, str] = {
     "model_stale": "the last retraining of the key failed, and score.stale_model is skip",
     "model_damaged": "the model's bytes are not those that were published, or cannot be loaded here",
     "missing_feature": "a column that the model was trained on is not there",
-    "predict_error": "the model raised, or gave no row for each row",
+    "predict_error": "the model or the function raised, or did not give one prediction for each row",
     # the worker
     "timeout": "the fit took longer than run.timeout",
     "memory_limit": "the worker needed more memory than run.memory",

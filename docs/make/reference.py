@@ -131,9 +131,11 @@ def tables() -> str:
         "version of this table.",
         schema(ROW, columns.INDEX, "job.registry.row.ROW"),
         "## `predictions`: the output of `manyfit score`",
-        "`<output>/predictions` is a Delta table with one row for each scored row. Its columns are the kept columns\n"
-        "of the input, then `prediction`, `prediction_<name>`, `proba_<class>`, `lo_<level>` and `hi_<level>`\n"
-        "as the models give them ([Scoring](../explanation/scoring.md)), then these:",
+        "`<output>/predictions` is a Delta table with one row for each scored row. Its first columns are the kept\n"
+        "columns of the input. The predictions follow: `prediction`, `prediction_<name>`, `proba_<class>`,\n"
+        "`lo_<level>` and `hi_<level>`, as the models give them. With `score.function`, the columns that the\n"
+        "function returns stand in the place of both. [Scoring](../explanation/scoring.md) describes them. The\n"
+        "last columns are these:",
         schema(OURS, columns.PREDICTIONS, "job.score.columns.OURS"),
         "## `errors`: predictions compared with the truth",
         "`<output>/errors` is a Delta table with one row for each key and scoring run. It is written if\n"

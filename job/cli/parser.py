@@ -77,15 +77,16 @@ def _on_a_job(commands: Commands) -> None:
     command = commands.job(
         "score",
         "apply a published set of models to data",
-        "Reads each key's rows, applies its model of one pinned version, and adds the predictions to one table, each "
-        "row once. What was scored before is left alone. Ctrl-C stops cleanly; run again to go on.",
+        "Reads each key's rows, applies its model of one pinned version, and publishes the predictions in one table, "
+        "each row once. Keys whose rows, model and settings were scored before are not scored again. Ctrl-C stops "
+        "cleanly; run again to go on.",
     )
     options.json_result(command)
     commands.job(
         "check",
         "read the input (and a scoring's models), write to the output, train nothing",
-        "Takes a training or a scoring. Lists the input and tries the output's conditional writes under a probe "
-        "prefix that is removed again. For `helm test` and for new buckets.",
+        "Takes a training or a scoring. Lists the input, reads one object, and tries the conditional writes of the "
+        "output with probe objects, which it removes. For `helm test` and for new buckets.",
     )
 
 
@@ -170,7 +171,10 @@ def _looking_at_an_output(commands: Commands) -> None:
     command.add_argument("--no-load", action="store_true", help="check size and digest only; unpickle no model")
     options.json_document(command)
     command = commands.output(
-        "history", "list the versions of the set", "Lists each release, rollback, retirement and promotion."
+        "history",
+        "list the versions of the set",
+        "Lists each version and what made it: a release, a rollback, the end of its hold (resume), a retirement, a "
+        "promotion or a forgotten key.",
     )
     command.add_argument(
         "--limit", type=int, default=30, metavar="N", help="list at most N versions, the newest first (30)"
@@ -187,7 +191,7 @@ def _changing_an_output(commands: Commands) -> None:
         "would train again; --hold keeps runs from doing so.",
     )
     command.add_argument("version", type=int, nargs="?", metavar="VERSION")
-    command.add_argument("--hold", action="store_true", help="let runs refuse to publish (exit code 2) until --resume")
+    command.add_argument("--hold", action="store_true", help="let runs refuse to begin (exit code 2) until --resume")
     command.add_argument("--resume", action="store_true", help="let runs publish again")
     options.signing(command)
     command = commands.output(
