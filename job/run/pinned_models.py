@@ -18,7 +18,7 @@ from job.config import local_file
 from job.config.score_settings import ModelsSettings, ScoreSettings
 from job.errors import ConfigurationError, DamageError, InputError, NotFoundError
 from job.keys import model_name
-from job.registry import marks
+from job.registry import forgotten, marks
 from job.registry.index import STALE, Index
 from job.registry.source import Source
 from job.score.bounds import HeldOut
@@ -82,6 +82,10 @@ class PinnedModels:
             wanted = [*_COLUMNS, *(_OF_INTERVALS if intervals else ())]
             rows = Source(store, version, public_key=key).read(wanted)
             confirmed = marks.confirmed(store, version)
+            # An older version still names the models of keys that were forgotten since.
+            gone = forgotten.since(store, version)
+            if gone:
+                rows = rows.filter(pa.array(~forgotten.holds(rows["key"], gone)))
         self.version = version
         self._rows = rows.filter(pc.is_valid(rows["digest"])).combine_chunks()
         self._keys = whole(self._rows["key"])

@@ -416,3 +416,15 @@ def test_a_scoring_after_a_death_between_the_two_tables_does_not_take_the_key_fo
 
     assert (report.totals.scored, report.totals.unchanged) == (1, 1)
     assert job.keys() == {"k0": 6, "k1": 6}
+
+
+def test_a_scoring_with_an_older_version_has_no_model_for_a_key_that_was_forgotten_since(tmp_path: Path) -> None:
+    scores = ScoreJob(tmp_path, keys=3)
+    scores.trained.run()
+    assert main(["forget", str(scores.trained.out), "k1", "--delete"]) == 0
+
+    report = scores.score(models={"at": 1}, score={"missing_model": "skip"})
+
+    assert (report.exit_code, report.totals.scored, report.totals.skipped) == (0, 2, 1)
+    assert report.skips == {"no_model": 1}
+    assert sorted(scores.keys()) == ["k0", "k2"]
