@@ -45,9 +45,9 @@ class MissingModelSettings(Section):
     """The treatment of keys without a model."""
 
     policy: Literal["fail", "skip", "fallback"] = "skip"
-    """``fail``: a failed key; ``skip``: a skipped one; ``fallback``: the model of another key"""
+    """``fail``: the key fails; ``skip``: it is skipped; ``fallback``: the model of another key predicts its rows"""
     fallback: str | None = None
-    """the key whose model stands in"""
+    """``fallback``: the key whose model is used instead"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """A fallback without a key."""
@@ -79,16 +79,17 @@ class ScoreSettings(Section):
         MissingModelSettings,
         BeforeValidator(_as_missing_model, json_schema_input_type=Literal["fail", "skip"] | MissingModelSettings),
     ] = MissingModelSettings()
-    """a key without a model: ``fail``, ``skip``, or ``{fallback: KEY}``"""
+    """a key without a model: ``skip`` (the default), ``fail``, or ``{fallback: KEY}``"""
     stale_model: Literal["use", "skip"] = "use"
-    """a model whose last retraining failed"""
+    """a key whose last training failed, so that its model is an older one: ``use`` that model, or ``skip`` the key"""
     max_age: Duration | None = None
-    """an older model counts as missing: counted from the last run that made or confirmed it, as ``30d``"""
+    """an age such as ``30d``: a key with an older model is treated as ``missing_model`` says; the age counts from the
+    last run that made or confirmed the model"""
     missing: Literal["fail", "drop", "null"] = "fail"
     """missing values in features that the model does not take: the key fails, the rows are left out, or their
     predictions are null"""
     actual: str | None = None
-    """the column with the truth: the errors of each key go to the table ``errors``"""
+    """the column with the true values: the errors of each key are written to the table ``errors``"""
     again: bool = False
     """score keys again whose input, model and settings were scored before"""
 
@@ -130,9 +131,9 @@ class PredictionsSettings(Section):
     """``append``: each run adds the rows of the keys that it scores; ``replace``: the table holds one generation
     of each key, and ``input.on_gone: retire`` takes the rows of gone keys out. An output has one mode for good"""
     keep: int = Field(30, ge=1)
-    """versions that ``gc`` keeps"""
+    """the number of versions that ``manyfit gc`` keeps by default"""
     report: Literal["pictures", "short"] = "short"
-    """a run's ``report.html``"""
+    """a run's ``report.html``: with pictures, where the extra ``report`` is installed, or short"""
 
 
 class ScoringSettings(Section):

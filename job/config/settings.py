@@ -251,7 +251,8 @@ class ValidationSettings(Section):
     step: Length | None = None
     """``backtest``: the distance between two windows, in rows or as a span of time; default the horizon"""
     gap: Gap = None
-    """``backtest``: rows or a span between the fitted and the predicted rows that are neither; default none"""
+    """``backtest``: the gap before each window, in rows or as a span of time: its rows are neither fitted on nor
+    predicted; default none"""
     scheme: Literal["expanding", "sliding"] = "expanding"
     """``backtest``: a window fits on everything before it, or on as much as the oldest window does"""
     refit: bool = True
@@ -397,7 +398,7 @@ class PromoteSettings(Section):
         | None
     ) = None
     """the score by which a new model must be better, on rows that neither has seen, to replace the live one; without
-    it there is no gate, and every new model does"""
+    it there is no gate: every new model replaces the live one"""
     min_gain: Ratio = 0.01
     """how much smaller the new model's error must be: ``1%`` or ``0.01``"""
     min_rows: int = Field(30, ge=3)
