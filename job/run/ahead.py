@@ -1,7 +1,7 @@
 """Starts the engine of a first run early, while Python still imports, before the plan is known.
 
-Only where there is no published table yet, so that nearly every key will be new. A run that may find nothing changed
-starts its engine when it has found something.
+It does so only where there is no published table yet: nearly every key is new then. A later run may have nothing to
+train, so it starts its engine only once the plan has a key to train.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from job.store import open_store
 
 
 def begin(settings: Settings, environ: Mapping[str, str]) -> Borrowed:
-    """The job's engine; it starts now, in the background, if this is a first run on this machine.
+    """The job's engine. It starts now, in the background, if nothing has been published yet.
 
     Parameters
     ----------
     settings
         The job.
     environ
-        The environment: under spark-submit, Java is there already.
+        The environment variables. They tell whether spark-submit started this process: then Java runs already.
     """
     chosen = choice.choose(settings, environ)
     borrowed = Borrowed(lambda: engines.make(settings, environ))
@@ -38,7 +38,7 @@ def begin(settings: Settings, environ: Mapping[str, str]) -> Borrowed:
 
 
 def _first(settings: Settings) -> bool:
-    """Whether nothing is published. Where that cannot be told now, the run will say why."""
+    """Whether nothing is published yet. False if the output cannot be read: the run itself raises that error later."""
     output = open_store(settings.output.uri, settings.storage.side("output"), what="output")
     try:
         return not output.prefixes("index")

@@ -25,7 +25,7 @@ from job.store.side import storage
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Version of what lies in the output."""
+"""Version of the format of the files in the output."""
 IDENTITY = "manyfit.json"
 
 
@@ -38,21 +38,21 @@ class Assembly:
     output: Store
     index: Index
     spec: ReadSpec
-    """how bytes become rows"""
+    """how the bytes of an object become rows"""
     fingerprints: Fingerprints
     versions: dict[str, str]
-    """the environment card"""
+    """the versions of Python and of the libraries that decide a model"""
     fitted: Fitting | None = None
-    """what is fitted; None where models are applied"""
+    """the recipe and the settings of a fit; None for a scoring"""
 
     @property
     def has_rows(self) -> bool:
-        """Whether keys have data: not where models forecast by themselves."""
+        """Whether the keys have rows of input. False for forecasts that need no input."""
         return isinstance(self.settings, JobSettings) or self.settings.has_rows
 
     @property
     def fitting(self) -> Fitting:
-        """The recipe and settings of a fit; only for a job that trains."""
+        """The recipe and the settings of a fit. Only a job that trains has them."""
         assert self.fitted is not None
         return self.fitted
 
@@ -65,7 +65,7 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     settings
         The job.
     base
-        The folder that paths in the recipe are relative to.
+        Relative paths in the recipe start from this folder.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
 
 
 def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
-    """The identity of a job. An output refuses another name, input or layout, and for predictions other models."""
+    """The identity of a job: its name, input and layout, and for a scoring its models. An output has one identity."""
     found = {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
     if isinstance(settings, JobSettings):
         return found
@@ -112,7 +112,7 @@ def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
 
 
 def check_identity(assembly: Assembly, *, create: bool) -> None:
-    """Compare the output's ``manyfit.json`` with this job, or make it.
+    """Compare the output's ``manyfit.json`` with this job, or write it if there is none and ``create`` is true.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def check_identity(assembly: Assembly, *, create: bool) -> None:
             theirs = json.loads(bytes(assembly.output.get(IDENTITY)))
         except NotFoundError:
             return
-    if "mode" in mine or "mode" in theirs:  # the first version had one mode
+    if "mode" in mine or "mode" in theirs:  # the first version of the format knew only ``append``
         mine, theirs = ({"mode": "append", **each} for each in (mine, theirs))
     differing = [name for name, value in mine.items() if theirs.get(name) != value]
     if differing:

@@ -1,6 +1,7 @@
 """The barrier between training and publishing: one outcome per planned key, or an error that names what is missing.
 
-Reads what lies in the store; what a task returned is a hint and is not looked at. Pure but for that reading.
+Pure: it gets the outcomes as tables that were read from the store. The values that tasks return are not used, because
+a task that died may still have written outcomes.
 """
 
 from __future__ import annotations
@@ -16,26 +17,31 @@ from job.plan.compare import Fingerprints
 from job.plan.plan import ADOPT, DECIDED, TRAIN, Plan
 
 _SLICE = 65_536
-"""Outcomes whose data is looked at at a time."""
+"""Number of outcomes whose fingerprints of data are compared at a time."""
 _RANKED = [TRAINED, SCORED, UNCHANGED, SKIPPED, FAILED]
-"""Which status goes before which."""
+"""Statuses by precedence: of several outcomes of one key, the status that comes first here wins."""
 
 
 def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fingerprints) -> pa.Table:
     """One outcome for each key that was to be trained or adopted, by a fixed rule.
 
-    Only outcomes of exactly what was planned count (data, recipe and environment agree). Of several, trained goes
-    before unchanged before skipped before failed, then the lowest digest: whichever attempt of whichever driver wrote
-    it.
+    An outcome counts only if its fingerprints of data, recipe and environment are those of the plan. If a key has
+    several, the status decides: trained (or scored), unchanged, skipped, failed, in this order. Then an outcome of this
+    run goes before an adopted one, and then the lowest digest wins. Which attempt or driver wrote it does not matter.
 
     Parameters
     ----------
     plan
-        What was to be done.
+        The plan of the run.
     outcomes
-        All segments of this run, `SCHEMA`.
+        The outcomes of all segments of this run, with `SCHEMA`.
     adopted
-        Trained outcomes of runs that did not finish, `SCHEMA`.
+        Trained outcomes of runs that did not finish, with `SCHEMA`.
+
+    Returns
+    -------
+    pyarrow.Table
+        With `SCHEMA`, one row for each planned key, ordered by key.
 
     Raises
     ------
@@ -57,9 +63,9 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
             pc.equal(every["recipe"], fingerprints.recipe), pc.equal(every["environment"], fingerprints.environment)
         ),
     )
-    # Row numbers are filtered and sorted, and the rows taken once: a million of them are half a gigabyte a copy. The
-    # place of a key in the plan, whose keys ascend, stands for the key.
-    # In one piece: Arrow 25 crashes on a column of no piece, which is what a run has that trained nothing.
+    # Only row numbers are filtered and sorted, and the rows are copied once at the end: a copy of a million rows takes
+    # half a gigabyte. The keys of the plan ascend, so that the position of a key in the plan stands for the key.
+    # `whole` makes one chunk: Arrow 25 crashes on a column without chunks, which a run has that trained nothing.
     rows = pc.indices_nonzero(whole(fits))
     ranked = pa.table(
         {
@@ -84,7 +90,8 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
             f"{len(missing)} planned partitions have no outcome: {shown}",
             hint="Nothing was published. Run again: what is finished is taken over. If it happens again, report it.",
         )
-    # A driver that was started again finds its first life's segments among its own: what was planned as taken over is.
+    # A driver that was started again finds the segments of its first start among its own. So the plan, not the
+    # segment, tells which outcomes were adopted.
     taken = plan.keys["key"].filter(pc.equal(plan.keys["action"], ADOPT))
     return settled.set_column(
         SCHEMA.get_field_index("adopted"), "adopted", pc.is_in(settled["key"], value_set=whole(taken))
@@ -92,7 +99,7 @@ def settle(plan: Plan, outcomes: pa.Table, adopted: pa.Table, fingerprints: Fing
 
 
 def _same(data: pa.ChunkedArray, planned: pa.Array, at: pa.Array) -> pa.ChunkedArray:
-    """Whether each outcome is of the data that its key was planned with; ``at`` is the place of its key in the plan."""
+    """Whether each outcome has the planned fingerprint of data; ``at`` is the row of its key in the plan."""
     found = []
     for begin in range(0, len(at), _SLICE):
         place = at.slice(begin, _SLICE)

@@ -1,6 +1,6 @@
 """The live models that a run's new ones are compared with, as the published table describes them at one version.
 
-What is compared with is fixed when the run is planned; what was compared with another model counts no more.
+The champions are fixed when the run is planned. An outcome that was compared with another model does not count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Champions:
             return cls(index, index.version())
 
     def of(self, keys: pa.ChunkedArray | pa.Array) -> pa.Table:
-        """`CHAMPION` columns of those of the keys that have a live model."""
+        """The live models of ``keys``: the `CHAMPION` columns, one row for each key that has a live model."""
         wanted = pc.unique(keys).to_pylist()
         if self.version is None or not wanted:
             return pa.schema([ROW.field(name) for name in CHAMPION]).empty_table()
@@ -48,5 +48,5 @@ class Champions:
         return rows.filter(pc.is_valid(rows["digest"])).combine_chunks()
 
     def still(self, outcomes: pa.Table) -> pa.Table:
-        """The outcomes without those that were compared with another model than the live one."""
+        """The outcomes, without those that were compared with a model that is not the live one."""
         return promotion.current(outcomes, self.of(outcomes["key"])) if outcomes.num_rows else outcomes

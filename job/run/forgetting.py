@@ -1,10 +1,13 @@
-"""Forget keys: the ``forget`` command. What is theirs is found, shown, and removed, in an order that can be repeated.
+"""Forget keys: the ``forget`` command. It finds, shows and removes all objects and rows of some keys.
 
-The table first, in one commit, so that nobody new looks; then the record that the key is forgotten; then what others
-might take over (segments of runs that did not finish), so that nothing names a model that is gone; then models,
-predictions and logs. Each step finds again what is left: after a death in between the command is called again.
+The order of removal makes it safe to stop at any point and to repeat the command:
 
-Like ``gc`` it holds a notice while it removes (`job.run.notice`), and refuses while a run may be at work.
+1. the record that the keys are forgotten;
+2. the rows in the tables of predictions and of errors, then in the index: no new reader finds the keys;
+3. the outcomes, task lists and results of runs: no run can then adopt an outcome that names a removed model;
+4. model files, files of predictions, and logs.
+
+Like ``gc`` it holds a notice while it removes (`job.run.notice`), and it refuses while a run may be at work.
 """
 
 from __future__ import annotations
@@ -39,25 +42,25 @@ _MODEL = re.compile(r"[0-9a-f]{64}\.joblib")
 
 @dataclass(frozen=True, kw_only=True)
 class Traces:
-    """Everything that an output holds of some keys, by the names of objects."""
+    """Everything that an output holds of some keys: names of objects, and of rows where other keys share an object."""
 
     keys: tuple[str, ...]
     published: tuple[str, ...]
-    """of the keys, those in the current version of the published table"""
+    """those of the keys that are in the current version of the published table"""
     version: int | None
-    """of the published table"""
+    """the current version of the published table; None if nothing is published"""
     models: tuple[tuple[str, int], ...]
-    """model files of all versions, with their sizes"""
+    """name and size in bytes of the model files of all versions"""
     predictions: tuple[Holding, ...]
     """files of predictions of all versions, and of runs that did not finish"""
     errors: tuple[Holding, ...]
-    """files of the errors of predictions"""
+    """files of the table of the predictions' errors"""
     logs: tuple[str, ...]
-    """tracebacks, pages and marks: removed"""
+    """tracebacks, pages and marks; `forget` removes them"""
     tables: tuple[str, ...]
-    """outcomes, lists and results of runs, that name other keys too: written anew"""
+    """outcomes, task lists and results of runs, which hold other keys too; `forget` rewrites them without the keys"""
     settings: tuple[str, ...]
-    """settings of runs that name the key: they stay"""
+    """settings of runs that name a key; `forget` leaves them"""
     known: tuple[str, ...]
     """keys that were forgotten before"""
     at_work: tuple[str, ...]
@@ -65,7 +68,7 @@ class Traces:
 
     @property
     def empty(self) -> bool:
-        """Nothing is left of the keys."""
+        """Whether the output holds nothing of the keys that `forget` would remove or rewrite."""
         return not any((self.published, self.models, self.predictions, self.errors, self.logs, self.tables))
 
 
@@ -74,22 +77,22 @@ class Done:
     """The result of `forget`."""
 
     version: int | None
-    """of the published table"""
+    """the current version of the published table; None if nothing is published"""
     objects: int
-    """removed"""
+    """number of removed objects"""
     rewritten: int
-    """objects of runs that were written anew without the keys"""
+    """number of objects of runs that were rewritten without the keys"""
     asked: str | None
-    """the run that began meanwhile and asked to stop; not all is done then"""
+    """a run that began meanwhile and asked to stop: then not everything is removed; None if there was none"""
 
 
 def find(store: Store, keys: Iterable[str]) -> Traces:
-    """All that lies in an output of some keys; nothing is changed.
+    """Find everything that an output holds of some keys. It changes nothing.
 
     Raises
     ------
     ConfigurationError
-        There is no trace of a key, and it was not forgotten either.
+        The output holds nothing of a key, and the key was not forgotten earlier.
     """
     wanted = tuple(sorted(set(keys)))
     index = Index(store)
@@ -134,24 +137,24 @@ def _each_once(files: Iterable[Holding]) -> tuple[Holding, ...]:
 
 
 def forget(store: Store, traces: Traces, *, sealed: Callable[[int | None], object] = lambda version: None) -> Done:
-    """Remove what was found.
+    """Remove everything that `find` has found.
 
     Parameters
     ----------
     store
         The output.
     traces
-        Of the same output.
+        The result of `find` for the same output.
     sealed
-        Signs a new version.
+        Called with the new version of the published table, to sign it.
 
     Raises
     ------
     ConfigurationError
-        A run may be at work: it could put back what is removed.
+        A run may be at work: it could write the removed objects again.
     """
     with Removal(store) as removal:
-        # Again, after the notice: whoever began before it is seen here, and whoever begins after it waits.
+        # Look again after the notice is put: a run that began earlier is seen here, and a run that begins later waits.
         if at_work := Runs(store, store.now(), 0.0).alive:
             raise ConfigurationError(
                 f"the run {at_work[0]} may be at work in {store.uri}: nothing was forgotten",
@@ -180,7 +183,7 @@ def forget(store: Store, traces: Traces, *, sealed: Callable[[int | None], objec
 
 
 def make_good(store: Store) -> None:
-    """Take keys out of the published table that were taken out of the predictions, where that died in between."""
+    """Finish a ``forget`` that died after the commit of the predictions: remove its keys from the index, too."""
     newest = Predictions(store).newest()
     if newest is None or newest.operation != "forget" or newest.run is None:
         return
@@ -205,7 +208,8 @@ def _unpublish(store: Store, keys: Sequence[str], run: str) -> int | None:
 
 
 def _models(store: Store, key: str) -> list[tuple[str, int]]:
-    """Model files of a key; those of keys below it (``a/b`` of ``a``) lie in the same folder, and are not its own."""
+    """Name and size of the model files of a key. Its folder also holds those of keys below it (``a/b`` below ``a``),
+    which are left out."""
     folder = f"models/{key_path(key)}/"
     listing = _list(store, folder)
     names = zip(listing["name"].to_pylist(), listing["size"].to_pylist(), strict=True)
@@ -214,13 +218,13 @@ def _models(store: Store, key: str) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class _OfRuns:
-    """What the runs, and the counted keys, hold of some keys."""
+    """What the folders of runs, and the records of a table's keys, hold of some keys. Fields as in `Traces`."""
 
     logs: tuple[str, ...]
     tables: tuple[str, ...]
     settings: tuple[str, ...]
     keys: frozenset[str]
-    """keys of which something is there; a page alone does not tell, as it is searched for a text"""
+    """the keys that were found. A match in a page alone does not count: pages are searched for the key as text"""
 
 
 def _of_runs(store: Store, keys: Sequence[str]) -> _OfRuns:
@@ -269,7 +273,7 @@ def _page_pattern(key: str) -> re.Pattern[str]:
 
 
 def _texts(tree: object) -> Iterator[str]:
-    """All texts in a document."""
+    """All strings in a JSON document."""
     if isinstance(tree, str):
         yield tree
     elif isinstance(tree, dict | list):
@@ -278,7 +282,7 @@ def _texts(tree: object) -> Iterator[str]:
 
 
 def _table(store: Store, name: str, columns: list[str] | None = None) -> pa.Table | None:
-    """A table of a run; None if it has no column with keys."""
+    """Read a table of a run; None if it has no column with keys."""
     data = store.get(name)
     if name.endswith(".parquet"):
         return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
@@ -289,7 +293,7 @@ def _table(store: Store, name: str, columns: list[str] | None = None) -> pa.Tabl
 
 
 def _rewrite(store: Store, name: str, keys: Sequence[str]) -> bool:
-    """Put an object of a run again without the keys."""
+    """Rewrite an object of a run without the keys. Returns True, so that calls can be counted."""
     if name.endswith(".json"):
         told = json.loads(bytes(store.get(name)))
         told["examples"] = [each for each in told.get("examples", ()) if each["key"] not in keys]

@@ -1,4 +1,4 @@
-"""The sign of life of a run, in every phase: it tells a long plan or release from a dead driver."""
+"""The heartbeat of a run, in every phase: it distinguishes a long plan or release from a dead driver."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from job.store import Store
 log = logging.getLogger(__name__)
 
 EVERY = 30.0
-"""Seconds between two signs."""
+"""Seconds between two heartbeats."""
 
 
 def name(run: str) -> str:
-    """Where the sign lies below the output."""
+    """The name of the heartbeat object below the output."""
     return run_paths.heartbeat(run)
 
 
 class Heartbeat:
-    """Puts ``heartbeat.json`` every `EVERY` seconds until it is left; a context manager around a run.
+    """Puts ``heartbeat.json`` every `EVERY` seconds while a run goes on; a context manager around the run.
 
-    The first one comes after `EVERY` seconds: shorter runs leave none.
+    The first heartbeat comes after `EVERY` seconds, so that shorter runs put none.
 
     Parameters
     ----------
-    output, run
-        Whose sign it is.
+    output
+        The output of the run.
+    run
+        The id of the run.
+    every
+        Seconds between two heartbeats.
     """
 
     def __init__(self, output: Store, run: str, *, every: float = EVERY) -> None:
@@ -38,7 +42,7 @@ class Heartbeat:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.phase = "prepare"
-        """prepare, plan, train, settle, publish"""
+        """the current phase: prepare, plan, train, settle or publish"""
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -26,11 +26,11 @@ class Held:
     size: int
     """bytes of the whole file"""
     rows: int
-    """of the key"""
+    """number of rows of the key in this file"""
 
 
 def files_of(layout: TableLayout, key: str) -> list[Held]:
-    """The files that hold rows of a key, in the order of the table."""
+    """The files that hold rows of a key, in the order of the table's files."""
     at = _entries(layout, key)
     piece = layout.files.entries["piece"].to_numpy()[at]
     file = layout.files.pieces["file"].to_numpy()[piece]
@@ -41,30 +41,30 @@ def files_of(layout: TableLayout, key: str) -> list[Held]:
 
 
 def rows_of(source: Store, layout: TableLayout, key: str) -> tuple[pa.Table, pa.Table]:
-    """Read the rows of one key out of the pieces of files that hold any.
+    """Read the rows of one key. Only those pieces of files are read that hold rows of the key.
 
     Parameters
     ----------
     source
-        Where the table lies.
+        The store that holds the table.
     layout
-        The table.
+        The files and pieces of the table.
     key
         One of ``layout.keys``.
 
     Returns
     -------
     pyarrow.Table
-        The rows as a fit gets them, but for ``input.times`` and ``input.order_by``.
+        The rows as a fit gets them, except that ``input.times`` and ``input.order_by`` are not applied.
     pyarrow.Table
-        Where the files are texts, their columns as they stand there; else none.
+        For text files, the same rows as text, before conversion to types; for other formats a table without columns.
 
     Raises
     ------
     InputError
         A file was replaced since it was listed, is damaged, or cannot be reached.
     PartitionError
-        The rows have not the types that they should have.
+        A value does not have the type that the schema demands.
     """
     scan = layout.scan
     piece = np.unique(layout.files.entries["piece"].to_numpy()[_entries(layout, key)])

@@ -1,4 +1,4 @@
-"""Metrics of a run for Prometheus: the driver serves them while it runs, and their text is kept at the end.
+"""Metrics of a run for Prometheus: the driver serves them during the run, and stores their text at the end.
 
 No key is in a label, and there are at most 60 series. The only module that imports prometheus_client (extra
 ``metrics``).
@@ -36,11 +36,11 @@ REASONS = 20
 
 @dataclass(kw_only=True)
 class Figures:
-    """The values of the metrics, as plain numbers. None: unknown, so the series is left out."""
+    """The values of the metrics, as plain numbers. None means unknown: the series is left out."""
 
     job: str
     started: float
-    """seconds since the epoch"""
+    """start of the run, in seconds since the epoch"""
     phase: str = "prepare"
     planned: int | None = None
     to_train: int | None = None
@@ -57,11 +57,11 @@ class Figures:
     exit_code: int | None = None
     version: int | None = None
     succeeded: float | None = None
-    """seconds since the epoch"""
+    """end of a run with exit code 0, in seconds since the epoch"""
 
 
 def families(figures: Figures) -> Iterator[Any]:
-    """The metric families of some figures."""
+    """Turn the values into metric families of prometheus_client."""
     from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, StateSetMetricFamily
 
     def gauge(name: str, text: str, value: float | None) -> Iterator[Any]:
@@ -111,18 +111,18 @@ def families(figures: Figures) -> Iterator[Any]:
 
 
 class Metrics:
-    """Serves the figures of one run; a context manager around it.
+    """Serves the metrics of one run; a context manager around the run.
 
     Parameters
     ----------
     settings
-        ``metrics``.
+        The section ``metrics`` of the settings.
     job
         The job's name.
-    output
-        Read for outcomes as they come.
+    seen
+        Counts the outcomes as segments appear in the output.
     phase
-        What the run does now.
+        Returns the current phase of the run.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class Metrics:
                 hint="Choose another port, or leave metrics.enabled off.",
             ) from None
         self.port: int = self._server.server_port
-        """where it serves"""
+        """the port on which the metrics are served"""
 
     def __enter__(self) -> Self:
         return self
@@ -191,7 +191,7 @@ class Metrics:
             figures.fits, figures.fit_seconds = self.seen.fits.copy(), self.seen.fit_seconds
 
     def ended(self, result: RunReport, settled: pa.Table) -> bytes:
-        """Set the metrics from the result; return all of them as OpenMetrics text."""
+        """Set the metrics from the result, and return all of them as OpenMetrics text."""
         from prometheus_client.openmetrics.exposition import generate_latest
 
         seen = Seen(self.seen.output)
@@ -213,7 +213,7 @@ class Metrics:
         return text
 
     def linger(self) -> None:
-        """Wait for one scrape of the last figures, at most ``metrics.linger`` seconds."""
+        """Wait until the final values have been scraped once, for at most ``metrics.linger`` seconds."""
         if self._settings.linger and not self._scraped.wait(self._settings.linger):
             log.info("nobody scraped the metrics within metrics.linger: %g s", self._settings.linger)
 

@@ -1,15 +1,16 @@
 """Notices: a run and a ``gc`` announce themselves to each other, so that ``gc`` removes nothing that the run needs.
 
-There is no lock. Each first says that it is there, then looks for the other; whichever comes second sees the first:
+There is no lock. Each process first puts its own notice and then looks for the other's, so that the later one always
+sees the earlier one:
 
-- A run creates ``runs/<id>/begun-<plan>.json``, then looks below ``gc/``. Where a `Removal` is at work it asks it to
-  stop, and waits until it has. Only then does it look at what lies in the output.
-- A `Removal` puts ``gc/<its id>/removing.json``, then its owner looks at the runs again. Before each slice that is
-  removed it looks for ``stop.json``; at its end it creates ``ended.json``.
+- A run creates ``runs/<id>/begun-<plan>.json``, then looks below ``gc/``. If a `Removal` is at work, the run asks it to
+  stop and waits until it has stopped. Only then does the run read the output.
+- A `Removal` puts ``gc/<its id>/removing.json``, then ``gc`` looks at the runs again. Before each slice of objects that
+  it removes it looks for ``stop.json``; at its end it creates ``ended.json``.
 
-Both may die at any moment. A run that died leaves its notice, which `past_runs` takes for life within the margin. A
-`Removal` that died leaves a notice that runs heed for `LEASE` seconds: one that lives says again that it does well
-within that time, and removes nothing once half of it has passed by the store's clock.
+Both may die at any moment. A run that died leaves its notice: within the margin, `past_runs` counts that run as alive.
+A `Removal` that died leaves a notice that runs respect for `LEASE` seconds. A live `Removal` renews its notice well
+within that time, and removes nothing once half of that time has passed by the store's clock.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from job.store import Store
 log = logging.getLogger(__name__)
 
 LEASE = 600.0
-"""Seconds for which a notice of a `Removal` is heeded without a sign of life."""
+"""Seconds for which runs respect the notice of a `Removal` that is not renewed."""
 FOLDER = "gc"
 HEARD = 120.0
-"""A run that has written within these seconds, and has no result, is taken for one that is at work."""
+"""Seconds: a run without a result that has written its progress within this time counts as at work."""
 _LOOK = 30.0
 _SLICE = 1000
 _PAUSE = 1.0
@@ -47,7 +48,7 @@ def begin(store: Store, run: str, plan: str) -> None:
     store
         The output.
     run, plan
-        Whose notice it is; a driver that is started again gives one of its own.
+        Ids of the run and of its plan. A driver that is started again makes a new plan, and so a notice of its own.
     """
     store.create(run_paths.begun(run, plan), b"{}")
     asked: set[str] = set()
@@ -61,19 +62,19 @@ def begin(store: Store, run: str, plan: str) -> None:
 
 
 class Others:
-    """Warns of another run at work on the same output: both train what neither has finished. Nothing else goes wrong.
+    """Warns of another run at work on the same output.
 
-    Each looks when it begins, and now and then while it trains, at the run that has begun last; so of two runs at least
-    one sees the other.
+    Two runs at once do no damage, but both train the keys that neither has finished. Each run looks at the run that
+    began last: at its own begin, and from time to time while it trains. So at least one of two runs sees the other.
 
     Parameters
     ----------
     store
         The output.
     run
-        Who looks.
+        The id of the run that looks; it does not warn of itself.
     clock
-        Seconds.
+        Returns the time in seconds, for the interval between two looks.
     """
 
     def __init__(self, store: Store, run: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -82,7 +83,7 @@ class Others:
         self._looked = -math.inf
 
     def look(self) -> None:
-        """Look, if it is time to; a warning once for each other run.
+        """Look for another run, if the last look is long enough ago. Logs one warning for each other run.
 
         Raises
         ------
@@ -103,7 +104,7 @@ class Others:
         if word is None:
             return
         ago = self._store.now().timestamp() - word.modified
-        if -HEARD < ago < HEARD:  # a clock may have been ahead
+        if -HEARD < ago < HEARD:  # negative if a clock was ahead
             self._told.add(run)
             log.warning(
                 "the run %s is at work on the same output %s, or died just now (its last word was %.0f s ago): while "
@@ -115,7 +116,7 @@ class Others:
 
 
 def _working(store: Store) -> list[str]:
-    """Those that may be removing now."""
+    """Ids of the `Removal`s that may be at work now, sorted."""
     newest: dict[str, datetime] = {}
     ended = set()
     listing = store.list(FOLDER)
@@ -130,15 +131,15 @@ def _working(store: Store) -> list[str]:
     if not left:
         return []
     now, lease = store.now(), timedelta(seconds=LEASE)
-    # Nor one whose time lies in the future: a clock was ahead, and nobody shall wait for as long.
+    # A notice from far in the future does not count either: a clock was ahead, and no run shall wait for that long.
     return sorted(which for which in left if now - lease < newest[which] <= now + lease)
 
 
 class Removal:
-    """The notice of a ``gc`` that is about to remove objects; a context manager around all of it.
+    """The notice of a ``gc`` that removes objects; a context manager around the removal.
 
-    Left by an error it does not say that it has ended: a request whose answer was lost may still be carried out, and
-    runs that begin wait for `LEASE` seconds then.
+    After an error it does not put ``ended.json``: the store may still carry out a request whose answer was lost. Runs
+    that begin then wait for `LEASE` seconds.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ class Removal:
             self._store.create(f"{self._folder}/ended.json", b"{}")
 
     def remove(self, names: Sequence[str]) -> int:
-        """Remove objects in slices, until asked to stop; returns how many are gone, the first of ``names``."""
+        """Remove objects in slices, in the order of ``names``, until a run asks to stop; returns how many are gone."""
         gone = 0
         for part in _parts(names):
             if not self.may_go_on():
@@ -170,26 +171,26 @@ class Removal:
         return gone
 
     def asked_by(self) -> str | None:
-        """The run that asked to stop, if one did."""
+        """The id of the run that asked to stop; None if none did."""
         try:
             return str(json.loads(bytes(self._store.get(f"{self._folder}/stop.json")))["run"])
         except NotFoundError:
             return None
 
     def may_go_on(self) -> bool:
-        """Whether nobody has asked to stop, and no run may take this for dead."""
+        """Whether no run has asked to stop, and the notice is young enough that no run takes this process for dead."""
         if self._store.head(f"{self._folder}/stop.json") is not None:
             return False
         silent = (self._store.now() - self._said).total_seconds()
         if silent > LEASE / 2:
-            # Stopped from outside for so long that a run may have given us up for dead, or may soon.
+            # The process was suspended for so long that a run may take it for dead now or soon.
             return False
         if silent > LEASE / 4:
             self._say()
         return True
 
     def _say(self) -> None:
-        # The clock is read first: what runs go by, the time of the object, is never earlier.
+        # The clock is read first, so that the object's own time, which the runs compare, is never earlier.
         self._said = self._store.now()
         self._store.put(f"{self._folder}/removing.json", b"{}")
 

@@ -1,4 +1,4 @@
-"""Parts of predictions that no kept version of the table has, for ``gc``: of older versions, and of abandoned runs."""
+"""Finds parts of predictions that ``gc`` may remove: those that only expired versions or abandoned runs have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from job.store import LISTING, Store
 
 
 class OldParts:
-    """The parts of an output's predictions, as its log names them at one moment.
+    """The parts of an output's predictions. The history of versions is read once, when it is made.
 
     Parameters
     ----------
@@ -36,18 +36,23 @@ class OldParts:
         runs: Iterable[str],
         references: Iterable[pa.Table],
     ) -> pa.Table:
-        """The parts that may go.
+        """The parts that may be removed.
 
         Parameters
         ----------
         kept
-            Chooses the versions that stay, out of the history.
+            Takes the history and returns the numbers of the versions whose parts stay.
         before
-            What is younger stays.
+            Parts that are younger than this time stay.
         runs
-            Whose releases stay, too: those of kept versions of the index.
+            Ids of the runs of kept versions of the index: the parts of their releases stay, too.
         references
-            Column ``digest``: what runs have put that did not finish.
+            Tables with a column ``digest``: the parts that unfinished runs have put.
+
+        Returns
+        -------
+        pyarrow.Table
+            With `LISTING`: one row for each part.
         """
         if not self._history:
             return LISTING.empty_table()
@@ -64,11 +69,11 @@ class OldParts:
         return listing.filter(pc.invert(pc.is_in(listing["name"], value_set=names)))
 
     def moved(self) -> bool:
-        """Whether a version has appeared since the last look."""
+        """Whether a version of the predictions has been committed since this object was made."""
         return (self._predictions.version() or 0) != max((each.version for each in self._history), default=0)
 
     def lost(self, removed: pa.Table) -> set[str]:
-        """What was removed and a version needs that appeared meanwhile: a rollback to an older one does."""
+        """Names of removed parts that a version needs which was committed meanwhile, such as a rollback."""
         if not self.moved():
             return set()
         gone = {name.removeprefix(f"{part.FOLDER}/") for name in removed["name"].to_pylist()}

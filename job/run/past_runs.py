@@ -1,6 +1,6 @@
-"""The runs below an output, by what their objects say: which have finished, which may be at work, what may go.
+"""The runs below an output, judged by their objects: which have finished, which may be at work, what may be removed.
 
-Looked at by ``gc``. Reads segments and ``run.json``; writes and removes nothing.
+For ``gc``. It reads segments and ``run.json``; it writes and removes nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SEGMENT = r"^runs/[^/]+/segments/"
 
 
 class Runs:
-    """All runs, as they are at one moment.
+    """All runs of an output, as they were when this object was made.
 
     Parameters
     ----------
     store
         The output.
     now
-        The store's clock.
+        The time by the store's clock.
     margin
         Seconds; an unfinished run that has written within them, or within `job.run.notice.LEASE`, may be at work.
     """
@@ -58,41 +58,41 @@ class Runs:
         adopted = now - timedelta(seconds=segment.ADOPT_SECONDS + heeded)
         unfinished = self._newest.keys() - finished
         self.abandoned = sorted(run for run in unfinished if self._newest[run] <= adopted)
-        """unfinished, and so long silent that no run takes over what they have"""
+        """ids of unfinished runs that have not written for so long that no run adopts their outcomes"""
         self.unfinished = sorted(unfinished.difference(self.abandoned))
-        """the other ones without a result"""
+        """ids of the other runs without a result"""
         recent = now - timedelta(seconds=heeded)
         self.alive = tuple(run for run in self.unfinished if self._newest[run] > recent)
-        """those that may be at work"""
+        """ids of the unfinished runs that may be at work"""
 
     def changed(self, before: Runs) -> tuple[str, ...]:
-        """Runs that have written anything since an earlier look."""
+        """Ids of the runs that have written anything since ``before`` was made."""
         return tuple(sorted(run for run, at in self._newest.items() if before._newest.get(run) != at))
 
     def references(self) -> list[pa.Table]:
-        """Key and digest of every model that an unfinished run has put."""
+        """Tables with the key and the digest of every model that an unfinished run has put."""
         columns = ["key", "digest"]
         return [segment.read(self._store, run_paths.segments(run), columns=columns) for run in self.unfinished]
 
     def retained(self, made_kept: set[str], keep: int) -> set[str]:
-        """Runs that stay: unfinished ones, those that made a kept version, the newest, and what is young."""
+        """Ids of the runs whose files stay: unfinished runs, runs of kept versions, the newest ones, and young ones."""
         newest = sorted(self._finished, key=lambda run: self._newest[run], reverse=True)[:keep]
         young = {run for run in self._finished if self._newest[run] > self._before}
         return young.union(self.unfinished, self._finished & made_kept, newest)
 
     def expired(self, retained: set[str]) -> pa.Table:
-        """Files of finished runs that may be removed: all but their results."""
+        """The files of finished runs that may be removed: all except their results."""
         names = self._listing.column("name")
         return self._objects(self._finished - retained, pc.invert(pc.match_substring_regex(names, _RESULT)))
 
     def leftovers(self) -> pa.Table:
-        """All objects of the abandoned runs, the segments first: without them no model of theirs is named any more."""
+        """All objects of the abandoned runs. The segments come first: without them nothing names the runs' models."""
         segments = pc.match_substring_regex(self._listing.column("name"), _SEGMENT)
         parts = [self._objects(set(self.abandoned), chosen) for chosen in (segments, pc.invert(segments))]
         return pa.concat_tables(parts)
 
     def table_states(self, retained: set[str]) -> set[str]:
-        """The states of the table (layout ``columns``) that runs have planned from, as far as they have said so."""
+        """The states of the table (layout ``columns``) that runs have planned from, as far as their files record it."""
         states = set()
         for run in retained:
             try:

@@ -28,7 +28,7 @@ from job.store.side import storage
 _COLUMNS = ["key", "state", "digest", "size", "versions", "trained_at", "listed_at", "gone_since", "run"]
 _OF_INTERVALS = ["residuals", "until"]
 REASONS = ("", "no_model", "model_too_old", "model_stale")
-"""Why a key has no model that may be used, by number."""
+"""Reasons why a key has no model that may be used; `Chosen.reason` holds positions in this tuple. "" is no reason."""
 MESSAGES = {
     "no_model": "the set has no model for this key",
     "model_too_old": "the model is older than score.max_age",
@@ -41,9 +41,9 @@ class Chosen:
     """The model of each of some keys."""
 
     at: np.ndarray
-    """row of the table; -1 for none"""
+    """shape (keys,), int32: the row of the model; -1 for none"""
     reason: np.ndarray
-    """number of `REASONS`"""
+    """shape (keys,), int8: the position in `REASONS`"""
 
 
 class PinnedModels:
@@ -52,18 +52,18 @@ class PinnedModels:
     Parameters
     ----------
     store
-        Where they lie.
+        The output that holds the models.
     settings, score
-        Which version, and what is done about keys without a model.
+        Settings: the version to use, and the policy for keys without a model that may be used.
     now
-        What their age is counted to.
+        The time at which the age of a model is measured.
 
     Raises
     ------
     ConfigurationError
         Nothing is published there, or not this version; the fallback has no model.
     DamageError
-        The version is not signed as it must be, or older than ``models.min_version``.
+        The version is not signed as the settings require, or it is older than ``models.min_version``.
     """
 
     def __init__(self, store: Store, settings: ModelsSettings, score: ScoreSettings, now: datetime) -> None:
@@ -107,11 +107,11 @@ class PinnedModels:
         return int(self._rows.num_rows)
 
     def _bars(self, now: datetime, confirmed: datetime | None) -> np.ndarray:
-        """For each model the number of the reason why it is not used."""
+        """For each model the position in `REASONS` of the reason why it is not used; 0 if it may be used."""
         found = np.zeros(len(self._keys), np.int8)
         if self._score.max_age is not None:
             seen = np.maximum(*(_micros(self._rows[name]) for name in ("trained_at", "listed_at")))
-            if confirmed is not None:  # a complete run confirms all keys but those that are gone
+            if confirmed is not None:  # a run over the whole input confirms all keys except those that are gone
                 here = pc.is_null(self._rows["gone_since"]).to_numpy()
                 seen = np.where(here, np.maximum(seen, int(confirmed.timestamp() * 1e6)), seen)
             oldest = int((now.timestamp() - self._score.max_age) * 1e6)
@@ -132,7 +132,7 @@ class PinnedModels:
         return Chosen(at=np.where(reason > 0, -1, at).astype(np.int32), reason=reason.astype(np.int8))
 
     def mixed(self, keys: pa.Array, data: pa.Array) -> pa.Array:
-        """Fingerprints of each key's data and of the model that it gets, or of why it gets none."""
+        """One fingerprint for each key, of its data and of its model, or of its data and the reason for having none."""
         chosen = self.choose(keys)
         digests = self._rows["digest"].to_pylist()
         held = self._held()
@@ -147,12 +147,12 @@ class PinnedModels:
         return digest_column(made)
 
     def described(self, at: np.ndarray, keys: pa.Array) -> list[str]:
-        """What a task needs to know of the models at these rows: JSON, as `job.worker.operation.Item` has it.
+        """Describe the models to a task: JSON for each key, as `job.worker.operation.Item` holds it.
 
         Parameters
         ----------
         at
-            The row of each key's model.
+            Shape (keys,): the row of each key's model.
         keys
             The keys.
         """
@@ -165,37 +165,37 @@ class PinnedModels:
         return found
 
     def _own(self, keys: pa.Array, at: np.ndarray) -> list[bool]:
-        """Whether each key has a model of its own: what another key's was off says nothing of it."""
+        """Whether the model of each key was trained for that key. The residuals of a fallback model do not count."""
         if self._fallback < 0:
             return [bool(row >= 0) for row in at]
         mine = pc.index(keys, self._keys[self._fallback]).as_py()
         return [bool(row >= 0) and (row != self._fallback or place == mine) for place, row in enumerate(at)]
 
     def _held(self, at: np.ndarray | None = None) -> list[dict[str, Any] | None]:
-        """What is known of the models at these rows, or of all, from held-out rows: `job.score.bounds.HeldOut`."""
+        """The residuals on held-out rows of the models at these rows, or of all models: `job.score.bounds.HeldOut`."""
         rows = self._rows if at is None else self._rows.take(pa.array(at))
         if "residuals" not in rows.column_names:
             return [None] * rows.num_rows
         return [row if row["residuals"] else None for row in rows.select(_OF_INTERVALS).to_pylist()]
 
     def held(self, key: str, at: int) -> HeldOut | None:
-        """As `described`, for the model of one key."""
+        """The residuals on held-out rows of the model of one key; None if there are none, or for a fallback model."""
         found = self._held(np.array([at]))[0] if self._own(pa.array([key]), np.array([at]))[0] else None
         return HeldOut(**found) if found else None
 
     def recipe(self) -> dict[str, Any]:
-        """The recipe that they were trained with, as the newest run that is still recorded says; empty if none is."""
+        """The recipe that the models were trained with, from the newest run that is still recorded; else empty."""
         for run in reversed(pc.unique(self._rows["run"]).to_pylist()):
             with storage("input", f"the models {self.store.uri} cannot be read"):
                 try:
                     found = json.loads(bytes(self.store.get(run_paths.settings(run))))
-                except NotFoundError:  # gc has removed what is known of the run
+                except NotFoundError:  # gc has removed the files of the run
                     continue
             return dict(found["settings"].get("recipe", {}))
         return {}
 
     def bytes_of(self, at: int) -> Any:
-        """A model's bytes, for a preview."""
+        """Read the bytes of a model, for a preview."""
         row = self._rows.slice(at, 1).to_pylist()[0]
         name = model_name(row["key"], row["digest"])
         try:
@@ -211,7 +211,7 @@ class PinnedModels:
 
 
 def _micros(times: pa.ChunkedArray) -> np.ndarray:
-    """Since the epoch; 0 where there is none."""
+    """Microseconds since the epoch; 0 for null."""
     found: np.ndarray = pc.fill_null(times.cast(pa.int64()), 0).to_numpy()
     return found
 

@@ -27,22 +27,22 @@ from job.store.side import storage
 from job.worker import segment
 
 _REPEATED = ("state", "recipe", "environment")
-"""Columns with few texts in many rows: read as dictionaries."""
+"""Columns with few distinct texts in many rows: they are read dictionary-encoded."""
 
 
 def list_input(assembly: Assembly) -> tuple[pa.Table, datetime]:
-    """All objects below ``input.uri``, and the store's clock before they were listed."""
+    """All objects below ``input.uri``, and the time by the store's clock just before the listing."""
     uri = assembly.input.uri
     with storage("input", f"the input {uri} cannot be listed"):
         now = assembly.input.now()
-        # A thousand pages in one piece: their many small buffers took a hundred bytes a name.
+        # The pages of the listing are joined: their many small buffers would take a hundred bytes a name.
         listing = compact(assembly.input.list())
     give_back()
     return listing, now
 
 
 def unfinished_runs(output: Store, now: datetime) -> list[str]:
-    """Runs without a result, begun within the last days, the longest ago first."""
+    """Ids of the runs without a result that began within `segment.ADOPT_SECONDS`, the oldest first."""
     found = []
     for run in output.prefixes("runs"):
         if output.head(run_paths.result(run)) is None:
@@ -56,7 +56,7 @@ def unfinished_runs(output: Store, now: datetime) -> list[str]:
 
 
 def finished_outcomes(assembly: Assembly, now: datetime) -> pa.Table:
-    """Trained outcomes of runs that did not finish: their models are in the store. Failures are never adopted."""
+    """Trained outcomes of runs that did not finish: their models are in the store. Failures are not adopted."""
     with storage("output", "unfinished runs could not be read"):
         tables = [
             segment.read(assembly.output, run_paths.segments(run)) for run in unfinished_runs(assembly.output, now)
@@ -75,7 +75,7 @@ def make_plan(
     mixed: Callable[[pa.Array, pa.Array], pa.Array] = lambda keys, data: data,
     keys: pa.Array | None = None,
 ) -> Plan:
-    """List, select and compare.
+    """List the input, select keys, and compare them with the published table.
 
     Parameters
     ----------
@@ -84,11 +84,12 @@ def make_plan(
     finished
         Trained outcomes of runs that did not finish.
     engine
-        Counts the keys of a table, and the counts are kept: given by a run. Without it, one is started for that alone.
+        The engine of a run: it counts the keys of a table, and the counts are stored in the output. None, for a plan
+        alone: an engine is started only for the counting, and nothing is stored.
     mixed
-        As `job.plan.plan.make` takes it.
+        As in `job.plan.plan.make`.
     keys
-        What is planned where keys have no data; None: the input tells.
+        The keys to plan for forecasts that need no input; None: the keys come from the input.
 
     Raises
     ------
@@ -131,11 +132,11 @@ def make_plan(
 
 
 def plan_alone(assembly: Assembly) -> Plan:
-    """The plan of a run that does not take place; errors as those of a run."""
+    """The plan that a run would make, for ``manyfit plan``. It raises the same errors as a run."""
     try:
         finished = finished_outcomes(assembly, datetime.now(UTC))
     except OutputError as error:
-        # A folder or bucket that is not there yet has nothing unfinished; `run` will say so where it matters.
+        # A folder or bucket that does not exist yet has no unfinished run. If it must exist, `run` raises an error.
         if not isinstance(error.__cause__, NotFoundError):
             raise
         finished = SCHEMA.empty_table()

@@ -1,6 +1,6 @@
-"""Previews the data of a job before anything is trained: columns with their types, and what a partition lacks.
+"""Previews the data of a job before anything is trained: columns with their types, and problems that a fit would meet.
 
-Reads a few objects of the input and fits nothing.
+It reads a few objects of the input and fits nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from job.run import key_of_table
 from job.run.assembly import Assembly
 
 FIRST_KEYS = 3
-"""How many partitions are looked at."""
+"""Number of partitions that are read for a preview."""
 MOST_BYTES = 64_000_000
-"""Larger partitions are not read for a plan."""
+"""Bytes: larger partitions are not read for a preview."""
 _EXAMPLE = 40
 
 
@@ -39,13 +39,13 @@ class Column:
 
     name: str
     type: str
-    """text, bytes, or as numpy names it; of several partitions that differ, each"""
+    """text, bytes, or numpy's name of the type; if the partitions differ, all their types"""
     example: str | None
-    """the first value that is there, texts in quotes"""
+    """the first value that is not missing, texts in quotes; None if there is none"""
     missing: int
-    """rows without a value"""
+    """number of rows without a value"""
     role: str
-    """feature, target, weight, order, group, or nothing"""
+    """feature, target, weight, order or group; empty if the recipe does not name the column"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +62,17 @@ class Preview:
     """The columns of a few partitions."""
 
     keys: tuple[str, ...] = ()
-    """the partitions, or the file of a table, that could be read"""
+    """keys of the partitions that could be read, or the name of the table's file"""
     rows: int = 0
-    """theirs"""
+    """number of rows in them"""
     columns: tuple[Column, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = field(default=())
-    """what a fit would be warned of"""
+    """warnings that a fit would give"""
 
 
 def of_first(assembly: Assembly, plan: Plan) -> Preview:
-    """The columns of the first partitions that would be trained; of the first file, where a table is one input."""
+    """Preview the first partitions that would be trained; if the input is one table, preview its first file."""
     if plan.files is not None:
         names = [
             (str(row["name"]), [row])
@@ -88,12 +88,12 @@ def of_first(assembly: Assembly, plan: Plan) -> Preview:
 
 
 def of_key(assembly: Assembly, plan: Plan, key: str) -> dict[str, Any]:
-    """One partition: why it is trained or not, its objects or the files with rows of it, its columns, what would fail.
+    """Describe one partition: why it is trained or not, its objects or files, its columns, and what would fail.
 
     Raises
     ------
     ConfigurationError
-        There is no such key, or the input is a table that Spark reads.
+        No partition has this key, or the input is a table that Spark reads.
     InputError
         A file of the table cannot be read.
     """
@@ -132,7 +132,7 @@ def _direct(name: str, spec: ReadSpec) -> bool:
 
 
 def _objects_of(assembly: Assembly, objects: Sequence[dict[str, Any]]) -> Callable[[], tuple[pa.Table, pa.Table]]:
-    """What reads objects: their rows, and the same with texts where they have any."""
+    """Make a function that reads objects. It returns their rows, and the same rows as text if the format is text."""
     spec = replace(assembly.fitting.spec, needed=None, hive=assembly.settings.input.layout != "objects")
 
     def load() -> tuple[pa.Table, pa.Table]:
@@ -174,7 +174,7 @@ def _look(
 
 
 def _zeros(table: pa.Table, texts: pa.Table) -> Iterator[str]:
-    """Codes such as 007 that are numbers to pandas, and so to a model."""
+    """Warn of codes such as 007 that pandas, and so a model, takes for numbers."""
     for name in texts.column_names:
         if name not in table.column_names:
             continue

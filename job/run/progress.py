@@ -38,42 +38,48 @@ class State:
 
     run: str
     phase: str
-    """planning, training (or scoring), publishing, done"""
+    """planning, training (or scoring), publishing or done"""
     planned: int = 0
     to_train: int = 0
     done: int = 0
     failed: int = 0
     started_at: float = 0.0
-    """seconds since the epoch"""
+    """begin of the run, in seconds since the epoch"""
     updated_at: float = 0.0
     rate: float | None = None
     """partitions per second over the last minute"""
     eta: float | None = None
-    """seconds until all are trained"""
+    """estimated seconds until all keys are trained; None: not known yet"""
     executors: int | None = None
-    """processes that train, at the last look; None: not known, or all in the driver's own"""
+    """number of processes that train, at the last look; None: unknown, or the driver itself trains"""
     reasons: Mapping[str, int] = field(default_factory=dict)
-    """failures so far by their reason; may lag behind ``failed``"""
+    """number of failures so far for each reason; may lag behind ``failed``"""
     kind: str = "train"
     """``train`` or ``score``"""
     slowest: str | None = None
-    """the key that has been fitted longest"""
+    """the key whose fit has been running longest; None: unknown"""
     slowest_seconds: float = 0.0
-    """for at least so long"""
+    """seconds for which that fit has been running, at least"""
 
     def to_json(self) -> bytes:
-        """As `from_json` takes it."""
+        """JSON for `from_json`."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> State:
-        """Read a written state; what a newer version writes besides is not known here."""
+        """Read a written state. Fields that only a newer version knows are ignored."""
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in json.loads(data).items() if name in known})
 
 
 def rate_and_eta(seen: list[tuple[float, int]], to_train: int) -> tuple[float | None, float | None]:
-    """From (time, done) pairs: partitions per second over the last minute, and seconds to go."""
+    """Compute the rate and the ETA from pairs of time and number of finished keys.
+
+    Returns
+    -------
+    tuple
+        Partitions per second over the last minute, and seconds until ``to_train`` are done; None where unknown.
+    """
     if len(seen) < 2:
         return None, None
     now, done = seen[-1]
@@ -92,17 +98,17 @@ class Tracker:
     output
         The output store.
     run, plan
-        Whose segments are counted.
+        Ids of the run and of its plan: their segments are counted.
     planned, to_train
         Numbers of keys.
     executors
-        How many processes train; see `State`.
+        Returns the number of processes that train; see `State`.
     seen
-        Reads what the outcomes say; default: the reasons of failures.
+        Counts the outcomes in the segments; default: one that counts only the reasons of failures.
     told
         Called with each state that is written.
     wording
-        What the run does.
+        The words of the messages: for training or for scoring.
     """
 
     def __init__(
@@ -124,7 +130,7 @@ class Tracker:
         self._executors, self._told = executors, told
         self._seen_outcomes = Seen(output) if seen is None else seen
         self.running: Running | None = None
-        """the tasks, once they are known"""
+        """tells which fit has been running longest; None until the tasks are known"""
         self._others = notice.Others(output, run)
         self._started = time.time()
         self._seen: list[tuple[float, int]] = [(time.monotonic(), 0)]
@@ -151,11 +157,11 @@ class Tracker:
 
     @property
     def done(self) -> int:
-        """Outcomes seen so far."""
+        """Number of outcomes counted so far."""
         return self._seen[-1][1]
 
     def tick(self) -> None:
-        """Look, show and write, each when it is due; a storage failure here never ends a run."""
+        """List the segments, show the progress and write it, each when it is due. A storage failure only warns."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY:
             return
@@ -176,7 +182,7 @@ class Tracker:
     def _note(self, progress: segment.Progress) -> None:
         now = time.monotonic()
         if not self.done:
-            # Until something is done, Spark starts: that is not the rate of the models.
+            # Until the first outcome Spark may still be starting; this time must not count for the rate.
             self._seen.clear()
         self._seen.append((now, min(progress.done, self._to_train)))
         self._failed = progress.failed

@@ -1,7 +1,7 @@
 """Which of a run's new models replace the live ones: the gate of `job.judge.gate`, decided over all keys at once. Pure.
 
-Executors have compared each new model with the live one of its key, and an outcome says against which
-(`job.outcome.champion_token`). It counts only while that one is live: what was compared with another is compared anew.
+Executors have compared each new model with the live model of its key. Each outcome names that live model
+(`job.outcome.champion_token`) and counts only while it is live; else the key is trained and compared again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from job.registry.row import tokens
 CHAMPION = ("key", "digest", "size", "versions", "until", "judged_until")
 """Columns of the published table that a comparison needs."""
 _DIGEST = 64
-"""letters of a SHA-256, in hexadecimal digits"""
+"""number of hexadecimal digits of a SHA-256"""
 OF_MODEL = (
     *("digest", "size", "rows", "metrics", "warnings", "seconds"),
     *("estimator", "skill", "windows", "horizons", "residuals", "until"),
@@ -32,14 +32,14 @@ OF_MODEL = (
 
 
 def current(outcomes: pa.Table, champions: pa.Table) -> pa.Table:
-    """The outcomes without trained ones that were compared with another model than the live one, or with none.
+    """The outcomes, without trained ones that were compared with a model that is not the live one, or with no model.
 
     Parameters
     ----------
     outcomes
-        `SCHEMA`.
+        With `SCHEMA`.
     champions
-        `CHAMPION` columns of at least the published keys among them.
+        The live models, with the columns `CHAMPION`; at least those of all published keys among the outcomes.
     """
     if not outcomes.num_rows:
         return outcomes
@@ -50,7 +50,7 @@ def current(outcomes: pa.Table, champions: pa.Table) -> pa.Table:
 
 
 def decided(settled: pa.Table, settings: PromoteSettings) -> pa.Table:
-    """The settled outcomes with their column ``gate``: what becomes of each trained key; null for all others."""
+    """Fill the column ``gate`` of the settled outcomes: the state of each trained key (`job.judge.gate`), else null."""
     trained = pc.equal(settled["status"].cast(pa.string()), TRAINED).to_numpy()
     chosen = settled.filter(pa.array(trained))
 
@@ -76,7 +76,7 @@ def decided(settled: pa.Table, settings: PromoteSettings) -> pa.Table:
 
 
 def replaces(trained: pa.Table, settings: PromoteSettings) -> Any:
-    """Which of the trained outcomes become the live model."""
+    """A mask of the trained outcomes whose model becomes the live model."""
     states = trained["gate"].cast(pa.string())
     kept = pc.equal(states, gate.KEPT)
     if settings.on_undecidable == "keep":
@@ -85,9 +85,10 @@ def replaces(trained: pa.Table, settings: PromoteSettings) -> Any:
 
 
 def judged_until(kept: pa.Table) -> pa.ChunkedArray:
-    """Up to when rows have judged the live models that stay.
+    """For each live model that stays, the time of the last row that has been used to judge it.
 
-    What judged once does not judge again. Rows that were too few to judge do: they wait for more.
+    Rows are used for one comparison only. If they were too few to decide, the time does not advance: the same rows
+    count again when more have come.
     """
     before = pc.utf8_slice_codeunits(kept["against"], _DIGEST + 1)
     before = pc.if_else(pc.equal(before, ""), pa.scalar(None, pa.string()), before)
@@ -96,7 +97,7 @@ def judged_until(kept: pa.Table) -> pa.ChunkedArray:
 
 
 def kept_rows(kept: pa.Table, *, run: str, versions: str) -> pa.Array:
-    """The row that each challenger would get, as JSON; ``manyfit promote`` publishes it."""
+    """For each challenger, as JSON, the published row that it would get; ``manyfit promote`` publishes this row."""
     columns = {name: kept[name].to_pylist() for name in OF_MODEL}
     times = kept["finished_at"].to_pylist()
     texts = []
@@ -107,6 +108,6 @@ def kept_rows(kept: pa.Table, *, run: str, versions: str) -> pa.Array:
 
 
 def counts(settled: pa.Table) -> Mapping[str, int]:
-    """How many keys each state has; nothing without a gate."""
+    """Number of keys for each state of the gate; empty without a gate."""
     found = {each["values"]: each["counts"] for each in pc.value_counts(settled["gate"].cast(pa.string())).to_pylist()}
     return {state: found.get(state, 0) for state in gate.STATES} if found.keys() - {None} else {}

@@ -23,36 +23,36 @@ class Purpose(Protocol):
 
     @property
     def done(self) -> str:
-        """The status of a key for which it succeeded."""
+        """The status of a key for which the run succeeded: trained or scored."""
 
     @property
     def wording(self) -> Wording:
-        """How it is spoken of."""
+        """The words for messages about the run."""
 
     @property
     def models(self) -> Store | None:
-        """Where models are read."""
+        """The store that models are read from; None if none are read."""
 
     def plan(self, assembly: Assembly, started: Started, engine: Borrowed) -> tuple[Plan, pa.Table]:
-        """The plan, and the outcomes that it takes over or that are known already."""
+        """Make the plan. Returns it with the outcomes that it adopts, and those that are known without a task."""
 
     def together(self, plan: Plan) -> np.ndarray | None:
-        """A number for each due key, the same for those that one task should have; None: no two need be together."""
+        """A group number for each due key: one task gets all keys of a group. None: the keys are independent."""
 
     def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
-        """Further columns of a task's list, for rows of ``plan.keys`` in the order of the list."""
+        """Further columns of a task's list. ``rows`` are rows of ``plan.keys``, in the order of the list."""
 
     def champions(self, keys: pa.Array) -> pa.Table | None:
-        """The live models that new ones of these keys are compared with, if they are."""
+        """The live models that the new models of these keys are compared with; None without a gate."""
 
     def operation(self, assembly: Assembly, started: Started) -> Operation:
-        """What the tasks do with each key."""
+        """The operation that tasks apply to each key."""
 
     def counted(self, started: Started, outcomes: pa.Table) -> pa.Table:
-        """The outcomes of all attempts that may be settled on."""
+        """The outcomes that the barrier may choose from, out of those of all attempts."""
 
     def decided(self, assembly: Assembly, settled: pa.Table) -> pa.Table:
-        """The settled outcomes, after what only all of them together can tell."""
+        """The settled outcomes, with the decisions that need all of them, such as those of the gate."""
 
     def publish(
         self, assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals

@@ -28,12 +28,12 @@ def of(
     promote: PromoteSettings | None = None,
     done: str = TRAINED,
 ) -> pa.Table:
-    """The changed keys only.
+    """The rows of a release, for the changed keys only.
 
     Parameters
     ----------
     plan
-        What was planned, with the keys that are gone or back.
+        The plan, with the keys that are gone or back.
     settled
         One outcome per key that was to be trained.
     run
@@ -43,17 +43,22 @@ def of(
     retire_gone
         ``input.on_gone: retire``.
     known_failures
-        key, reason, message of failed and stale rows of the index: the same failure again changes nothing.
+        Columns key, reason and message of the failed and stale rows of the index: an equal failure makes no row.
     promote
-        The gate, if there is one: then ``settled`` has been decided (`job.run.promotion.decided`).
+        The settings of the gate; then ``settled`` comes from `job.run.promotion.decided`.
     done
-        The status of keys for which the run succeeded.
+        The status of keys for which the run succeeded: trained or scored.
+
+    Returns
+    -------
+    pyarrow.Table
+        With `CHANGES`.
     """
     listed_at = pa.scalar(plan.listed_at, pa.timestamp("us", "UTC"))
 
     def of_status(status: str) -> pa.Table:
         chosen = pc.equal(settled["status"], status)
-        # A filter copies a million rows even where it leaves all of them.
+        # A filter would copy the rows even if it keeps all of them.
         return settled if settled.num_rows and pc.all(chosen).as_py() else settled.filter(chosen)
 
     trained, skipped, touched = of_status(done), of_status("skipped"), of_status("unchanged")
@@ -121,7 +126,7 @@ def _rows(table: pa.Table, columns: tuple[str, ...], listed_at: pa.Scalar, **con
             arrays.append(value.dictionary_encode() if coded else value.cast(field.type))
             continue
         if value is None and field.name in _NEVER_NULL:
-            value = ""  # texts that are never null in the table; a failure has none of them
+            value = ""  # these texts are never null in the table, and a failure has none
         arrays.append(_constant(value, field.type, size))
     return pa.table(arrays, schema=_CODED)
 
@@ -135,8 +140,8 @@ def _constant(value: Any, kind: pa.DataType, size: int) -> pa.Array:
 
 
 _OF_DATA = (*TOUCHED, "bytes")
-"""Columns of an outcome that say what its model was made of."""
+"""Columns of an outcome that describe the data, recipe and environment of its model."""
 _OF_GATE = ("gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note")
 _NEVER_NULL = {"data", "recipe", "environment"}
 _CODED = fields(CHANGES, CHANGES.names, REPEATED)
-"""What is said of a million rows is said once."""
+"""Schema of the rows, with dictionaries for texts that repeat: a million rows hold each of them once."""

@@ -1,8 +1,8 @@
-"""Replace the rows of some keys in the table of predictions: new parts for the ranges that they lie in.
+"""Replace the rows of some keys in the table of predictions: new parts for the ranges of keys that they belong to.
 
-What a task wrote becomes a part as it is where nothing of the range stays and nothing else is in between; else the rows
-that stay are copied beside it. No model is loaded for that, and nothing is marked as deleted: whoever reads the list of
-files reads each key once.
+If no old row of a range stays and the ranges of the new files do not overlap, the files that the tasks wrote become
+parts as they are. Else old and new rows are merged into new parts. No model is loaded for that, and no row is marked as
+deleted: a reader of the listed files reads each key once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from job.store import Store
 
 THREADS = 4
 _FULL = 1 / 8
-"""Parts that tasks wrote are filled to this share on average, or the parts of one range become one."""
+"""Files of tasks become parts only if they are full to at least this share on average; else they are merged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +35,23 @@ class Replaced:
     added: tuple[PartFile, ...]
     removed: tuple[Held, ...]
     schema: pa.Schema
-    """all columns of what is added"""
+    """all columns of the added parts"""
     copied: int
-    """rows that were there before, of other keys"""
+    """number of old rows, of other keys, that were copied into new parts"""
     gone: int
-    """rows that leave"""
+    """number of old rows that were not copied: those of replaced and of retired keys"""
 
 
 @dataclass
 class _Range:
     base: Held | None
     new: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """digest of what a task wrote: its keys that lie here"""
+    """digest of a file that a task wrote: those of its keys that belong to this range"""
     out: set[str] = field(default_factory=set)
 
 
 def replace(output: Store, held: Sequence[Held], scored: pa.Table, retired: Sequence[str]) -> Replaced:
-    """Make the parts of the next version; nothing is released yet.
+    """Put the parts of the next version into the store. Nothing is released yet.
 
     Parameters
     ----------
@@ -60,9 +60,10 @@ def replace(output: Store, held: Sequence[Held], scored: pa.Table, retired: Sequ
     held
         The parts of the version that the run was planned with.
     scored
-        Of each scored key: key, digest and columns (of what the task wrote), size, rows.
+        One row for each scored key: key, number of its rows, and digest, columns and size of the file that a task
+        wrote.
     retired
-        Keys whose rows leave.
+        Keys whose rows leave the table.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def replace(output: Store, held: Sequence[Held], scored: pa.Table, retired: Sequ
 def _ranges(
     held: Sequence[Held], scored: pa.Table, retired: Sequence[str]
 ) -> tuple[list[_Range], dict[str, dict[str, Any]]]:
-    """The ranges that keys are scored in or retired from, and what tasks have written, by digest."""
+    """The ranges with scored or retired keys, and a description of each file that tasks wrote, by its digest."""
     firsts = [each.first for each in held]
     found: dict[int, _Range] = {}
 
@@ -123,7 +124,7 @@ def _ranges(
 
 
 def _one(output: Store, place: _Range, wrote: dict[str, dict[str, Any]]) -> tuple[list[PartFile], int]:
-    """The parts of one range, put; and how many rows of the old one they have."""
+    """Put the parts of one range. Returns them, and the number of rows that were copied from the old part."""
     base = None if place.base is None else _file(output, place.base.path)
     stays = 0
     if base is not None:
@@ -160,13 +161,13 @@ def _put(output: Store, tables: Sequence[pa.Table]) -> PartFile:
 
 
 def _file(output: Store, path: str) -> pq.ParquetFile:
-    # What is the same in many rows is neither written out nor looked up again.
+    # Columns with few distinct values stay dictionary-encoded, which saves time and memory.
     data = pa.BufferReader(output.get(f"{part.FOLDER}/{path}"))
     return pq.ParquetFile(data, read_dictionary=list(part.TEXTS))
 
 
 def _rows(output: Store, path: str) -> pa.Table:
-    # On this thread: others are at the same with other ranges.
+    # Without Arrow's threads: other threads do the same for other ranges.
     return _file(output, path).read(use_threads=False)
 
 

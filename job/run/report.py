@@ -1,4 +1,4 @@
-"""The report of a run: totals, verdict, exit code, and the words for a person. Pure."""
+"""The report of a run: totals, exit code, and the summary for a person. Pure."""
 
 from __future__ import annotations
 
@@ -42,14 +42,17 @@ ADVICE = {
     ),
     "fit_error": "Read the traceback below runs/<run id>/failures/.",
 }
-"""What to do about a reason, where one sentence helps."""
+"""A hint for each reason for which one sentence helps."""
 _LONG = ("superseded", "examples", "spark", "coverage", "failures", "skips", "phases")
-"""Fields that a short result may do without, in this order."""
+"""Fields that `RunReport.short` leaves out, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """planned = trained (or scored) + unchanged + skipped + failed, always; and of a scoring also the rows."""
+    """Numbers of keys of a run, and for a scoring of rows.
+
+    Always planned = trained + scored + unchanged + skipped + failed.
+    """
 
     planned: int
     trained: int
@@ -57,28 +60,28 @@ class Totals:
     skipped: int
     failed: int
     adopted: int = 0
-    """of the trained: taken over from a run that did not finish"""
+    """those of the trained (or scored) that were adopted from a run that did not finish"""
     touched: int = 0
-    """of the unchanged: read, because the ETag was new, and found to be the same bytes"""
+    """those of the unchanged that were read, because the ETag was new, and had the same bytes as before"""
     gone: int = 0
     """published keys that the input no longer has"""
     superseded: int = 0
-    """outcomes that a newer run had overtaken"""
+    """keys that were not published because a newer run was first"""
     ignored: int = 0
-    """objects passed over: markers and hidden files"""
+    """objects of the input that are not data: markers and hidden files"""
     scored: int = 0
-    """of a scoring: keys whose rows are written"""
+    """scoring only: keys whose predictions are written"""
     rows_read: int = 0
-    """of a scoring: rows of the scored keys"""
+    """scoring only: rows of the scored keys; 0 for a function, whose rows need not match those of the input"""
     rows_written: int = 0
-    """of those: in the predictions"""
+    """scoring only: rows of predictions"""
     rows_refused: int = 0
-    """of those: left out by score.missing"""
+    """scoring only: rows that score.missing left out"""
 
     def check(self) -> None:
-        """Raise where the invariant does not hold."""
+        """Raise AccountingError if the numbers do not add up."""
         parts = self.trained + self.scored + self.unchanged + self.skipped + self.failed
-        # What a function writes does not stand for what was read, row by row: then none counts as read.
+        # The rows that a function returns need not match the rows of the input; then rows_read is 0.
         if self.rows_refused < 0 or (self.rows_read and self.rows_read != self.rows_written + self.rows_refused):
             raise AccountingError(
                 f"the rows do not add up: {self.rows_read:,} read, but {self.rows_written:,} written + "
@@ -98,7 +101,7 @@ def _sum(column: pa.ChunkedArray) -> int:
 
 
 def totals(plan: Plan, settled: pa.Table) -> Totals:
-    """Count, and check that the numbers add up."""
+    """Count the outcomes, and check that the numbers add up."""
     count = {each["values"]: each["counts"] for each in pc.value_counts(settled["status"]).to_pylist()}
     result = Totals(
         planned=plan.planned,
@@ -129,53 +132,53 @@ class RunReport:
     exit_code: int
     totals: Totals
     version: int | None
-    """the published version that holds the run; None when nothing was ever published"""
+    """the published version that holds the run; None if nothing was ever published"""
     published: bool
-    """this run made a new version"""
+    """whether this run made a new version"""
     started_at: str
     finished_at: str
     seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
     """seconds for listing, planning, training, publishing"""
     failures: Mapping[str, int] = field(default_factory=dict)
-    """reason to number of keys"""
+    """number of failed keys for each reason"""
     skips: Mapping[str, int] = field(default_factory=dict)
-    """reason to number of keys, of those skipped in this run"""
+    """number of skipped keys for each reason"""
     examples: tuple[Mapping[str, Any], ...] = ()
-    """key, reason, message of the first failures"""
+    """key, reason and message of the first failures"""
     superseded: tuple[str, ...] = ()
-    """keys that a newer run had overtaken; at most 1,000"""
+    """keys that were not published because a newer run was first; at most 1,000"""
     warnings: int = 0
-    """models with warnings"""
+    """number of models with warnings"""
     spark: Mapping[str, int] = field(default_factory=dict)
     """Spark's own stage metrics"""
     workers: int = 0
-    """processes that trained"""
+    """number of processes that trained"""
     fit_seconds: float = 0.0
-    """sum over the fits"""
+    """sum of the seconds of all fits"""
     peak: int = 0
-    """highest resident memory of a worker, bytes"""
+    """highest resident memory of a worker, in bytes"""
     gate: Mapping[str, int] = field(default_factory=dict)
-    """with a gate: first, promoted, kept and undecidable, which add up to trained"""
+    """with a gate: number of keys that are first, promoted, kept and undecidable, which add up to trained"""
     skilled: int = 0
-    """models that were compared with a baseline"""
+    """number of models that were compared with a baseline"""
     unskilled: int = 0
-    """of those: no better than it"""
+    """those of the compared models that are no better than the baseline"""
     kind: str = "train"
     """``train`` or ``score``"""
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """percent of an interval to the held-out rows within it, and all of them, of the newest windows; of a scoring, of
-    the rows that hold the truth"""
+    """for each interval (in percent): the number of rows whose truth lies within it, and the number of all such rows.
+    For a training these are the held-out rows of the newest windows, for a scoring the rows that hold the truth"""
     format: int = 1
-    """version of this document: within one, fields are only added"""
+    """version of the format of this document; within one version fields are only added"""
 
     def short(self, most: int) -> str:
-        """The same document in at most so many bytes of UTF-8: long fields that are not required are left out first.
+        """JSON of at most ``most`` bytes of UTF-8. If needed, long optional fields are left out, one after the other.
 
         Raises
         ------
         ValueError
-            It does not fit without them either.
+            Even without those fields the document is too long.
         """
         state = asdict(self)
         for name in ("", *_LONG):
@@ -186,12 +189,12 @@ class RunReport:
         raise ValueError(f"the result does not fit into {most} bytes")
 
     def to_json(self) -> str:
-        """As `from_json` takes it."""
+        """JSON for `from_json`."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> RunReport:
-        """Read a recorded report."""
+        """Read a recorded report. Fields that only a newer version knows are ignored."""
         state = json.loads(text)
         known = {each.name for each in fields(cls)}
         state = {name: value for name, value in state.items() if name in known}  # a newer version may have written more
@@ -203,18 +206,18 @@ class RunReport:
 
 
 def verdict(count: Totals, settings: RunSettings) -> int:
-    """The exit code: 0, or 6 when more failed than ``run.max_failed`` allows."""
+    """The exit code: 0, or 6 if more keys failed than ``run.max_failed`` allows."""
     return TooManyFailedError.exit_code if count.failed > settings.allowed_failures(count.planned) else 0
 
 
 def skills(settled: pa.Table) -> tuple[int, int]:
-    """How many trained models have a skill, and how many of them are no better than their baseline."""
+    """The number of trained models that have a skill, and how many of them are no better than their baseline."""
     skill = settled["skill"].filter(pc.equal(settled["status"], "trained")).drop_null()
     return len(skill), int(pc.sum(pc.less_equal(skill, 0.0)).as_py() or 0)
 
 
 def reasons(settled: pa.Table, status: str) -> dict[str, int]:
-    """Reason to number of keys among the outcomes of one status, most first."""
+    """The number of keys for each reason, among the outcomes of one status; the most frequent reason first."""
     chosen = settled.filter(pc.equal(settled["status"], status))
     counts = pc.value_counts(chosen["reason"]).to_pylist()
     return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: -each["counts"])}

@@ -20,7 +20,7 @@ from job.run import wording
 from job.run.report import ADVICE, RunReport, lines
 
 _SLICE = 16_384
-"""Rows that are Python objects at a time."""
+"""Number of rows that are converted to Python objects at a time."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -40,14 +40,14 @@ td.w{width:50%}code{background:#f3f5f7;padding:0 .25rem;border-radius:3px}
 
 
 def page(report: RunReport, settled: pa.Table) -> str:
-    """The whole page.
+    """Write the whole page as HTML.
 
     Parameters
     ----------
     report
         The run.
     settled
-        Its outcomes (`job.outcome.SCHEMA`): for the distributions.
+        The settled outcomes of the run (`job.outcome.SCHEMA`), for the distributions.
     """
     count = report.totals
     done = (wording.of(report.kind).done, count.trained + count.scored, "good")

@@ -1,22 +1,22 @@
-"""Remove what no kept version refers to: the ``gc`` command. Beside it only `forgetting` removes anything of an output.
+"""Remove what no kept version refers to: the ``gc`` command. Only it and `forgetting` remove published objects.
 
-What stays, whatever else is said:
+These stay in any case:
 
 - the newest ``keep`` versions of the set, the current one among them, and any version that was current within the
   margin: their rows, and every model they refer to;
-- unfinished runs (those without ``result.json``) for as long as other runs take over what they have, and every model
-  that their segments name;
-- of predictions the files of as many versions, those that kept versions of the index belong to, and those that
-  unfinished runs have put;
-- anything younger than the margin; and while an unfinished run has shown life within the margin, all models: it may be
-  about to take over one that lies there already;
-- ``result.json`` of every run, so that a run id once used stays answered;
-- the counted keys (layout ``columns``) of the newest ``keep`` states of a table, and of those that kept runs planned
-  from.
+- unfinished runs (those without ``result.json``), as long as other runs may adopt their outcomes, and every model that
+  their segments name;
+- the parts of the newest ``keep`` versions of the predictions, of the versions that belong to kept versions of the
+  index, and of unfinished runs;
+- anything younger than the margin. If an unfinished run has written within the margin, all models stay, because the run
+  may be about to use a model file that exists already;
+- ``result.json`` of every run, so that a run with the same id finds the recorded result;
+- the counted keys (layout ``columns``) of the newest ``keep`` states of a table, and of the states that kept runs
+  planned from.
 
-It first removes the rows of expired versions, then what is left of abandoned runs, then models, so that nothing is left
-that names a model which is gone. The last two under a notice (`notice`), after a second look at the runs: one that
-begins meanwhile waits, or is seen.
+It first removes the rows of expired versions, then the files of abandoned runs, then models, so that no row or outcome
+names a removed model. The last two steps happen under a notice (`notice`), after a second look at the runs: a run that
+begins meanwhile waits, or this look finds it.
 """
 
 from __future__ import annotations
@@ -48,31 +48,31 @@ class Report:
     """What `gc` has removed, or would remove in a dry run."""
 
     kept_versions: int
-    """that can still be opened and rolled back to"""
+    """number of versions that can still be opened and rolled back to"""
     expired_versions: int
-    """older ones"""
+    """number of older versions, which cannot"""
     index_files: int
-    """data files of the table that only expired versions have"""
+    """number of data files of the index that only expired versions have"""
     index_bytes: int
-    """their size"""
+    """their size in bytes"""
     models: int
-    """model files that nothing kept refers to"""
+    """number of model files that nothing kept refers to"""
     model_bytes: int
-    """their size"""
+    """their size in bytes"""
     runs: int
-    """finished runs whose logs, plans and outcomes have expired, and abandoned ones"""
+    """number of finished runs whose logs, plans and outcomes have expired, and of abandoned runs"""
     run_bytes: int
-    """their size"""
+    """size of their files in bytes"""
     others: int
-    """signatures of expired versions, counted keys of past tables, and left-over probes and notices"""
+    """number of signatures of expired versions, counted keys of past tables, and left-over probes and notices"""
     unfinished_runs: int
-    """kept; run the job again to finish them"""
+    """number of unfinished runs, which are kept; the next run of the job finishes them"""
     parts: int = 0
-    """files of predictions that only expired versions or abandoned runs have"""
+    """number of files of predictions that only expired versions or abandoned runs have"""
     part_bytes: int = 0
-    """their size"""
+    """their size in bytes"""
     blocked_by: tuple[str, ...] = ()
-    """runs that may still be at work; because of them some models and abandoned runs were not removed"""
+    """ids of runs that may still be at work: because of them some models and abandoned runs were not removed"""
 
 
 def gc(
@@ -91,15 +91,15 @@ def gc(
     store
         The output.
     keep
-        Versions of the set that stay.
+        Number of versions of the set that stay.
     dry_run
-        Only count.
+        Only count; remove nothing.
     margin
-        Seconds; what is younger stays.
+        Seconds; younger objects stay.
     pins
-        Versions that stay however old they are: others, such as an alias of MLflow, point at them.
+        Versions that stay at any age, because something else, such as an alias of MLflow, refers to them.
     progress
-        Called with what is being looked at.
+        Called with a short text before each step.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def gc(
 def _at_rest(
     store: Store, index: Index, history: list[VersionInfo], runs: Runs, parts: OldParts, margin: float
 ) -> tuple[str, ...] | None:
-    """None if nothing has happened since the first look, else the runs that may be at work."""
+    """None if nothing has changed since the first look, else the ids of the runs that may be at work."""
     again = Runs(store, store.now(), margin)
     at_work = tuple(sorted({*again.changed(runs), *again.alive}))
     moved = (index.version() or 0) != max((each.version for each in history), default=0) or parts.moved()
@@ -185,10 +185,12 @@ def _at_rest(
 def _remove(
     store: Store, at_rest: Callable[[], tuple[str, ...] | None], listings: list[pa.Table]
 ) -> tuple[list[pa.Table], tuple[str, ...]]:
-    """Remove what a run that begins now might take over, one listing after the other, each only after all of the one
-    before; what was removed, and the runs for whose sake not all was."""
+    """Remove the objects that a run might adopt. Each listing is removed as a whole before the next one begins.
+
+    Returns the objects that were removed, and the ids of the runs because of which the others were not.
+    """
     with Removal(store) as removal:
-        # Again, after the notice: whoever began before it is seen here, and whoever begins after it sees the notice.
+        # Look again after the notice is put: a run that began earlier is seen here, and a later run sees the notice.
         at_work = at_rest()
         if at_work is not None:
             return [each.slice(0, 0) for each in listings], at_work
@@ -203,7 +205,7 @@ def _remove(
 
 def _others(store: Store, now: datetime, margin: float, expired: set[int], tables: list[str]) -> list[str]:
     before = now - timedelta(seconds=margin)
-    # A notice is heeded for a while, whatever the margin.
+    # Runs respect a notice for some time, so it must not be removed earlier, however small the margin.
     unheeded = now - timedelta(seconds=max(margin, 2 * notice.LEASE))
     found = [
         _old(store, "signatures", before, lambda name: name[-25:-5].isdigit() and int(name[-25:-5]) in expired),
@@ -214,7 +216,7 @@ def _others(store: Store, now: datetime, margin: float, expired: set[int], table
 
 
 def _past_tables(store: Store, before: datetime, runs: Runs, retained: set[str], keep: int) -> list[str]:
-    """Counted keys that no run is likely to ask for again; one that does counts them anew."""
+    """Files of counted keys that no run is likely to need again. A run that needs them counts the keys anew."""
     listing = _list(store, "keys").sort_by([("modified", "descending")]).slice(keep)
     old = listing.filter(pc.less_equal(listing.column("modified"), before)).column("name").to_pylist()
     needed = {f"keys/{state}.arrow" for state in runs.table_states(retained)} if old else set()
@@ -222,7 +224,7 @@ def _past_tables(store: Store, before: datetime, runs: Runs, retained: set[str],
 
 
 def _kept(history: list[VersionInfo], keep: int, before: datetime) -> set[int]:
-    """The newest versions, and those that were followed by another only within the margin."""
+    """The newest versions, and those that were still current within the margin."""
     newest_first = sorted(history, key=lambda each: each.version, reverse=True)
     kept = {each.version for each in newest_first[:keep]}
     for later, each in pairwise(newest_first):
@@ -248,7 +250,7 @@ def _models(index: Index, version: int) -> tuple[pa.Table, pa.Table]:
 
 
 def _distinct(tables: list[pa.Table]) -> pa.Table:
-    """Each pair of key and digest once; rows without a model left out."""
+    """Each pair of key and digest once, without rows that have no model."""
     found = pa.table({"key": pa.array([], pa.string()), "digest": pa.array([], pa.string())})
     for table in tables:
         both = pa.concat_tables([found, table.filter(pc.is_valid(table.column("digest")))])
@@ -264,7 +266,7 @@ def _check(
     models: pa.Table,
     parts: set[str],
 ) -> None:
-    """Whether a version that appeared meanwhile needs what was just removed. A rollback to an expired one does."""
+    """Raise DamageError if a version that was published meanwhile (by a rollback, say) needs a removed object."""
     if parts:
         raise DamageError(
             f"a version of the predictions was made while gc ran, and needs {len(parts)} of the files it removed",
@@ -277,7 +279,7 @@ def _check(
     lost = gone.intersection(index.files(current))
     if not lost:
         needed = [name for rows in _models(index, current) for name in _unwanted(rows, models)]
-        # A run that waited for us has put what it needs again.
+        # A run that waited for this gc has put the objects that it needs again.
         lost = {name for name in needed if index.store.head(name) is None}
     if lost:
         raise DamageError(

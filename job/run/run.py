@@ -1,7 +1,7 @@
 """A run, from the plan to the published version: the protocol of docs/explanation/reliability.md, step by step.
 
-Order is everything here: a model is put before the outcome that names it, the outcomes before the release, and the
-result after the release. Nothing here deletes.
+The order matters: a model is put before the outcome that names it, the outcomes before the release, and the result
+after the release. This module removes nothing.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from job.worker.work import Work
 log = logging.getLogger(__name__)
 
 _PATIENCE = 20.0
-"""seconds that another run has to sign what it has published before this one refuses to build on it"""
+"""Seconds that this run waits for another run to sign a version that it has just published."""
 MOST_RETIRED = 0.10
-"""``on_gone: retire`` refuses to take out more than this share of the published keys."""
+"""With ``on_gone: retire``, a run refuses to retire more than this share of the published keys."""
 
 
 def run(
@@ -72,18 +72,18 @@ def run(
     assembly
         The job.
     document
-        The settings as plain data without secrets: recorded, and part of the run's id on Kubernetes.
+        The settings as plain data without secrets. They are recorded, and on Kubernetes are part of the run's id.
     purpose
-        What is done with each key, and how it is published; default the training of a job.
+        The steps in which training and scoring differ; default training.
     on_plan
         Called with the plan and the run's id before anything is trained.
     make_engine
-        Called only if there is something to train.
+        Makes the engine; called only if a key is to be trained or scored, or if keys must be counted.
 
     Raises
     ------
     ManyfitError
-        With the exit code that the command ends with. Outcomes so far are kept and taken over by the next run.
+        With the exit code of the command. The next run adopts the outcomes that exist so far.
     """
     begin = time.monotonic()
     now = datetime.now(UTC)
@@ -109,7 +109,7 @@ def run(
     check_identity(assembly, create=True)
     seal = _seal(assembly, started)
     with storage("output", "the run could not be announced"):
-        # Before anything is looked at that it may take over: see job.run.notice.
+        # Before the run reads anything that it may adopt: see job.run.notice.
         notice.begin(assembly.output, started.id, started.plan)
         notice.Others(assembly.output, started.id).look()
     with Heartbeat(assembly.output, started.id) as beat, _metrics(assembly, beat) as metrics:
@@ -139,7 +139,7 @@ def run(
                 released = Release(version=assembly.index.version())
             else:
                 with storage("output", "the release could not be published"):
-                    # A release names only what would survive a power cut.
+                    # A release names only files that would survive a power cut.
                     assembly.output.sync()
                     released = purpose.publish(assembly, started, plan, settled, count)
                 seal.put(released.version, run=started.id)
@@ -162,7 +162,7 @@ def _metrics(assembly: Assembly, beat: Heartbeat) -> AbstractContextManager[Metr
 
 
 def _seal(assembly: Assembly, started: Started) -> Seal:
-    """What signs the release; refused now, not after hours, if the release could not be signed as the set is."""
+    """Signs the release. If the set is signed and this run could not sign, it raises now and not after the training."""
     output = assembly.settings.output
     key, unsigned = (None, True) if isinstance(output, PredictionsSettings) else (output.signing_key, output.unsigned)
     seal = Seal(
@@ -172,7 +172,7 @@ def _seal(assembly: Assembly, started: Started) -> Seal:
         names=("output.signing_key", "output.unsigned: true"),
     )
     with storage("output", "the signatures cannot be read"):
-        if assembly.index.released(started.id) is None:  # else it was stopped between release and signature
+        if assembly.index.released(started.id) is None:  # else this run was stopped between release and signature
             warning = seal.check(patience=_PATIENCE)
             if warning:
                 log.warning("the release stays %s", warning)
@@ -239,7 +239,7 @@ def _train(
             else:
                 assigned = pack_together(costs, tasks, groups)
                 tasks = int(assigned.max()) + 1
-            # Neighbours together, so that few chunks are begun at a time; else the largest first.
+            # Keys of one group one after the other, so that few chunks are open at a time; else the largest key first.
             order = costs if groups is None or plan.table is not None else -groups
             work = replace(work, needs=memory_needs(plan, due, assigned))
             keys = plan.keys["key"]
@@ -279,7 +279,7 @@ def _interrupted(
 
 
 def _refuse_replaced_files(assembly: Assembly, plan: Plan) -> None:
-    """A table has no ETag that Spark could insist on: what was replaced while it was read may be a mixture."""
+    """Raise if files were replaced while Spark read them: Spark checks no ETags, and so may have read both versions."""
     if plan.files is None or plan.read is None:
         return
     names = replaced(plan.files, list_table(assembly))

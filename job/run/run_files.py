@@ -33,8 +33,8 @@ from job.store.side import storage
 log = logging.getLogger(__name__)
 
 _MOST_ROWS = 100_000
-"""The page that a run makes of larger sets leaves out the published table, which takes a gigabyte at a million keys;
-``manyfit report`` reads it."""
+"""For a set with more keys the run's page leaves out the published table, which would take a gigabyte of memory at a
+million keys. ``manyfit report`` reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,12 @@ class Started:
 
     id: str
     plan: str
-    """unique to this driver: a retried driver of the same run makes its own plan"""
+    """id of the plan, unique to this driver: a retried driver of the same run makes its own plan"""
     at: datetime
 
 
 def run_id(assembly: Assembly, document: dict[str, object], now: datetime) -> str:
-    """``run.id``; on Kubernetes the application with a digest of document and image; else new."""
+    """The id of the run: on Kubernetes the application with a digest of document and image; else ``run.id``, or new."""
     settings = assembly.settings.run
     if settings.application:
         return fingerprint.run_id(settings.application, document, settings.image)
@@ -56,7 +56,7 @@ def run_id(assembly: Assembly, document: dict[str, object], now: datetime) -> st
 
 
 def recorded(assembly: Assembly, run: str) -> RunReport | None:
-    """The result of a run that has ended already, or None."""
+    """The result of a run that has ended already; None if it has not."""
     with storage("output", f"the run {run} could not be looked up"):
         if assembly.output.head(run_paths.result(run)) is None:
             return None
@@ -64,7 +64,7 @@ def recorded(assembly: Assembly, run: str) -> RunReport | None:
 
 
 def kept_versions(output: Store) -> int:
-    """``output.keep`` as the run that began last has it; its default where there is none."""
+    """``output.keep`` in the recorded settings of the run that began last; the default if there is no such run."""
     default = int(OutputSettings.model_fields["keep"].default)
     try:
         run = json.loads(bytes(output.get(run_paths.LATEST)))["run"]
@@ -75,7 +75,7 @@ def kept_versions(output: Store) -> int:
 
 
 def write_run(assembly: Assembly, started: Started, document: dict[str, object], plan: Plan) -> None:
-    """Put ``run.json``, from which on others take over what the run has, and point ``runs/latest.json`` at it."""
+    """Put ``run.json``, after which other runs can adopt the outcomes of this run, and ``runs/latest.json``."""
     record: dict[str, object] = {
         "run": started.id,
         "started_at": started.at.isoformat(),
@@ -84,12 +84,12 @@ def write_run(assembly: Assembly, started: Started, document: dict[str, object],
         "fingerprints": {"recipe": assembly.fingerprints.recipe, "environment": assembly.fingerprints.environment},
     }
     if plan.files is not None:
-        # gc keeps the keys that were counted in this state of the table.
+        # gc keeps the counted keys of this state of the table.
         record["table"] = plan.table.state if plan.table is not None else state(plan.files, assembly.settings.input)
     if plan.table is not None and plan.table.version is not None:
         record["input_version"] = plan.table.version
     with storage("output", "the run could not be recorded"):
-        # A driver that is retried finds the record of its predecessor, which is as good.
+        # A retried driver finds the record of the driver before it, and leaves it.
         assembly.output.create(run_paths.settings(started.id), json.dumps(record, indent=1).encode())
         assembly.output.put(run_paths.LATEST, json.dumps({"run": started.id}).encode())
 
@@ -148,7 +148,7 @@ def write_result(
             derived = []
             if settled.num_rows:
                 sink = pa.BufferOutputStream()
-                # Without Arrow's own schema, which would make others see our dictionaries.
+                # Without Arrow's own schema: with it, other readers would get dictionary-encoded columns.
                 pq.write_table(
                     settled,
                     sink,
@@ -170,7 +170,7 @@ def write_result(
 
 
 def _page(assembly: Assembly, settled: pa.Table, result: RunReport) -> str:
-    """With pictures, or the short one."""
+    """The HTML page of the run: with charts, or without them if they cannot be drawn."""
     if assembly.settings.output.report == "pictures" and render.available():
         try:
             found = facts.gather(assembly.output, json.loads(result.to_json()), outcomes=settled, most_rows=_MOST_ROWS)

@@ -1,7 +1,7 @@
 """Finds the fit that has been running longest, from the number of outcomes of each task. Pure.
 
-Tasks begin in their order, and a task fits the keys of its list in their order, the largest first. So of ``cores``
-tasks that have begun and are not done, the first key without an outcome is being fitted, or was at the last look.
+Tasks start in order, and a task fits the keys of its list in order, the largest first. At most ``cores`` tasks run at
+once. In each of them the first key without an outcome is being fitted, or was at the last look.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ Numbers = np.ndarray
 
 
 class Running:
-    """The tasks of a plan as they go on.
+    """Follows the tasks of a plan by their numbers of outcomes.
 
     Parameters
     ----------
     assigned
-        The task of each key that is to be trained.
+        Shape (due keys,): the task of each key that is to be trained.
     costs
-        Of each of them.
+        Shape (due keys,): the estimated cost of each of these keys.
     name
-        The key of a row.
+        Returns the key of a row.
     cores
         How many tasks run at once.
     """
@@ -34,7 +34,7 @@ class Running:
         self._done: dict[int, tuple[int, float]] = {}
 
     def note(self, done: Mapping[int, int], now: float) -> None:
-        """Take the number of outcomes of each task, as they are ``now`` (seconds)."""
+        """Record the number of outcomes of each task at the time ``now``, in seconds."""
         running: dict[int, tuple[int, float]] = {}
         for task, size in enumerate(self._sizes.tolist()):
             if len(running) == self._cores:
@@ -46,7 +46,7 @@ class Running:
         self._done = running
 
     def slowest(self, now: float) -> tuple[str, float] | None:
-        """The key that has been fitted longest, and for how many seconds at least; None where nothing runs."""
+        """The key whose fit has been running longest, and for how many seconds at least; None if none is running."""
         if not self._done:
             return None
         task, (position, since) = min(self._done.items(), key=lambda each: each[1][1])

@@ -23,31 +23,31 @@ from job.store import Store, open_store
 log = logging.getLogger(__name__)
 
 _COUNTED = {"method", "keep", "missing", "actual"}
-"""Settings that decide the predictions of a key; policies decide which model it gets, and that counts by itself."""
+"""Settings that are part of the fingerprint. Those that only choose the model are not: the model itself counts."""
 _VERSION = 1
-"""Raised when equal settings, data and models become other predictions."""
+"""Raised when a new manyfit makes other predictions from equal settings, data and models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreAssembly(Assembly):
-    """What planning and running a scoring need."""
+    """Everything that planning and running a scoring need."""
 
     scoring: ScoringSettings
     models: Store
-    """where the models lie; nothing is written there"""
+    """the output that holds the models; a scoring writes nothing there"""
     function: UserFunction | None = None
-    """what is called instead of a method"""
+    """the user's function (``score.function``); None: a method of the model is called"""
 
 
 def assemble_scoring(settings: ScoringSettings, base: Path | None = None) -> ScoreAssembly:
-    """Open the stores.
+    """Open the stores, and load the user's function if the settings name one.
 
     Parameters
     ----------
     settings
         The scoring.
     base
-        The folder that paths of code start from; default the working directory.
+        Relative paths of the user's code start from this folder; default the working directory.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def assemble_scoring(settings: ScoringSettings, base: Path | None = None) -> Sco
 
 
 def _fingerprint(settings: ScoringSettings, code: dict[str, Any] | None) -> str:
-    """Of all that decides the predictions of a key beside its data and its model."""
+    """The fingerprint of everything that decides the predictions of a key, except its data and its model."""
     chosen = settings.score.model_dump(mode="json", include=_COUNTED, exclude_defaults=True)
     reader = fingerprint.reader_part(settings.input)
     told = {"version": _VERSION, "reading": READING, "reader": reader, "score": chosen}

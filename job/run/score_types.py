@@ -26,14 +26,15 @@ from job.score.columns import OURS
 log = logging.getLogger(__name__)
 
 KEYS = 3
-"""Keys that are looked at, of so many that are tried at most:"""
+"""Number of keys that are scored to learn the types."""
 TRIED = 12
+"""Number of keys that are tried at most, because some of them may fail."""
 MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A key that was scored for its types."""
+    """A key that was scored to learn the column types."""
 
     key: str
     rows: pa.Table | None
@@ -42,12 +43,14 @@ class Sample:
 
 
 def samples(assembly: ScoreAssembly, plan: Plan, at: np.ndarray, models: PinnedModels, recipe: Recipe) -> list[Sample]:
-    """Some keys of those that are due, read and scored with types as they come.
+    """Read and score a few of the due keys, without given types for the columns.
 
     Parameters
     ----------
+    assembly, plan, models, recipe
+        The scoring, its plan, the models, and what is done with each key.
     at
-        The row of each planned key's model; -1 for none.
+        Shape (planned keys,): the row of each key's model; -1 for none.
     """
     due = plan.due()
     due = due[at[due] >= 0]
@@ -118,18 +121,18 @@ def settled(
     Parameters
     ----------
     seen
-        What was sampled.
+        The sampled keys.
     keep
-        Columns that are to be kept; None: all.
+        Columns of the input that the predictions keep; None: all.
     there
-        Columns of the table of predictions, whose types stand.
+        The schema of the existing table of predictions, whose types do not change; None if there is none.
     function
-        All columns are those that the user's function gives.
+        Whether a user's function makes the predictions: then it returns all columns.
 
     Returns
     -------
     dict or None
-        None where nothing is known.
+        The type of each column; None if the samples do not tell.
     """
     known = {field.name: field.type for field in there or () if field.name not in columns.OURS.names}
     found: dict[str, pa.DataType] = {}
@@ -147,7 +150,7 @@ def _of_function(sample: Sample) -> tuple[dict[str, pa.DataType], set[str]]:
 
 
 def _of_method(sample: Sample, keep: tuple[str, ...] | None) -> tuple[dict[str, pa.DataType], set[str]]:
-    """The types of one key's columns, and the columns of which it says nothing, as they are empty."""
+    """The types of one key's columns, and the names of its empty columns, whose types are unknown."""
     assert sample.rows is not None
     names = [name for name in sample.rows.column_names if keep is None or name in keep]
     columns.check_names(names)

@@ -29,25 +29,30 @@ from job.worker import chunks, segment
 
 @dataclass(frozen=True, kw_only=True)
 class Adopted:
-    """Parts of runs that did not finish."""
+    """Parts of runs that did not finish, which this run adopts."""
 
     outcomes: pa.Table
-    """of their scored keys, `SCHEMA`"""
+    """outcomes of the scored keys in these parts, with `SCHEMA`"""
     rows: np.ndarray
-    """of ``plan.keys``"""
+    """the rows of ``plan.keys`` that these parts cover"""
     schema: pa.Schema
-    """all their columns"""
+    """all columns of these parts"""
 
 
 def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, there: pa.Schema | None) -> Adopted:
-    """Whole parts whose every key is due, of the data and the model that it has now.
+    """Find the parts of unfinished runs that this run can adopt.
 
-    A part is taken over as it is or not at all: it holds rows of all its keys.
+    A part is adopted as a whole or not at all. Each of its keys must be due, and must have been scored with the data
+    and the model of the plan.
 
     Parameters
     ----------
+    output
+        The output.
+    plan, started, prints
+        The plan, the id and the fingerprints of this run.
     there
-        Columns of the table of predictions: a part with other types does not fit.
+        The schema of the existing table of predictions: a part with other types is not adopted.
     """
     due = plan.due()
     keys = whole(plan.keys["key"]).take(pa.array(due))
@@ -91,17 +96,17 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
 def _unfinished(output: Store, started: Started) -> list[str]:
     try:
         return unfinished_runs(output, started.at)
-    except NotFoundError:  # a folder or bucket that is not there yet; a run will say so where it matters
+    except NotFoundError:  # a folder or bucket that does not exist yet
         return []
 
 
 def make_good(output: Store) -> None:
-    """Derive what the last release of predictions says of keys and errors, where its run died before it could.
+    """Finish the last release, rollback or forgetting of predictions, if it died before it had updated the index.
 
     Raises
     ------
     OutputError
-        What the run wrote down before its release is gone.
+        The files that the run recorded before its release no longer exist.
     """
     newest = Predictions(output).newest()
     forgetting.make_good(output)
@@ -117,7 +122,7 @@ def make_good(output: Store) -> None:
 
 
 def derive(output: Store, run: str, plan: str, about: Mapping[str, str]) -> tuple[str, ...]:
-    """Release the states of the keys, and their errors, as a run has written them down; keys that were superseded."""
+    """Release the states and the errors of the keys from the files that a run has recorded; returns superseded keys."""
     try:
         rows = decode(output.get(run_paths.released_rows(run, plan)))
         errors = decode(output.get(run_paths.released_errors(run, plan)))

@@ -1,7 +1,8 @@
 """A run that scores: its plan, what its tasks do, its release (`job.run.purpose`).
 
-The predictions are the truth, and are released in one commit. What the run says of its keys and errors is written down
-before that commit, and released after it; where a run dies in between, the next one makes it good (`scored_before`).
+The predictions decide what is published: they are released in one commit. The run records the states of its keys and
+their errors before that commit, and releases them after it. If it dies in between, the next run releases them from this
+record (`scored_before`).
 """
 
 from __future__ import annotations
@@ -66,27 +67,27 @@ class ScoringRun:
         self._pinned: PinnedModels | None = None
         self._adopted = pa.schema([])
         self.samples: list[score_types.Sample] = []
-        """keys that were scored for their types"""
+        """keys that were scored to learn the column types"""
 
     @property
     def models(self) -> Store:
-        """Where models are read."""
+        """The store that models are read from."""
         return self._assembly.models
 
     @property
     def pinned(self) -> PinnedModels:
-        """The models, once there is a plan."""
+        """The models of the pinned version. Only after `plan`."""
         assert self._pinned is not None
         return self._pinned
 
     @property
     def recipe(self) -> Recipe:
-        """What is done with each key, once there is a plan."""
+        """What a task does with each key. Only after `plan`."""
         assert self._recipe is not None
         return self._recipe
 
     def plan(self, assembly: Assembly, started: Started, engine: Borrowed | None) -> tuple[Plan, pa.Table]:
-        """Compare the input, the models and the settings with those that were scored before."""
+        """Compare data, models and settings with those of the last scoring, and find parts to adopt."""
         score, output = self._assembly.scoring.score, assembly.output
         with storage("output", "the predictions cannot be read"):
             if engine is not None:
@@ -130,7 +131,7 @@ class ScoringRun:
         others = (*as_tuple(target), *as_tuple(trained.get("sample_weight")), *as_tuple(settings.score.actual))
         spec = self._assembly.spec
         keep = settings.score.keep
-        if isinstance(features, str):  # the model takes texts, even such as look like numbers
+        if isinstance(features, str):  # the model takes a column of texts, which must not be read as numbers
             spec = replace(spec, texts=tuple(dict.fromkeys((*spec.texts, features))))
         return Recipe(
             spec=spec,
@@ -154,7 +155,7 @@ class ScoringRun:
         )
 
     def _decided(self, plan: Plan, rows: np.ndarray, reason: np.ndarray) -> pa.Table:
-        """The outcomes of keys without a model that may be used."""
+        """The outcomes of the keys that have no model that may be used."""
         found = plan.keys.select(["key", "data", "bytes"]).take(pa.array(rows))
         data = digest_letters(whole(found["data"])).to_pylist()
         policy = self._assembly.scoring.score.missing_model.policy
@@ -178,9 +179,9 @@ class ScoringRun:
         )
 
     def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
-        """The chunk of each key, and its model."""
+        """The chunk of each key, and a description of its model."""
         sizes = plan.keys["bytes"].take(pa.array(rows)).to_pylist()
-        # What Spark reads comes in Spark's order, and keys may be missing: each is a chunk of its own.
+        # Spark delivers keys in its own order, and some may be missing: then each key is a chunk of its own.
         numbers = chunks.cut(sizes, chunks.MOST_KEYS if plan.read is None else 1)
         if self._groups is not None and plan.read is None:
             numbers = self._groups[rows].tolist()
@@ -194,7 +195,7 @@ class ScoringRun:
     _started_plan = ""
 
     def together(self, plan: Plan) -> np.ndarray | None:
-        """Neighbours of one part of the table, whose rows are replaced together."""
+        """A group for the neighbouring keys of one part, whose rows are replaced together; None in other modes."""
         if not self._replaces:
             return None
         due = plan.due()
@@ -213,12 +214,12 @@ class ScoringRun:
         return settled
 
     def operation(self, assembly: Assembly, started: Started) -> Scoring:
-        """Predict."""
+        """The operation of a task: to predict."""
         self._started_plan = started.plan
         return Scoring(what=self.recipe, fingerprint=assembly.fingerprints.recipe)
 
     def counted(self, started: Started, outcomes: pa.Table) -> pa.Table:
-        """The outcomes of this driver's plan: of each chunk those of one whole attempt."""
+        """The outcomes of this driver's plan. For each chunk, all of them come from one complete attempt."""
         mine = pc.fill_null(pc.starts_with(outcomes["chunk"].cast(pa.string()), f"{started.plan}/"), False)
         return chunks.winners(chunks.finished(outcomes.filter(mine)), SCORED)
 
@@ -268,12 +269,12 @@ class ScoringRun:
         return Release(version=released.version, applied=changes, superseded=superseded, already=released.already)
 
     def _parts(self, plan: Plan, scored: pa.Table) -> tuple[Sequence[PartFile], pa.Schema, Sequence[Held]]:
-        """What the release adds, all columns of that, and what it takes away."""
+        """The parts that the release adds, all their columns, and the parts that it removes."""
         output = self._assembly.output
         if self._replaces:
             retires = self._assembly.settings.input.on_gone == "retire"
             replaced = replacing.replace(output, self._held, scored, plan.gone.to_pylist() if retires else [])
-            output.sync()  # a release names only what would survive a power cut
+            output.sync()  # a release names only files that would survive a power cut
             return replaced.added, replaced.schema, replaced.removed
         found = scored.group_by(["digest", "columns"]).aggregate([("size", "max"), ("rows", "sum")])
         parts = [
@@ -284,7 +285,7 @@ class ScoringRun:
 
 
 def _backtest(trained: Mapping[str, Any]) -> Backtest | None:
-    """How a recipe's backtest counts steps; None where it has no backtest."""
+    """The backtest of a recipe, which says how steps are counted; None if the recipe has none."""
     validation = trained.get("validation")
     if not isinstance(validation, Mapping) or validation.get("method") != "backtest":
         return None
@@ -292,7 +293,7 @@ def _backtest(trained: Mapping[str, Any]) -> Backtest | None:
 
 
 def _again(plan: Plan) -> Plan:
-    """All keys that were scored are due, whatever has been scored before."""
+    """The same plan, with all unchanged keys due, so that they are scored again."""
     actions = np.array(plan.keys["action"].to_pylist(), object)
     actions[actions == UNCHANGED] = TRAIN
     made = _with_actions(plan, actions, np.array(plan.keys["why"].to_pylist(), object))
@@ -309,7 +310,7 @@ def _with_actions(plan: Plan, actions: np.ndarray, whys: np.ndarray) -> Plan:
 
 
 def _errors(settled: pa.Table, started: Started) -> pa.Table:
-    """`ERRORS` of the keys whose rows held the truth."""
+    """Rows for the table of errors (`ERRORS`), one for each key whose rows held the truth."""
     scored = settled.filter(pc.and_(pc.equal(settled["status"], SCORED), pc.is_valid(settled["metrics"])))
     rows = []
     for row in scored.select(["key", "metrics", "residuals"]).to_pylist():

@@ -1,6 +1,6 @@
-"""Outcomes as they come: the driver reads new segments while a run trains, for reasons of failures and for metrics.
+"""Counts outcomes during a run: the driver reads new segments, for the reasons of failures and for metrics.
 
-Derived, like all progress: what counts is read again by the barrier, once the tasks have ended.
+Only for display: when the tasks have ended, the barrier reads all outcomes again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from job.store import Store
 from job.worker import segment
 
 EACH_LOOK = 64
-"""Segments that one look reads: it takes its time from the driver of a run."""
+"""Number of segments that one look reads at most, as the driver waits for it."""
 BUCKETS = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0)
-"""Upper limits of fit seconds that are counted apart, in seconds."""
+"""Upper limits of the buckets for the duration of a fit, in seconds."""
 
 
 class Seen:
@@ -31,23 +31,23 @@ class Seen:
     output
         The output.
     everything
-        Read all segments; else only those that hold failures.
+        Read all segments; if false, only those that hold failures.
     """
 
     def __init__(self, output: Store, *, everything: bool = False) -> None:
         self.output, self._everything = output, everything
         self._read: set[str] = set()
         self.reasons: Counter[str] = Counter()
-        """of failures"""
+        """number of failures for each reason"""
         self.statuses: Counter[str] = Counter()
-        """with ``everything``"""
+        """number of outcomes for each status; only complete with ``everything``"""
         self.fits = np.zeros(len(BUCKETS) + 1, np.int64)
-        """with ``everything``: fits by `BUCKETS`, the last beyond them"""
+        """number of fits in each of `BUCKETS`, and of longer ones; only complete with ``everything``"""
         self.fit_seconds = 0.0
-        """with ``everything``: their sum"""
+        """sum of the seconds of these fits"""
 
     def look(self, names: Iterable[str]) -> None:
-        """Read some of the segments that are new; what is left is read at the next look.
+        """Read new segments, at most `EACH_LOOK`; the next look reads the remaining ones.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Seen:
                 self.add(table)
 
     def add(self, table: pa.Table) -> None:
-        """Count outcomes, columns ``status``, ``reason`` and ``seconds``."""
+        """Count outcomes, from a table with the columns ``status``, ``reason`` and ``seconds``."""
         status = table["status"].cast(pa.string())
         failed = table["reason"].cast(pa.string()).filter(pc.equal(status, "failed"))
         self.reasons.update(each or "" for each in failed.to_pylist())

@@ -29,27 +29,36 @@ if TYPE_CHECKING:
 def select_table(
     job: Settings, spec: ReadSpec, source: Store, output: Store, listing: pa.Table, *, keep: bool
 ) -> tuple[Selected, pa.Table, TableLayout]:
-    """The chosen keys, the table's files, and where the rows lie.
+    """Select the keys of a table, and find out which files hold their rows.
 
     Parameters
     ----------
     job
-        Its settings.
+        The settings of the job.
     spec
         How bytes become values, and which columns the recipe needs.
     source, output
-        Where the table lies, and where it is recorded.
+        The store that holds the table, and the store for the record of its files.
     listing
         All objects below ``input.uri``.
     keep
-        Record what was read of the files: done by a run, not by a plan that nobody runs.
+        Whether to record the keys that were read from the files: a run does, ``manyfit plan`` does not.
+
+    Returns
+    -------
+    Selected
+        The selected keys.
+    pyarrow.Table
+        The files of the table.
+    TableLayout
+        The files and pieces that hold the rows of each key.
 
     Raises
     ------
     ConfigurationError
-        The format is none that is read here, or a column is not there.
+        The format is not one of those that manyfit itself reads, or the table lacks a column.
     InputError
-        The table has no row, or its files are not one table.
+        The table has no row, or its files have different columns.
     """
     settings = job.input
     key = (settings.key,) if isinstance(settings.key, str) else tuple(settings.key or ())
@@ -97,7 +106,7 @@ def _kind(names: list[str], settings: InputSettings) -> str:
 
 
 def _refuse_logs(listing: pa.Table, found: pa.Table, settings: InputSettings) -> None:
-    """Raise if files lie in the folder of a table format: its log alone knows which of them are live."""
+    """Raise if the files belong to a table format with a log, because only that log tells which files are live."""
     if settings.table_files == "read":
         return
     for folder, name in sorted(table_marks.tables(listing["name"]).items()):

@@ -1,4 +1,4 @@
-"""The task lists of a plan: who trains what, written below the run for the workers to read."""
+"""The task lists of a plan: which task trains which keys. The driver writes them, and the workers read them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from job.store import Store
 from job.worker.work import KEYS_SCHEMA, PIECES_SCHEMA, TASK_SCHEMA
 
 _PLAIN = r"\.(csv|txt|tsv|jsonl|ndjson|json|arrow|feather|ipc)$"
-"""Names of objects whose bytes are those of the rows."""
+"""Matches names of objects that are not compressed, so that their size is about that of their rows in memory."""
 
 
 _COPIED = ["content", "reading", "bytes"]
-"""Columns of the plan that a task list has as they are."""
+"""Columns of the plan that are copied to a task list."""
 
 
 def write_tasks(
@@ -37,24 +37,26 @@ def write_tasks(
     champions: pa.Table | None = None,
     beside: Callable[[Plan, int, np.ndarray], Mapping[str, Sequence[str]]] = lambda plan, task, rows: {},
 ) -> None:
-    """One list for each task, the dearest first; lists are made one at a time, so that a million keys stay in Arrow.
+    """Write one list for each task. In a list the key with the highest cost comes first.
+
+    Lists are made one at a time, so that a million keys stay in Arrow tables.
 
     Parameters
     ----------
     output, run, plan_id
-        Where the lists go.
+        The store and the ids that give the names of the lists.
     plan
-        The plan, for the objects.
+        The plan, which names the objects of each key.
     due
-        The numbers of the rows of ``plan.keys`` that are to be trained.
+        Shape (due keys,): the rows of ``plan.keys`` that are to be trained.
     costs
-        Of each of them.
+        Shape (due keys,): the cost of each of these keys.
     assigned
-        The task of each row (`job.plan.packing.pack`).
+        Shape (due keys,): the task of each of these keys (`job.plan.packing.pack`).
     champions
-        The live models that new ones are compared with (`job.run.promotion.CHAMPION`), if they are.
+        The live models for the comparison by the gate (`job.run.promotion.CHAMPION`); None without a gate.
     beside
-        Further columns of a task's list.
+        Returns further columns of a task's list.
     """
     tasks = int(assigned.max()) + 1
     order = np.lexsort((-costs, assigned))
@@ -100,16 +102,16 @@ def _champions(keys: pa.ChunkedArray, champions: pa.Table | None) -> pa.Array:
 
 
 def memory_needs(plan: Plan, due: np.ndarray, assigned: np.ndarray) -> tuple[int, ...]:
-    """The bytes of memory that each task may need: its largest partition, read and fitted.
+    """Estimate the bytes of memory that each task may need, from its largest partition.
 
     Parameters
     ----------
     plan
-        The plan, for the sizes and the names of the objects.
+        The plan, which has the sizes and the names of the objects.
     due
-        The numbers of the rows of ``plan.keys`` that are to be trained.
+        Shape (due keys,): the rows of ``plan.keys`` that are to be trained.
     assigned
-        The task of each of them.
+        Shape (due keys,): the task of each of these keys.
     """
     chosen = plan.keys.select(["bytes", "first"]).take(pa.array(due))
     names = whole(plan.objects["name"]).take(chosen["first"].combine_chunks())
@@ -123,18 +125,18 @@ def memory_needs(plan: Plan, due: np.ndarray, assigned: np.ndarray) -> tuple[int
 def write_table(
     output: Store, run: str, plan_id: str, layout: TableLayout, keys: pa.Array, costs: np.ndarray, placement: Placement
 ) -> None:
-    """Write what the tasks of a table need beside their lists: which task reads which piece and trains which key.
+    """Write the files that the tasks of a table need beside their lists: who reads which piece, who trains which key.
 
     Parameters
     ----------
     output, run, plan_id
-        Where it goes.
+        The store and the ids that give the names of these files.
     layout
-        The table.
+        The files and pieces of the table.
     keys, costs
-        The keys to be trained, as `write_tasks` is given them.
+        The keys to be trained, and their costs, as in `write_tasks`.
     placement
-        Who trains and who reads.
+        The task that trains each key, and the task that reads each piece.
     """
     order = np.lexsort((-costs, placement.assigned))
     places = pa.table([keys.take(pa.array(order)), pa.array(placement.assigned[order])], schema=KEYS_SCHEMA)
@@ -144,16 +146,16 @@ def write_table(
 
 
 def pieces_of(layout: TableLayout, piece: np.ndarray, reader: np.ndarray) -> pa.Table:
-    """Some pieces of a table's files as they are told to who reads them.
+    """Describe pieces of a table's files to the tasks that read them.
 
     Parameters
     ----------
     layout
-        The table.
+        The files and pieces of the table.
     piece
-        Rows of ``layout.files.pieces``.
+        Shape (n,): rows of ``layout.files.pieces``.
     reader
-        Who reads each.
+        Shape (n,): the task that reads each of these pieces.
 
     Returns
     -------

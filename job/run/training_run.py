@@ -44,11 +44,11 @@ class TrainingRun:
         """None: each model is an object of its own."""
 
     def beside(self, plan: Plan, task: int, rows: np.ndarray) -> dict[str, list[str]]:
-        """Nothing."""
+        """No further columns."""
         return {}
 
     def operation(self, assembly: Assembly, started: Started) -> Operation:
-        """Fit."""
+        """The operation of a task: to fit."""
         prints = assembly.fingerprints
         return Training(fitting=assembly.fitting, recipe=prints.recipe, environment=prints.environment)
 
@@ -57,7 +57,7 @@ class TrainingRun:
         return outcomes if self._live is None else self._live.still(outcomes)
 
     def champions(self, keys: pa.Array) -> pa.Table | None:
-        """With a gate."""
+        """The live models of these keys, if the job has a gate; else None."""
         return None if self._live is None else self._live.of(keys)
 
     def decided(self, assembly: Assembly, settled: pa.Table) -> pa.Table:
@@ -67,7 +67,7 @@ class TrainingRun:
     def publish(
         self, assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals
     ) -> Release:
-        """One commit of the index."""
+        """Publish the set in one commit of the index."""
         failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
         known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
         known = known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE])))

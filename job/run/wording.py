@@ -1,4 +1,4 @@
-"""The words for what a run does with its keys: training makes models, scoring predicts. Pure."""
+"""The words for messages about a run, which differ between training and scoring. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """How a run is spoken of."""
+    """The words for one kind of run; the examples are those of a training."""
 
     verb: str
-    """what it does: train"""
+    """the verb: train"""
     going: str
-    """while it does it: training"""
+    """its present participle: training"""
     done: str
-    """the status of a key for which it succeeded: trained"""
+    """the status of a key for which the run succeeded: trained"""
     things: str
-    """what is counted by the second: models"""
+    """what the rate counts: models"""
 
 
 TRAINING = Wording(verb="train", going="training", done="trained", things="models")
