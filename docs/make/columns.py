@@ -40,6 +40,8 @@ INDEX = {
     "challenger": "SHA-256 of the model that the gate kept back; null without one",
     "challenger_row": "JSON object: the row that the key gets if `manyfit promote` publishes the challenger",
     "reading": "version of the rules by which bytes became rows",
+    "scores": "`metrics` as a map, for other tools: `scores['r2']`",
+    "keys": "the parts of a key that is made of `name=value`, as a map: `keys['store']`; null for other keys",
 }
 
 PREDICTIONS = {

@@ -25,8 +25,8 @@ from job import errors  # noqa: E402
 from job.cli.parser import parser  # noqa: E402
 from job.config.schema import markdown as settings  # noqa: E402
 from job.outcome import REASONS, SCHEMA, Outcome  # noqa: E402
+from job.registry.derived import TABLE  # noqa: E402
 from job.registry.predictions import ERRORS  # noqa: E402
-from job.registry.row import ROW  # noqa: E402
 from job.score.columns import OURS  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -129,7 +129,7 @@ def tables() -> str:
         "## `index`: the published models",
         "`<output>/index` is a Delta table with one row for each key. A version of the set of models is a\n"
         "version of this table.",
-        schema(ROW, columns.INDEX, "job.registry.row.ROW"),
+        schema(TABLE, columns.INDEX, "job.registry.derived.TABLE"),
         "## `predictions`: the output of `manyfit score`",
         "`<output>/predictions` is a Delta table with one row for each scored row. Its first columns are the kept\n"
         "columns of the input. The predictions follow: `prediction`, `prediction_<name>`, `proba_<class>`,\n"
