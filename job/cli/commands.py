@@ -13,6 +13,7 @@ from job.config import load, local_file
 from job.config.value_types import parse_duration
 from job.errors import ConfigurationError
 from job.store.side import storage
+from job.words import counted
 
 if TYPE_CHECKING:
     from job.registry.predictions import Predictions
@@ -270,7 +271,7 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
             print(f"DAMAGED {key}: {problem}")
         how = "size and digest" if arguments.no_load else "size, digest and loadability"
         forgotten = f", {len(found.forgotten):,} forgotten since" if found.forgotten else ""
-        print(f"{found.checked:,} models checked ({how}), {len(found.damaged):,} damaged{forgotten}")
+        print(f"{counted(found.checked, 'model')} checked ({how}), {len(found.damaged):,} damaged{forgotten}")
     return DamageError.exit_code if found.damaged else 0
 
 
@@ -285,7 +286,7 @@ def _verify_predictions(arguments: Namespace, predictions: Predictions) -> int:
     else:
         for name, text in damaged[:50]:
             print(f"DAMAGED {name}: {text}")
-        print(f"{count:,} files of predictions checked (digest and rows), {len(damaged):,} damaged")
+        print(f"{counted(count, 'file')} of predictions checked (digest and rows), {len(damaged):,} damaged")
     return DamageError.exit_code if damaged else 0
 
 

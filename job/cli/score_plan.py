@@ -17,6 +17,7 @@ from job.run.assembly import check_identity
 from job.run.run_files import Started
 from job.run.score_assembly import ScoreAssembly
 from job.run.scoring_run import ScoringRun
+from job.words import counted
 
 _ROWS = 5
 
@@ -69,7 +70,7 @@ def _show(found: dict[str, Any], without: int) -> None:
     console.print(
         f"{found['planned']:,} planned: {found['score']:,} to score, {found['unchanged']:,} unchanged, "
         f"{found['skip']:,} to skip, {found['adopt']:,} to take over, {without:,} without a model "
-        f"({found['models_count']:,} models)"
+        f"({counted(found['models_count'], 'model')})"
     )
     for reason, number in found["without_model"].items():
         console.print(f"  {number:,} × {reason}")
