@@ -58,8 +58,8 @@ def _on_a_job(commands: Commands) -> None:
     command = commands.job(
         "plan",
         "show what a run would do, and why; train nothing",
-        "Dry run: how many partitions would be trained and why each, bytes, skew, and advice on memory and "
-        "parallelism; and the columns with their types as they reach the estimator. Reads one listing, the "
+        "Dry run of a training or a scoring. Shows how many keys would be trained and why, bytes, skew, advice on "
+        "memory and parallelism, and the columns with their types as they reach the estimator. Reads one listing, the "
         "published table and the first objects; never starts Spark for layouts objects and hive.",
     )
     options.json_document(command)
@@ -228,13 +228,26 @@ def _changing_an_output(commands: Commands) -> None:
         "model. Call it again after a release or a rollback. The server is MLFLOW_TRACKING_URI's.",
     )
     command.add_argument("--name", required=True, metavar="NAME", help="the registered model")
-    command.add_argument("--alias", metavar="ALIAS", help="for example champion; default: none is moved")
-    command.add_argument("--at", type=int, metavar="VERSION", help="default: the current one")
     command.add_argument(
-        "--key", action="append", default=[], metavar="COLUMN", help="a column of the key; default: as the keys say"
+        "--alias", metavar="ALIAS", help="the alias to move to this version, such as champion; default: none"
     )
-    command.add_argument("--missing", choices=["raise", "nan"], default="raise", help="rows of a key without a model")
-    command.add_argument("--experiment", metavar="NAME", help="of the entry's run; default: MLflow's own")
+    command.add_argument("--at", type=int, metavar="VERSION", help="the version to register; default: the current one")
+    command.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a key column of the rows, once for each; default: those that the keys name, else key",
+    )
+    command.add_argument(
+        "--missing",
+        choices=["raise", "nan"],
+        default="raise",
+        help="what rows of a key without a model get: an error (raise, the default) or NaN",
+    )
+    command.add_argument(
+        "--experiment", metavar="NAME", help="the experiment for the run of this entry; default: MLflow's own"
+    )
     command = commands.output(
         "sign",
         "sign a version of the set",
