@@ -157,7 +157,7 @@ def _check_models(assembly: Assembly) -> None:
     assert isinstance(assembly, ScoreAssembly)
     settings = assembly.scoring
     pinned = PinnedModels(assembly.models, settings.models, settings.score, datetime.now(UTC))
-    print(f"models  {assembly.models.uri}: version {pinned.version}, {len(pinned):,} models listed")
+    print(f"models  {assembly.models.uri}: version {pinned.version}, {counted(len(pinned), 'model')} listed")
 
 
 def status(arguments: Namespace, overrides: list[str]) -> int:
@@ -231,8 +231,10 @@ def _form(arguments: Namespace) -> str:
 def show(arguments: Namespace, overrides: list[str]) -> int:
     """One model."""
     from job.cli.one_model import document, text
+    from job.cli.version_commands import refuse_predictions
     from job.registry.model_set import ModelSet
 
+    refuse_predictions(given.output(arguments, overrides), "show")
     found = load.load_storage(argv_overrides=overrides, env=os.environ).side("output")
     opened = ModelSet.open(
         arguments.output, at=arguments.at, storage=found, allow_version_skew=arguments.allow_version_skew

@@ -65,7 +65,7 @@ def _on_a_job(commands: Commands) -> None:
     options.json_document(command)
     command.add_argument("--keys", action="store_true", help="list every key with its action")
     command.add_argument(
-        "--key", metavar="KEY", help="show one partition: its rows, its types, and what would fail and why"
+        "--key", metavar="KEY", help="of a training: show one key, its rows, its types, and what would fail and why"
     )
     command = commands.job(
         "run",

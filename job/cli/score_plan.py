@@ -12,6 +12,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from job.cli import screens
+from job.errors import ConfigurationError
 from job.plan.plan import DECIDED, TRAIN
 from job.run.assembly import check_identity
 from job.run.run_files import Started
@@ -24,6 +25,11 @@ _ROWS = 5
 
 def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
     """Plan and show; nothing is scored but for a few rows, and nothing is written."""
+    if arguments.key is not None:
+        raise ConfigurationError(
+            "--key shows one key of a training, and the document is a scoring",
+            hint="--keys lists the keys of a scoring; `--input.only '[KEY]'` plans one of them.",
+        )
     check_identity(assembly, create=False)
     run = ScoringRun(assembly)
     made, known = run.plan(assembly, Started(id="plan", plan=uuid.uuid4().hex[:12], at=datetime.now(UTC)), None)

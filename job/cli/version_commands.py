@@ -88,7 +88,7 @@ def _predictions_back(arguments: Namespace, output: Store) -> int:
     return 0
 
 
-def _refuse_predictions(output: Store, what: str) -> None:
+def refuse_predictions(output: Store, what: str) -> None:
     """The index beside predictions is derived from them: to change it alone would write rows twice."""
     from job.registry.predictions import Predictions
 
@@ -104,7 +104,7 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
-    _refuse_predictions(output, "retire")
+    refuse_predictions(output, "retire")
     seal = seal_of(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
@@ -134,7 +134,7 @@ def promote(arguments: Namespace, overrides: list[str]) -> int:
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
-    _refuse_predictions(output, "promote")
+    refuse_predictions(output, "promote")
     seal = seal_of(arguments, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()

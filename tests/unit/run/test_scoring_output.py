@@ -117,6 +117,24 @@ def test_what_would_part_the_index_from_the_predictions_is_refused(
     assert counts(job.score()) == (0, 2, 0, 0)
 
 
+def test_one_key_of_a_scoring_is_not_planned_as_if_all_had_been_asked_for(
+    job: ScoreJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "-c", document(job, tmp_path), "--key", "k0"]) == 2
+    told = capsys.readouterr()
+    assert "one key of a training" in told.out + told.err
+
+
+def test_show_says_that_an_output_holds_predictions_instead_of_that_a_model_is_damaged(
+    job: ScoreJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.score()
+
+    assert main(["show", str(job.out), "k0"]) == 2
+    told = capsys.readouterr()
+    assert "holds predictions, and show is for a set of models" in told.out + told.err
+
+
 def test_gc_removes_no_prediction_and_first_makes_good_what_a_release_did_not_get_to(
     job: ScoreJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
