@@ -73,15 +73,16 @@ def raised(folder: Path, point: str) -> None:
     heals(folder, point)
 
 
+def _dying(folder: Path, *how: str) -> subprocess.CompletedProcess[bytes]:
+    """A run in a process of its own that dies at a point."""
+    command = [sys.executable, "-m", "tests.chaos.dying", str(folder), *how]
+    return subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
+
+
 def killed(folder: Path, point: str) -> None:
     """A cell of the matrix: the process ends by SIGKILL."""
     begin(folder)
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.dying", str(folder), point],
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
+    ended = _dying(folder, point)
     assert ended.returncode == -9, ended.stderr.decode()[-500:]
     heals(folder, point)
 
@@ -92,12 +93,7 @@ WORKER = [point for point in KILL_POINTS if point not in ("before_barrier", *DRI
 def killed_worker(folder: Path, point: str) -> None:
     """Workers of the local engine end by SIGKILL, again and again: the run they belong to ends well."""
     begin(folder)
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.dying", str(folder), point, "local"],
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
+    ended = _dying(folder, point, "local")
     assert ended.returncode == 0, ended.stderr.decode()[-2000:]
     assert list(folder.glob("killed-*")), "nobody came by the point"
     count = RunReport.from_json(ended.stdout).totals
@@ -109,11 +105,6 @@ def killed_worker(folder: Path, point: str) -> None:
 def killed_local_driver(folder: Path, point: str) -> None:
     """The driver of the local engine ends by SIGKILL."""
     begin(folder)
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.dying", str(folder), point, "local"],
-        capture_output=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
+    ended = _dying(folder, point, "local")
     assert ended.returncode == -9, ended.stderr.decode()[-2000:]
     heals(folder, point)

@@ -31,13 +31,13 @@ def rows(slope: float, count: int = 6, columns: str = "id,x,y") -> bytes:
 class ScoreJob:
     """Models of some keys, new rows for them, and the scoring of these."""
 
-    def __init__(self, root: Path, keys: int = 4) -> None:
+    def __init__(self, root: Path, keys: int = 4, prefix: str = "k") -> None:
         self.trained = Job(root)
         self.data, self.out = root / "new", root / "predictions"
         self.data.mkdir()
         for number in range(keys):
-            self.trained.put(f"k{number}.csv.gz", line(number + 1.0))
-            self.put(f"k{number}.csv", rows(number + 1.0))
+            self.trained.put(f"{prefix}{number}.csv.gz", line(number + 1.0))
+            self.put(f"{prefix}{number}.csv", rows(number + 1.0))
         self.overrides: dict[str, Any] = {}
 
     def put(self, name: str, body: bytes) -> None:

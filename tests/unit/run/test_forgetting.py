@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from tests.support.score_job import ScoreJob, rows
 from tests.support.signing_keys import PRIVATE, PUBLIC
 
 KEY, OTHER = "jane.doe", "jane.roe"
+PREFIX = "customer-"
+"""of keys that no bytes in a file look like by chance"""
 
 
 @pytest.fixture
@@ -191,11 +194,11 @@ class Crash(BaseException):
     """The process ends here."""
 
 
-def test_called_again_after_a_death_at_any_write_or_removal_it_makes_good_what_is_missing(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextlib.contextmanager
+def dying(at: int) -> Iterator[None]:
+    """The process ends at one of the writes and removals of a folder, counted from 1."""
     write, delete = FolderStore._write, FolderStore.delete
-    left = 0
+    left = at
 
     def count() -> None:
         nonlocal left
@@ -213,20 +216,26 @@ def test_called_again_after_a_death_at_any_write_or_removal_it_makes_good_what_i
             delete(store, [name])
         return 0
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FolderStore, "_write", counted_write)
+        patch.setattr(FolderStore, "delete", counted_delete)
+        yield
+
+
+def test_called_again_after_a_death_at_any_write_or_removal_it_makes_good_what_is_missing(
+    job: Job, tmp_path: Path
+) -> None:
     died = 0
     for at in range(1, 200):
         out = tmp_path / f"copy-{at}"
         shutil.copytree(job.out, out)
-        left = at
-        with monkeypatch.context() as patch:
-            patch.setattr(FolderStore, "_write", counted_write)
-            patch.setattr(FolderStore, "delete", counted_delete)
-            try:
+        try:
+            with dying(at):
                 forgotten(out, KEY)
-            except Crash:
-                died += 1
-            else:
-                break
+        except Crash:
+            died += 1
+        else:
+            break
         forgotten(out, KEY)
         store = open_store(str(out))
         assert forgetting.find(store, [KEY]).empty, at
@@ -279,28 +288,28 @@ def test_settings_that_name_the_key_stay_and_are_told(job: Job, capsys: pytest.C
 @pytest.fixture
 def scores(tmp_path: Path) -> ScoreJob:
     """Two scorings of three keys, with errors; the second of new rows."""
-    made = ScoreJob(tmp_path, keys=3)
+    made = ScoreJob(tmp_path, keys=3, prefix=PREFIX)
     made.trained.run()
     made.overrides = {"score": {"actual": "y"}}
     made.score()
     for number in range(3):
-        made.put(f"k{number}.csv", rows(number + 1.0, count=4))
+        made.put(f"customer-{number}.csv", rows(number + 1.0, count=4))
     made.score()
-    (made.data / "k1.csv").unlink()
+    (made.data / "customer-1.csv").unlink()
     return made
 
 
 def test_predictions_and_errors_of_the_key_go_and_those_of_others_stay_as_they_are(scores: ScoreJob) -> None:
     before = scores.table().sort_by([("_key", "ascending"), ("_run", "ascending"), ("id", "ascending")])
 
-    assert main(["forget", str(scores.out), "k1", "--delete"]) == 0
+    assert main(["forget", str(scores.out), "customer-1", "--delete"]) == 0
 
     after = scores.table().sort_by([("_key", "ascending"), ("_run", "ascending"), ("id", "ascending")])
-    expected = [row for row in before.to_pylist() if row["_key"] != "k1"]
+    expected = [row for row in before.to_pylist() if row["_key"] != "customer-1"]
     assert after.to_pylist() == expected
     assert after.schema == before.schema
-    assert scores.keys() == {"k0": 10, "k2": 10}
-    held = [each for each in mentions(scores.out, "k1") if not each.startswith("index/")]
+    assert scores.keys() == {"customer-0": 10, "customer-2": 10}
+    held = [each for each in mentions(scores.out, "customer-1") if not each.startswith("index/")]
     assert held == []
     assert list(scores.predictions.damaged()) == []
     assert main(["verify", str(scores.out)]) == 0
@@ -310,121 +319,102 @@ def test_predictions_and_errors_of_the_key_go_and_those_of_others_stay_as_they_a
 def test_the_log_of_predictions_names_keys_at_the_ends_of_files_and_it_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores = ScoreJob(tmp_path, keys=3)
+    scores = ScoreJob(tmp_path, keys=3, prefix=PREFIX)
     scores.trained.run()
     scores.overrides = {"output": {"mode": "replace"}}
     scores.score()
-    scores.put("k2.csv", rows(3.0, count=4))
+    scores.put("customer-2.csv", rows(3.0, count=4))
     scores.score()
-    (scores.data / "k0.csv").unlink()
+    (scores.data / "customer-0.csv").unlink()
 
-    assert main(["forget", str(scores.out), "k0", "--delete"]) == 0
+    assert main(["forget", str(scores.out), "customer-0", "--delete"]) == 0
 
     assert "the first and the last key of each file in the log" in capsys.readouterr().out
-    left = [each for each in mentions(scores.out, "k0") if not each.startswith("index/")]
+    left = [each for each in mentions(scores.out, "customer-0") if not each.startswith("index/")]
     assert left
     assert all(each.startswith("predictions/_delta_log/") for each in left)
-    scores.put("k1.csv", rows(2.0, count=3))
+    scores.put("customer-1.csv", rows(2.0, count=3))
     assert scores.score().exit_code == 0
-    assert scores.keys() == {"k1": 3, "k2": 4}
+    assert scores.keys() == {"customer-1": 3, "customer-2": 4}
 
 
 def test_forgotten_predictions_do_not_return_by_a_rollback_or_the_next_scoring(scores: ScoreJob) -> None:
-    assert main(["forget", str(scores.out), "k1", "--delete"]) == 0
+    assert main(["forget", str(scores.out), "customer-1", "--delete"]) == 0
 
     assert main(["rollback", str(scores.out), "1"]) == 2
     report = scores.score()
 
     assert (report.totals.scored, report.totals.unchanged) == (0, 2)
-    assert scores.keys() == {"k0": 10, "k2": 10}
+    assert scores.keys() == {"customer-0": 10, "customer-2": 10}
     version = scores.predictions.version()
-    scores.put("k0.csv", rows(1.0, count=2))
+    scores.put("customer-0.csv", rows(1.0, count=2))
     scores.score()
     assert main(["rollback", str(scores.out), str(version)]) == 0
-    assert scores.keys() == {"k0": 10, "k2": 10}
+    assert scores.keys() == {"customer-0": 10, "customer-2": 10}
 
 
 def test_predictions_are_forgotten_wholly_when_called_again_after_a_death_at_any_write_or_removal(
-    scores: ScoreJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scores: ScoreJob, tmp_path: Path
 ) -> None:
-    write, delete = FolderStore._write, FolderStore.delete
-    left = 0
-
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Crash
-
-    def counted_write(store: FolderStore, target: str, data: bytes) -> str:
-        count()
-        return write(store, target, data)
-
-    def counted_delete(store: FolderStore, names: Iterable[str]) -> int:
-        for name in names:
-            count()
-            delete(store, [name])
-        return 0
-
     before = tmp_path / "before"
     shutil.copytree(scores.out, before)
     died = 0
     for at in range(1, 200):
         shutil.rmtree(scores.out)
         shutil.copytree(before, scores.out)
-        left = at
-        with monkeypatch.context() as patch:
-            patch.setattr(FolderStore, "_write", counted_write)
-            patch.setattr(FolderStore, "delete", counted_delete)
-            try:
-                forgotten(scores.out, "k1")
-            except Crash:
-                died += 1
-            else:
-                break
-        assert main(["forget", str(scores.out), "k1", "--delete"]) == 0, at
-        assert scores.keys() == {"k0": 10, "k2": 10}, at
-        assert [each for each in mentions(scores.out, "k1") if not each.startswith("index/")] == [], at
-        assert sorted(Index(open_store(str(scores.out))).read(columns=["key"])["key"].to_pylist()) == ["k0", "k2"], at
+        try:
+            with dying(at):
+                forgotten(scores.out, "customer-1")
+        except Crash:
+            died += 1
+        else:
+            break
+        assert main(["forget", str(scores.out), "customer-1", "--delete"]) == 0, at
+        assert scores.keys() == {"customer-0": 10, "customer-2": 10}, at
+        assert [each for each in mentions(scores.out, "customer-1") if not each.startswith("index/")] == [], at
+        assert sorted(Index(open_store(str(scores.out))).read(columns=["key"])["key"].to_pylist()) == [
+            "customer-0",
+            "customer-2",
+        ], at
         assert list(scores.predictions.damaged()) == [], at
         if at > 8:  # the tables are done by then
             continue
         # A run waits for ten minutes for one that has died while it removed.
         shutil.rmtree(scores.out / "gc")
         version = scores.predictions.version()
-        scores.put("k0.csv", rows(1.0, count=2))
+        scores.put("customer-0.csv", rows(1.0, count=2))
         scores.score()
         assert main(["rollback", str(scores.out), str(version)]) == 0, at
-        scores.put("k0.csv", rows(1.0, count=4))
+        scores.put("customer-0.csv", rows(1.0, count=4))
     assert died > 10
 
 
 def test_a_scoring_after_a_death_between_the_two_tables_does_not_take_the_key_for_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = ScoreJob(tmp_path, keys=2)
+    job = ScoreJob(tmp_path, keys=2, prefix=PREFIX)
     job.trained.run()
     job.score()
     with monkeypatch.context() as patch:
         patch.setattr(forgetting, "_unpublish", lambda *_: (_ for _ in ()).throw(Crash()))
         with pytest.raises(Crash):
-            forgotten(job.out, "k1")
+            forgotten(job.out, "customer-1")
     shutil.rmtree(job.out / "gc")
-    assert job.keys() == {"k0": 6}
+    assert job.keys() == {"customer-0": 6}
 
     report = job.score()
 
     assert (report.totals.scored, report.totals.unchanged) == (1, 1)
-    assert job.keys() == {"k0": 6, "k1": 6}
+    assert job.keys() == {"customer-0": 6, "customer-1": 6}
 
 
 def test_a_scoring_with_an_older_version_has_no_model_for_a_key_that_was_forgotten_since(tmp_path: Path) -> None:
-    scores = ScoreJob(tmp_path, keys=3)
+    scores = ScoreJob(tmp_path, keys=3, prefix=PREFIX)
     scores.trained.run()
-    assert main(["forget", str(scores.trained.out), "k1", "--delete"]) == 0
+    assert main(["forget", str(scores.trained.out), "customer-1", "--delete"]) == 0
 
     report = scores.score(models={"at": 1}, score={"missing_model": "skip"})
 
     assert (report.exit_code, report.totals.scored, report.totals.skipped) == (0, 2, 1)
     assert report.skips == {"no_model": 1}
-    assert sorted(scores.keys()) == ["k0", "k2"]
+    assert sorted(scores.keys()) == ["customer-0", "customer-2"]
