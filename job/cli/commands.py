@@ -280,6 +280,11 @@ def verify(arguments: Namespace, overrides: list[str]) -> int:
 def _verify_predictions(arguments: Namespace, predictions: Predictions) -> int:
     from job.errors import DamageError
 
+    if arguments.public_key:
+        raise ConfigurationError(
+            f"{predictions.store.uri} holds predictions, which are not signed",
+            hint="Leave out --public-key; models.public_key of a scoring checks the signature of the models.",
+        )
     with storage("output", f"{predictions.store.uri} cannot be read"):
         count, damaged = len(predictions.files(arguments.at)), list(predictions.damaged(arguments.at))
     if arguments.json:

@@ -89,13 +89,13 @@ def _predictions_back(arguments: Namespace, output: Store) -> int:
 
 
 def refuse_predictions(output: Store, what: str) -> None:
-    """The index beside predictions is derived from them: to change it alone would write rows twice."""
+    """Raise for an output of predictions: its index is derived from them, and names no models of its own."""
     from job.registry.predictions import Predictions
 
     if Predictions(output).version() is not None:
         raise ConfigurationError(
             f"{output.uri} holds predictions, and {what} is for a set of models",
-            hint="Give the output of the job that trains; `manyfit rollback` takes predictions back.",
+            hint="Give the output of the job that trains. Predictions have `history`, `verify`, `rollback`, `forget`.",
         )
 
 
@@ -171,6 +171,7 @@ def sign(arguments: Namespace, overrides: list[str]) -> int:
     from job.registry.seal import Seal
 
     output = given.output(arguments, overrides)
+    refuse_predictions(output, "sign")
     seal = Seal(output, local_file.read(arguments.signing_key, "--signing-key"))
     with storage("output", f"{output.uri} cannot be signed"):
         index = Index(output)

@@ -13,6 +13,7 @@ from job.cli.main import main
 from job.registry.index import Index
 from job.registry.predictions import Predictions
 from tests.support.score_job import ScoreJob, counts, rows
+from tests.support.signing_keys import PRIVATE, PUBLIC
 
 
 @pytest.fixture
@@ -133,6 +134,19 @@ def test_show_says_that_an_output_holds_predictions_instead_of_that_a_model_is_d
     assert main(["show", str(job.out), "k0"]) == 2
     told = capsys.readouterr()
     assert "holds predictions, and show is for a set of models" in told.out + told.err
+
+
+def test_nobody_is_told_that_predictions_are_signed(
+    job: ScoreJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.score()
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    private.write_bytes(PRIVATE)
+    public.write_bytes(PUBLIC)
+
+    assert main(["sign", str(job.out), "--signing-key", str(private)]) == 2
+    assert main(["verify", str(job.out), "--public-key", str(public)]) == 2
+    assert not (job.out / "signatures").exists()
 
 
 def test_gc_removes_no_prediction_and_first_makes_good_what_a_release_did_not_get_to(
