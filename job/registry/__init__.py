@@ -1,1 +1,1 @@
-"""The published set: one Delta commit a release, `ModelSet`, signatures."""
+"""The published set of models: the index (each release is one Delta commit), `ModelSet`, signatures."""

@@ -1,4 +1,4 @@
-"""The format of signatures: a Sigstore bundle v0.3, a DSSE envelope, an in-toto statement, an ECDSA key. Pure."""
+"""The format of signatures: a Sigstore bundle v0.3 with a DSSE envelope around an in-toto statement. Pure."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def sign(statement: dict[str, Any], private: ec.EllipticCurvePrivateKey) -> byte
 
 
 def opened(raw: bytes, public: ec.EllipticCurvePublicKey) -> Any:
-    """Check the signature of a bundle over exactly these bytes, and return its statement.
+    """Check the signature of a bundle and return the signed statement.
 
     Raises
     ------
     cryptography.exceptions.InvalidSignature
-        It is not by this key.
+        The signature was not made with this key.
     ValueError, KeyError, TypeError
-        It is no such bundle.
+        The bytes are not such a bundle.
     """
     bundle = json.loads(raw)
     if bundle["mediaType"] != _BUNDLE:
@@ -71,7 +71,7 @@ def opened(raw: bytes, public: ec.EllipticCurvePublicKey) -> Any:
 
 
 def claims(raw: bytes, public: ec.EllipticCurvePublicKey) -> bool:
-    """Whether a bundle claims to be signed with this key; the signature itself is not checked."""
+    """Whether a bundle names this key as its signer. The signature itself is not checked."""
     return bool(json.loads(raw)["verificationMaterial"]["publicKey"]["hint"] == _hint(public))
 
 
@@ -81,7 +81,7 @@ def _pae(payload: bytes) -> bytes:
 
 
 def pem(public: ec.EllipticCurvePublicKey) -> bytes:
-    """A public key as text."""
+    """A public key as PEM text."""
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -90,7 +90,7 @@ def _hint(public: ec.EllipticCurvePublicKey) -> str:
 
 
 def private_key(text: bytes, password: bytes | None) -> ec.EllipticCurvePrivateKey:
-    """An ECDSA private key of the format's curves, or `ConfigurationError`."""
+    """Read an ECDSA private key on P-256, P-384 or P-521. Raises `ConfigurationError` for any other key."""
     try:
         key = serialization.load_pem_private_key(text, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -101,7 +101,7 @@ def private_key(text: bytes, password: bytes | None) -> ec.EllipticCurvePrivateK
 
 
 def public_key(text: bytes) -> ec.EllipticCurvePublicKey:
-    """An ECDSA public key of the format's curves, or `ConfigurationError`."""
+    """Read an ECDSA public key on P-256, P-384 or P-521. Raises `ConfigurationError` for any other key."""
     try:
         key = serialization.load_pem_public_key(text)
     except (ValueError, UnsupportedAlgorithm) as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from job.store import Store
 
 _COMPARED = (*TOUCHED, "bytes")
-"""Columns that are the challenger's already: a keep made them so."""
+"""Columns that already describe the challenger: the action ``keep`` has set them."""
 _GATE = ("gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p")
 
 
@@ -32,7 +32,7 @@ def promoted(rows: Iterable[Mapping[str, Any]], wanted: Iterable[str], now: date
     wanted
         The keys.
     now
-        The store's clock: runs that listed their input before do not undo it.
+        The time by the store's clock. Runs that listed their input earlier do not undo the promotion.
 
     Raises
     ------
@@ -55,12 +55,12 @@ def promoted(rows: Iterable[Mapping[str, Any]], wanted: Iterable[str], now: date
 
 
 def refuse_missing(store: Store, rows: pa.Table) -> None:
-    """Raise if a model file that the changes name is missing.
+    """Check that each model file that the changes name exists.
 
     Raises
     ------
     DamageError
-        One is not, or has another size.
+        A model file is missing, or has another size.
     """
     for row in rows.select(["key", "digest", "size"]).to_pylist():
         info = store.head(model_name(row["key"], row["digest"]))

@@ -1,4 +1,4 @@
-"""The data files of a Delta table: list them, write them, name them in a commit. Never commits."""
+"""The data files of a Delta table: lists and writes them, and makes the actions of a commit. It never commits."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from job.store import Store
 
 SLICE = 16_384
-"""Rows of a row group: what is in memory at a time, of the files that are read as of the one that is written."""
+"""Rows of a row group. Reading and writing hold one row group in memory at a time."""
 _MOST = 8 * SLICE
-"""Rows of a file, which is put whole: of the published table, some 15 MB."""
+"""Rows of a file, which is put as a whole: about 15 MB of the published table."""
 
 
 def data_files(table: DeltaTable) -> dict[str, dict[str, Any]]:
-    """The data files of a version, by name: ``size_bytes`` and ``num_records``."""
-    # Not pa.table(...), and without the times: both import pandas, which takes longer than a rollback.
+    """The data files of a version: for each name a dict with ``size_bytes`` and ``num_records``."""
+    # Neither pa.table(...) nor the times are used: both import pandas, which takes longer than a rollback.
     files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
     return {row["path"]: row for row in files.select(["path", "size_bytes", "num_records"]).to_pylist()}
 
 
 def spans(table: DeltaTable, column: str) -> dict[str, tuple[str, str]]:
-    """The lowest and the highest text in a column of the data files of which the log says it, by name."""
+    """The lowest and the highest text in a column, by data file. Files without these statistics are absent."""
     files = pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all()
     if "min" not in files.column_names or column not in [each.name for each in files.schema.field("min").type]:
         return {}
@@ -44,7 +44,7 @@ def spans(table: DeltaTable, column: str) -> dict[str, tuple[str, str]]:
 
 
 def carried(table: DeltaTable, columns: Iterable[str], paths: Iterable[str]) -> list[dict[str, Any]]:
-    """The actions by which files of an older version come back, with what the log says of some columns."""
+    """The actions that add files of an older version again, with the statistics of some columns from the log."""
     files, known = data_files(table), {name: spans(table, name) for name in columns}
     return [
         addition(
@@ -58,20 +58,20 @@ def carried(table: DeltaTable, columns: Iterable[str], paths: Iterable[str]) -> 
 
 
 def opened(files: Store, path: str, encoded: Iterable[str] = ()) -> pq.ParquetFile:
-    """A data file, read whole into memory; the ``encoded`` columns come as dictionaries."""
+    """Open a data file, read as a whole into memory. The ``encoded`` columns come dictionary-encoded."""
     return pq.ParquetFile(pa.BufferReader(files.get(path)), read_dictionary=list(encoded))
 
 
 def slices(parquet: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.Table]:
     """Read the rows of a file in slices, with the columns of a schema. A column that the file lacks is null."""
     columns = [name for name in schema.names if name in parquet.schema_arrow.names]
-    # On this thread: a pool that is still decoding when the interpreter ends would abort it.
+    # Without Arrow's threads: a thread that still decodes when the interpreter ends would abort it.
     for batch in parquet.iter_batches(SLICE, columns=columns, use_threads=False):
         yield plain(completed(batch, schema), schema)
 
 
 def completed(rows: Any, schema: pa.Schema) -> Any:
-    """The rows, with nulls for the columns that they do not have: older files have fewer."""
+    """Add the columns of the schema that the rows lack, filled with nulls: older files have fewer columns."""
     for field in schema:
         if field.name not in rows.schema.names:
             rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
@@ -79,26 +79,26 @@ def completed(rows: Any, schema: pa.Schema) -> Any:
 
 
 def plain(rows: pa.Table | pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, with its types: texts come as what they stand for, unless it says dictionaries."""
+    """Cast the rows to a schema. Dictionary-encoded texts become plain, unless the schema asks for dictionaries."""
     return pa.table([rows.column(field.name).cast(field.type) for field in schema], schema=schema)
 
 
 def removal(path: str, size: int) -> dict[str, Any]:
-    """The action by which a file leaves the table."""
+    """The action that removes a file from the table."""
     return {"remove": {"path": path, "deletionTimestamp": _now(), "dataChange": True, "size": size}}
 
 
 def addition(
     path: str, size: int, rows: int, spans: Mapping[str, tuple[str, str]] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """The action by which a file comes into the table.
+    """The action that adds a file to the table.
 
     Parameters
     ----------
     path, size, rows
-        The file.
+        The name of the file, its size in bytes and its number of rows.
     spans
-        Of columns of texts without nulls: the lowest and the highest. Readers skip files by it.
+        For text columns without nulls: the lowest and the highest text. Readers use them to skip files.
     """
     stats: dict[str, Any] = {"numRecords": rows}
     if spans:
@@ -127,13 +127,13 @@ class Writer:
     Parameters
     ----------
     files
-        Where they go.
+        The store for the files.
     schema
-        Of the rows.
+        The schema of the rows.
     repeated
-        Columns with few texts in many rows.
+        Columns with few distinct texts in many rows: they are written dictionary-encoded.
     finish
-        Gives rows the columns that a file has beyond them.
+        Adds the columns that the files have and the rows do not.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Writer:
         self._parquet: pq.ParquetWriter | None = None
         self._rows = 0
         self.added: list[dict[str, Any]] = []
-        """the actions that name the files"""
+        """the actions that add the written files to the table"""
 
     def add(self, rows: pa.Table) -> None:
         """Add rows."""
@@ -171,7 +171,7 @@ class Writer:
         while rows.num_rows:
             if self._parquet is None:
                 self._sink = pa.BufferOutputStream()
-                # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
+                # Without Arrow's own schema, so that the file is plain Parquet.
                 self._parquet = pq.ParquetWriter(
                     self._sink, self._columns, compression="zstd", use_dictionary=self._repeated, store_schema=False
                 )

@@ -1,11 +1,12 @@
 """One Delta table in an object store: open a version, query it, commit as a compare-and-swap.
 
-What was learnt by trying deltalake 1.6.6, and is kept here:
+Tests of deltalake 1.6.6 showed three things that this module works around:
 
-- ``to_pyarrow_table`` and its kin abort the interpreter at exit; `QueryBuilder` does not.
-- delta-rs' conflict rules let a stale overwrite after an append through. So commits are made here, as the one object
-  that a version is: the store creates it or does not. Then a version was computed from the very one before it.
-- Log and file retention are set explicitly and long: only ``gc`` removes anything.
+- ``to_pyarrow_table`` and similar methods abort the interpreter at exit; `QueryBuilder` does not.
+- The conflict rules of delta-rs allow an overwrite that was computed before an append. So this module commits by
+  itself: a commit is one object, which the store creates only if it does not exist. Each version is thus computed from
+  the version directly before it.
+- Delta would remove old logs and files. Their retention is set to a very long time: only ``gc`` removes anything.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ _FAILURES = (DeltaError, OSError, pa.ArrowException)
 
 
 class Table:
-    """The Delta table below ``name`` of a store; holds no handle, so that every use sees the newest version.
+    """The Delta table below ``name`` in a store. It holds no handle, so that each use sees the newest version.
 
-    Of the columns ``spanned`` the log says for each file between which texts they lie.
+    For the columns ``spanned``, the log records the lowest and the highest text of each file.
     """
 
     def __init__(self, store: Store, name: str, schema: pa.Schema, spanned: Sequence[str] = ()) -> None:
@@ -59,12 +60,12 @@ class Table:
         self._name = name
         self.schema = schema
         self.files = store.child(name)
-        """where its files lie"""
+        """the store for its files"""
         self.where = f"{store.uri}/{name}"
         self._spanned = spanned
 
     def open(self, at: int | None = None) -> DeltaTable | None:
-        """The current version, or version ``at``; None while there is no table."""
+        """Open the current version, or version ``at``; None if there is no table yet."""
         _refuse_forked()
         uri, options = self.files.delta()
         try:
@@ -79,7 +80,7 @@ class Table:
             raise self._broken(error) from error
 
     def create(self) -> DeltaTable:
-        """Open the current version; create the empty table if there is none. Another process may create it at once."""
+        """Open the current version, or create the empty table. Another process may create it at the same time."""
         if (table := self.open()) is not None:
             return table
         uri, options = self.files.delta()
@@ -92,7 +93,7 @@ class Table:
                 commit_properties=CommitProperties({"manyfit.operation": "create"}, max_commit_retries=0),
             )
         except _FAILURES as error:
-            if (table := self.open()) is not None:  # another run made it first
+            if (table := self.open()) is not None:  # another run has created it first
                 return table
             raise self._broken(error) from error
 
@@ -106,8 +107,8 @@ class Table:
     ) -> pa.Table:
         """Read columns of one version: all rows, or the rows of some keys, in no particular order.
 
-        ``encoded`` names columns to come dictionary-encoded: texts that repeat then cost next to nothing. ``at`` is the
-        version that was asked for, if one was: its files may have been removed.
+        The columns ``encoded`` come dictionary-encoded: texts that repeat then take little memory. ``at`` is the number
+        of the version if the caller chose one: then an error says that its files may have been removed.
         """
         wanted = list(dict.fromkeys([*columns, "key"]) if keys is not None else columns)
         where, few = "", None
@@ -124,18 +125,18 @@ class Table:
         return pa.Table.from_batches(batches, given).unify_dictionaries().select(list(columns))
 
     def slices(self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """Read all rows in slices, file by file, so that they are never in memory together."""
+        """Read all rows in slices, file by file, so that only a part of them is in memory at a time."""
         self.refuse_unknown(table)
         for path in data_files(table):
             yield from slices(opened(self.files, path, encoded), fields(self.schema, columns, encoded))
 
     def refuse_unknown(self, table: DeltaTable) -> None:
-        """Raise if the table uses features that change what its files mean: deleted rows, renamed columns.
+        """Raise if the table uses Delta features that manyfit does not know, such as deletion vectors.
 
         Raises
         ------
         OutputError
-            Another tool has raised the version that a reader needs.
+            Another tool has raised the version of the Delta protocol that a reader needs.
         """
         needed = table.protocol().min_reader_version
         if needed > 1:
@@ -147,19 +148,19 @@ class Table:
     def _batches(
         self, table: DeltaTable, columns: Sequence[str], encoded: Sequence[str], at: int | None, where: str = ""
     ) -> Iterator[pa.RecordBatch]:
-        # A version that an older manyfit made has fewer columns.
+        # A version that an older manyfit has made has fewer columns.
         known = {field.name for field in table.schema().fields}
         present = [name for name in columns if name in known] or ["key"]
         plain, given = fields(self.schema, present), fields(self.schema, columns, encoded)
         chosen = ", ".join(f'"{name}"' for name in present)
         for batch in self._run(f"SELECT {chosen} FROM t{where}", {"t": table}, at):
-            rows = batch.cast(plain)  # strings come as string views, which few of Arrow's functions know
+            rows = batch.cast(plain)  # strings come as string views, which few functions of Arrow accept
             if len(present) < len(columns):
                 rows = completed(rows, fields(self.schema, columns)).select(list(columns))
             yield rows.cast(given) if encoded else rows
 
     def count_missing(self, now: DeltaTable, then: DeltaTable, columns: Sequence[str], *, at: int) -> int:
-        """How many rows of one version have no equal, in these columns, in the older version ``at``."""
+        """The number of rows of version ``now`` that have no row with equal ``columns`` in the older version ``at``."""
         equal = " AND ".join(f'n."{name}" = o."{name}"' for name in columns)
         (batch,) = self._run(f"SELECT count(*) FROM n LEFT ANTI JOIN o ON {equal}", {"n": now, "o": then}, at)
         return int(batch.column(0)[0].as_py())
@@ -177,7 +178,7 @@ class Table:
             raise self._broken(error) from error
 
     def evolution(self, table: DeltaTable) -> list[dict[str, Any]]:
-        """The action that gives an older table the columns which it does not have; none where it has them all."""
+        """The action that adds missing columns to a table of an older manyfit; empty if it has all columns."""
         have = json.loads(table.schema().to_json())
         names = {field["name"] for field in have["fields"]}
         wanted = json.loads(Schema.from_arrow(self.schema).to_json())
@@ -199,9 +200,9 @@ class Table:
         ]
 
     def commits(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
-        """The metadata of the commits up to ``table``'s, newest first; ``version`` is added.
+        """The metadata of the commits up to that of ``table``, newest first, each with its ``version``.
 
-        Read by hand, for the same reason as in `append`.
+        It reads the log without deltalake, for the reason that `append` gives.
         """
 
         def info(version: int) -> dict[str, Any] | None:
@@ -230,7 +231,7 @@ class Table:
         Raises
         ------
         ConfigurationError
-            There is no such version, or files of it have been removed.
+            There is no such version, or some of its files have been removed.
         """
         older = self.open(version)
         assert older is not None
@@ -254,11 +255,15 @@ class Table:
         actions: Sequence[Mapping[str, object]] = (),
         metrics: Mapping[str, int] | None = None,
     ) -> None:
-        """Commit actions whose data is written already, as the version after ``table``'s; else `CommitFailedError`.
+        """Commit actions as the version after that of ``table``. The data files must have been written before.
 
-        By hand, as deltalake's own ``restore`` (and ``history``) hold the interpreter's lock for as long as their
-        requests take: with a server in the same process they never end. A commit is one object, which the store creates
-        or does not.
+        It writes the log without deltalake: the ``restore`` and ``history`` of deltalake hold the interpreter's lock
+        during their requests, so that they never end if the server runs in the same process.
+
+        Raises
+        ------
+        CommitFailedError
+            Another writer has created this version first.
         """
         version = table.version() + 1
         info = {
@@ -279,7 +284,7 @@ class Table:
             self._checkpoint(version)
 
     def _checkpoint(self, version: int) -> None:
-        """Sum the log up, so that to open the table stays a matter of few requests; it can be done without."""
+        """Write a checkpoint of the log, so that opening the table takes few requests. A failure only warns."""
         try:
             if (table := self.open(version)) is not None:
                 table.create_checkpoint()
@@ -287,9 +292,9 @@ class Table:
             log.warning("no checkpoint of version %d of %s: %s", version, self.where, error)
 
     def retried(self, attempt: Callable[[DeltaTable], T]) -> T:
-        """Run ``attempt`` on the newest version until its commit is the next one.
+        """Call ``attempt`` with the newest version, again after each conflict, until its commit succeeds.
 
-        ``attempt`` must find out by itself whether an earlier try, whose answer was lost, has in fact succeeded.
+        ``attempt`` must check whether an earlier try has succeeded whose answer was lost.
         """
         last: Exception | None = None
         for count in range(_ATTEMPTS):
@@ -322,11 +327,11 @@ class Table:
 
 
 _used_by: int | None = None
-"""The process that deltalake was first used in."""
+"""The id of the process that used deltalake first."""
 
 
 def _refuse_forked() -> None:
-    """Raise what a caller can catch, where deltalake would panic: its threads stay behind in a fork."""
+    """Raise an ordinary error in a forked process, where deltalake would panic, as its threads are not in the fork."""
     global _used_by
     if _used_by is None:
         _used_by = os.getpid()
@@ -343,7 +348,7 @@ def _log(version: int) -> str:
 
 
 def fields(schema: pa.Schema, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:
-    """Some fields of a schema in a given order, the encoded ones as dictionaries."""
+    """The fields ``columns`` of a schema, in this order; the ``encoded`` ones as dictionaries."""
     chosen = [schema.field(name) for name in columns]
     return pa.schema(
         [field.with_type(pa.dictionary(pa.int32(), field.type)) if field.name in encoded else field for field in chosen]

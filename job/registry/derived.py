@@ -1,6 +1,7 @@
 """Columns of the published table that are computed from others, for readers with other tools. Pure.
 
-manyfit itself never reads them: they are made whenever rows are written, so old rows get them as their file is.
+manyfit itself never reads them. They are computed whenever rows are written: an old row gets them when its file is
+rewritten.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from job.registry.row import ROW
 SCORES = pa.field("scores", pa.map_(pa.string(), pa.float64()))
 """``metrics`` as a map: ``scores['r2']``"""
 KEYS = pa.field("keys", pa.map_(pa.string(), pa.string()))
-"""the parts of a key that is made of ``name=value``: ``keys['store']``; null for other keys"""
+"""the parts of a key such as ``store=1/item=2`` as a map: ``keys['store']``; null for keys of another form"""
 
 TABLE = ROW.append(SCORES).append(KEYS)
-"""What a file of the published table holds."""
+"""Schema of the files of the published table."""
 
 
 def derived(rows: pa.Table) -> pa.Table:
-    """`ROW` rows as `TABLE` rows."""
+    """Add the derived columns: rows with `ROW` become rows with `TABLE`."""
     return rows.append_column(SCORES, scores(rows.column("metrics"))).append_column(KEYS, parts(rows.column("key")))
 
 
 def scores(metrics: pa.ChunkedArray) -> pa.Array:
-    """JSON objects of numbers as a map; null for null."""
+    """JSON objects of numbers as an Arrow map; null for null."""
     given = pc.is_valid(metrics).to_numpy()
     names, values = _columns(pc.fill_null(metrics, "{}").to_pylist())
     here = ~np.isnan(values)
@@ -55,18 +56,18 @@ def _columns(texts: list[str]) -> tuple[list[str], Any]:
             return table.column_names, np.array(values).reshape(len(values), len(texts)).T
     except pa.ArrowInvalid:
         pass
-    # Names that come twice, or what is no number: a user's function may have written it, and one row must not stop all.
+    # A user's function may have written names twice, or values that are not numbers: one such row must not stop a run.
     found = [{name: each for name, each in json.loads(text).items() if isinstance(each, int | float)} for text in texts]
     names = sorted({name for row in found for name in row})
     return names, np.array([[row.get(name, np.nan) for name in names] for row in found], float).reshape(len(texts), -1)
 
 
 def parts(keys: pa.ChunkedArray) -> pa.Array:
-    """The parts of keys as a map; null where a key is not made of ``name=value`` alone."""
+    """The parts of keys as an Arrow map; null for keys that do not consist of ``name=value`` parts only."""
     named = pc.match_substring_regex(keys, r"\A[^=/]+=[^/]*(/[^=/]+=[^/]*)*\z")
     places = whole(pc.if_else(named, pc.subtract(pc.cumulative_sum(named.cast(pa.int32())), 1), None))
     levels = whole(pc.split_pattern(keys.filter(named), "/"))
-    # Each level is split at its first sign alone: a value may hold another.
+    # Each level is split at its first "=" only: the value may hold another one.
     halves = pc.split_pattern(levels.flatten(), "=", max_splits=1)
     names, values = (_unquoted(pc.list_element(halves, number)) for number in (0, 1))
     values = pc.if_else(pc.equal(values, HIVE_NULL), pa.scalar(None, pa.string()), values)

@@ -1,4 +1,4 @@
-"""Rows of some keys taken out of the tables of predictions and of errors, and found in their files, old ones too."""
+"""Finds rows of some keys in the files of all versions of predictions and errors, and removes them from both tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from job.store import Store
 
 PREDICTIONS = (part.FOLDER, "_key")
-"""a table, and its column with the key"""
+"""the folder of the table, and its column with the key"""
 ERRORS_TABLE = ("errors", "key")
 
 
@@ -35,16 +35,16 @@ class Holding:
     """A data file with rows of the keys."""
 
     name: str
-    """below the output"""
+    """name of the file below the output"""
     size: int
     rows: int
-    """of these keys"""
+    """number of rows of these keys"""
     current: bool
-    """the current version has it"""
+    """whether the file belongs to the current version"""
 
 
 def holding(store: Store, table: tuple[str, str], keys: Sequence[str]) -> list[Holding]:
-    """All files of a table that hold rows of some keys, whatever version has them, and those that none has yet."""
+    """All files of a table that hold rows of some keys: files of any version, and files that are not released yet."""
     folder, column = table
     opened_now = Table(store, folder, pa.schema([])).open()
     now = set() if opened_now is None else {f"{folder}/{path}" for path in data_files(opened_now)}
@@ -64,7 +64,7 @@ def holding(store: Store, table: tuple[str, str], keys: Sequence[str]) -> list[H
 
 
 def _rows(store: Store, name: str, size: int, column: str, keys: Sequence[str]) -> int:
-    """How many rows of a file are of the keys: only what its statistics do not rule out is read."""
+    """The number of rows of the keys in a file. Row groups whose statistics exclude the keys are not read."""
     parquet = pq.ParquetFile(StoredFile(store, name, size, None))
     place = parquet.schema_arrow.names.index(column)
     found = 0
@@ -77,21 +77,21 @@ def _rows(store: Store, name: str, size: int, column: str, keys: Sequence[str]) 
 
 
 def take_out(store: Store, keys: Sequence[str], *, run: str) -> int | None:
-    """Write the files of both tables that hold rows of the keys anew without them; a commit each.
+    """Rewrite the files of both tables that hold rows of the keys, without these rows; one commit for each table.
 
     Parameters
     ----------
     store
         The output.
     keys
-        Whose rows go.
+        The keys whose rows are removed.
     run
-        The id of the commits: given again, nothing is done.
+        The id of the commits. A second call with the same id does nothing.
 
     Returns
     -------
     int
-        The version of the predictions; None where there are none.
+        The new version of the predictions; None if there are no predictions.
     """
 
     def of_predictions(data: pa.Table) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""What `manyfit forget` leaves behind: that a key was forgotten, by the digest of its name, so that nothing returns.
+"""The records that `manyfit forget` leaves: which keys were forgotten, each by the digest of its name.
 
-Older versions of the published table still have the key's rows, and their models are gone on purpose: a reader is told
-so, ``verify`` does not take it for damage, and a rollback leaves these rows out.
+Older versions of the published table still have the rows of such a key, and their models were removed on purpose.
+Because of the record, a reader gets an error that says so, ``verify`` does not report damage, and a rollback leaves
+these rows out.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ FOLDER = "forgotten"
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """What is kept of a key that was forgotten: nothing of its own but the digest of its name."""
+    """The record of a forgotten key. Its name is stored only as a digest."""
 
     version: int | None
-    """the first version of the published table without it; None while it is being forgotten"""
+    """the first version of the published table without the key; None while ``forget`` is at work"""
     parts: frozenset[str] = frozenset()
-    """files of predictions that held rows of it"""
+    """names of the files of predictions that held rows of the key"""
 
     def covers(self, version: int) -> bool:
-        """Whether a version is older than the forgetting."""
+        """Whether ``version`` is older than the version in which the key was forgotten."""
         return self.version is None or version < self.version
 
 
@@ -48,12 +49,12 @@ def digest(key: str) -> str:
 
 
 def name(key: str) -> str:
-    """Where the record of a key lies below the output."""
+    """The name of the record of a key below the output."""
     return f"{FOLDER}/{digest(key)}.json"
 
 
 def of(store: Store, key: str) -> Forgotten | None:
-    """The record of a key, if it was ever forgotten."""
+    """The record of a key; None if it was never forgotten."""
     return _read(store, name(key))
 
 
@@ -66,7 +67,7 @@ def _read(store: Store, path: str) -> Forgotten | None:
 
 
 def put(store: Store, key: str, record: Forgotten) -> None:
-    """Keep a record, over an older one of the same key."""
+    """Write a record; it replaces an older one of the same key."""
     told = {"version": record.version, **({"parts": sorted(record.parts)} if record.parts else {})}
     store.put(name(key), json.dumps(told).encode())
 
@@ -81,27 +82,27 @@ def every(store: Store) -> dict[str, Forgotten]:
 
 
 def since(store: Store, version: int) -> frozenset[str]:
-    """Digests of the keys that were forgotten after a version: its rows of them must not return."""
+    """Digests of the keys that were forgotten after ``version``: a rollback to it must not bring their rows back."""
     return frozenset(each for each, record in every(store).items() if record.covers(version))
 
 
 def holds(keys: pa.ChunkedArray | pa.Array, digests: Iterable[str]) -> np.ndarray:
-    """Which keys are among those that the digests stand for."""
+    """A mask, shape (keys,): whether the digest of each key is among ``digests``."""
     wanted = frozenset(digests)
     return np.array([digest(key) in wanted for key in keys.to_pylist()], bool)
 
 
 def additions(files: Store, path: str, file: Mapping[str, int], digests: frozenset[str]) -> list[dict[str, Any]]:
-    """The actions by which an older data file of the published table returns: as it is, or written anew without keys.
+    """The actions that add an older data file of the published table again: as it is, or rewritten without some keys.
 
     Parameters
     ----------
     files
-        Where the data files lie.
+        The store of the data files.
     path, file
-        Its name, ``size_bytes`` and ``num_records``.
+        The name of the file, and its ``size_bytes`` and ``num_records``.
     digests
-        Of the keys that must not return.
+        Digests of the keys that must not come back.
     """
     if digests:
         parquet = opened(files, path)
@@ -118,7 +119,7 @@ def additions(files: Store, path: str, file: Mapping[str, int], digests: frozens
 
 
 def rows_of(column: pa.ChunkedArray | pa.Array, keys: Iterable[str]) -> np.ndarray:
-    """Which rows of a column are of some keys."""
+    """A mask of the rows of a column that hold one of the keys."""
     plain = column.cast(pa.string())
     found = pc.fill_null(pc.is_in(plain, value_set=pa.array(list(keys), pa.string())), False)
     mask: np.ndarray = whole(found).to_numpy(zero_copy_only=False)

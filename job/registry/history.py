@@ -15,11 +15,11 @@ class Release:
     version: int | None
     """the version that has the changes; None if nothing was ever published"""
     applied: int = 0
-    """rows that changed the table"""
+    """number of rows that changed the table"""
     superseded: tuple[str, ...] = ()
     """keys refused because a newer listing, a rollback or a retirement came first"""
     already: bool = False
-    """true if an earlier call had released this run, so nothing was done"""
+    """whether an earlier call had released this run, so that this call did nothing"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class Rollback:
     version: int
     """the new version"""
     restored: int | None = None
-    """the older version whose rows it has"""
+    """the older version whose rows the new version has"""
     held: bool = False
-    """runs refuse until ``rollback --resume``"""
+    """whether runs refuse to publish until ``rollback --resume``"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,25 +39,25 @@ class VersionInfo:
     """One commit."""
 
     version: int
-    """counts up from 0, which is the empty table"""
+    """number of the version; version 0 is the empty table"""
     at: datetime
-    """when it was committed, by the writer's clock"""
+    """time of the commit, by the writer's clock"""
     operation: str
     """create, release, retire, rollback or resume"""
     run: str | None = None
-    """the run that made it"""
+    """id of the run that made this version"""
     inserted: int = 0
-    """rows new in this version"""
+    """number of rows that are new in this version"""
     updated: int = 0
-    """rows changed in this version"""
+    """number of rows that changed in this version"""
     removed: int = 0
-    """rows that left in this version"""
+    """number of rows that this version no longer has"""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """what the run recorded with the commit"""
+    """texts that the run recorded with the commit"""
 
 
 def signature_name(version: int) -> str:
-    """Where the signature of a version lies below the output, if there is one."""
+    """The name that the signature of a version has below the output."""
     return f"signatures/{version:020d}.json"
 
 
@@ -65,7 +65,7 @@ _OPERATIONS = {"CREATE TABLE": "create", "MERGE": "release", "RESTORE": "rollbac
 
 
 def version_info(entry: Mapping[str, Any]) -> VersionInfo:
-    """One entry of a Delta table's history."""
+    """Make a `VersionInfo` from one entry of a Delta table's history."""
     own = {name.removeprefix("manyfit."): value for name, value in entry.items() if name.startswith("manyfit.")}
     metrics = entry.get("operationMetrics", {})
     done = str(entry.get("operation", "unknown"))

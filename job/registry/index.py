@@ -3,8 +3,8 @@
 `job.run.run` reads it to plan and releases into it; `ModelSet`, ``models``, ``show``, ``history``, ``rollback``,
 ``retire``, ``verify`` and ``gc`` read it. It never touches a model file.
 
-How a run publishes: only the keys for which something changed are handed over, as one `CHANGES` table;
-`job.registry.row` tells the columns and the four actions (put, touch, gone, retire)::
+To publish, a run passes one `CHANGES` table, which has only the keys for which something changed. `job.registry.row`
+describes its columns and its actions (put, touch, keep, gone, retire)::
 
     rows = index.changes([{"key": "Rwanda", "action": "put", "state": "live", "listed_at": at, "digest": digest, ...},
                           {"key": "Zaire", "action": "gone", "listed_at": at}])
@@ -12,9 +12,10 @@ How a run publishes: only the keys for which something changed are handed over, 
     released.version, released.applied, released.superseded
 
 A run in which nothing changed commits nothing and gets the current version. Each commit is a compare-and-swap on the
-version it was computed from. A conflict, or an answer that was lost, is met by reading again: is the run's id among the
-table's application transactions? Then it is done; else it is merged anew. The number of that transaction is the version
-which the run made. Holds and fences are application transactions too, and so part of every version.
+version from which it was computed. After a conflict or a lost answer the release reads the table again. If the run's id
+is among the table's application transactions, the release is done, and the number of that transaction is the version
+that the run made. Else the rows are merged again. Holds and fences are application transactions too, and so belong to
+every version.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
     from job.store import Store
 
-# What callers of the index need of its rows and its answers, under one name.
+# Callers of the index import the names of its rows and results from this module.
 # fmt: off
 __all__ = ["CHANGES", "FAILED", "GONE", "KEEP", "LIVE", "PUT", "RETIRE", "ROW", "SKIPPED", "STALE", "TOUCH",
            "Index", "Release", "Rollback", "VersionInfo", "changes"]
@@ -89,7 +90,7 @@ class Index:
     # ---- reading
 
     def version(self) -> int | None:
-        """The current version; None while nothing has been published."""
+        """The number of the current version; None if nothing has been published."""
         table = self._table.open()
         return (table.version() or None) if table is not None else None
 
@@ -101,18 +102,18 @@ class Index:
         keys: Sequence[str] | None = None,
         encoded: Sequence[str] = (),
     ) -> pa.Table:
-        """Rows of the current version or of version ``at``, in no particular order; none if none are published.
+        """Read rows of the current version or of version ``at``, in no particular order; empty if none are published.
 
         Parameters
         ----------
         columns
-            Which of `ROW`'s columns, in this order; default all.
+            Columns of `ROW` to read, in this order; default all.
         at
             A version number of `history`.
         keys
-            Only these keys; those that are not in the table are left out without a word.
+            Only rows of these keys. Keys that are not in the table are ignored; default all rows.
         encoded
-            Columns that come as dictionaries: texts that repeat (``recipe``, ``versions``) then cost little.
+            Columns that come dictionary-encoded: texts that repeat (``recipe``, ``versions``) then take little memory.
 
         Raises
         ------
@@ -125,32 +126,32 @@ class Index:
         return self._table.query(table, names, keys, encoded, at)
 
     def slices(self, *, columns: Sequence[str], encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
-        """Like `read`, of all rows of the current version, some at a time."""
+        """Read all rows of the current version, like `read`, but in slices."""
         table = self._table.open()
         return iter(()) if table is None else self._table.slices(table, columns, encoded)
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
-        """The commits, newest first."""
+        """The commits of the table, newest first; at most ``limit``."""
         table = self._table.open()
         return [] if table is None else [version_info(entry) for entry in self._table.commits(table, limit)]
 
     def released(self, run: str) -> int | None:
-        """The version that this run committed; None if it never did (also when it had nothing to commit)."""
+        """The version that a run committed; None if it did not commit, also because nothing had changed."""
         table = self._table.open()
         return None if table is None else table.transaction_version(run)
 
     def files(self, version: int) -> list[str]:
-        """Names of the data files of a version, below ``index/``."""
+        """The names, below ``index/``, of the data files of a version."""
         table = self._table.open(version)
         assert table is not None
         return sorted(data_files(table))
 
     def held(self) -> bool:
-        """Whether a rollback holds the output: runs refuse until `resume`."""
+        """Whether a rollback holds the output: then runs refuse to publish until `resume`."""
         return (table := self._table.open()) is not None and is_held(table)
 
     def differing(self, version: int) -> int:
-        """How many keys the next run would train again after a rollback to ``version``, by the fingerprints."""
+        """The number of keys whose fingerprints differ from ``version``: a rollback makes the next run train them."""
         now, then = self._table.open(), self._table.open(version)
         if now is None or then is None:
             return 0
@@ -171,13 +172,13 @@ class Index:
         Parameters
         ----------
         rows
-            `CHANGES`, or `ROW` alone (every row is a ``put``). A key occurs once.
+            With `CHANGES`, or with `ROW` (then every row is a ``put``). No key occurs twice.
         run
-            The run's id. Releasing it again does nothing and returns the version it made.
+            The run's id. A second release with the same id does nothing and returns the version of the first.
         complete
-            The listing was unfiltered, so that keys not mentioned are confirmed as they are.
+            Whether the listing was unfiltered: then the release confirms all keys that ``rows`` does not have.
         metadata
-            Kept with the commit, for `history`.
+            Texts that are recorded with the commit, for `history`.
 
         Raises
         ------
@@ -187,7 +188,7 @@ class Index:
         return self._publish(checked(rows), run=run, operation="release", complete=complete, metadata=metadata)
 
     def retire(self, keys: Iterable[str], *, run: str | None = None) -> Release:
-        """Take keys out of the set. They stay in older versions until ``gc``; held or not.
+        """Remove keys from the set, also while the output is held. They stay in older versions until ``gc``.
 
         Raises
         ------
@@ -208,18 +209,18 @@ class Index:
         return self._publish(rows, run=name, operation="retire")
 
     def forget(self, rows: pa.Table, *, run: str) -> Release:
-        """Take keys out, as `retire` does, for ``manyfit forget``; ``rows`` retire them, ``run`` names the commit."""
+        """Remove keys from the set for ``manyfit forget``. ``rows`` retire them; ``run`` is the id of the commit."""
         return self._publish(rows, run=run, operation="forget")
 
     def promote(self, keys: Iterable[str], *, run: str | None = None) -> Release:
-        """Make the challengers of some keys, which the gate kept back, their live models; held or not.
+        """Make the challengers of some keys their live models, also while the output is held.
 
         Raises
         ------
         ConfigurationError
             A key is not published, has no challenger, or was changed meanwhile.
         DamageError
-            A challenger's file is not there any more.
+            The file of a challenger no longer exists.
         """
         wanted = sorted(set(keys))
         now = self.store.now()
@@ -235,9 +236,10 @@ class Index:
         return done
 
     def rollback(self, version: int, *, hold: bool = False) -> Rollback:
-        """Go back: a new version with exactly the rows of an older one. Nothing is lost; it can be rolled back too.
+        """Commit a new version with exactly the rows of an older one. A rollback can itself be rolled back.
 
-        Runs that listed their input before this moment are superseded; with ``hold``, none publishes until `resume`.
+        Runs that listed their input earlier than the rollback are superseded. With ``hold``, no run publishes until
+        `resume`.
 
         Raises
         ------
@@ -264,7 +266,7 @@ class Index:
         return self._table.retried(attempt)
 
     def resume(self) -> Rollback:
-        """Let runs publish again after ``rollback --hold``: a new version with the same rows; nothing if not held."""
+        """End a hold, so that runs publish again: commits a version with the same rows. Does nothing if not held."""
 
         def attempt(table: DeltaTable) -> Rollback:
             number = table.version() + is_held(table)
@@ -319,14 +321,14 @@ class Index:
         return self._table.retried(attempt)
 
     def _recorded(self, done: int, rows: pa.Table) -> Release:
-        """What the release that made version ``done`` did, worked out again from the version before it."""
+        """Compute again the result of the release that made version ``done``, from the version before it."""
         before = self._table.open(done - 1)
         assert before is not None
         decision = self._decide(before, rows, latest_credible(self.store.now()))
         return Release(version=done, applied=decision.effective.num_rows, superseded=decision.superseded, already=True)
 
     def _decide(self, table: DeltaTable, rows: pa.Table, credible: int) -> Decision:
-        """Exact, not merely likely: the commit is a compare-and-swap on this very version."""
+        """Decide which rows apply to the version ``table``. The commit is a compare-and-swap on the same version."""
         keys = rows.column("key").to_pylist() if rows.num_rows <= FEW_KEYS else None
         current = self._table.query(table, ["key", "listed_at", "gone_since"], keys)
         fences = Fences(

@@ -1,4 +1,4 @@
-"""Marks that versions of the published table carry, as application transactions: fences, holds, what was followed."""
+"""Marks of versions of the published table, stored as application transactions: fences, holds, followed rollbacks."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ if TYPE_CHECKING:
 
 FENCE, RETIRED, HOLD, RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
 FOLLOWED = "manyfit/followed"
-"""the last commit of the predictions beside it whose going back was done here, too"""
+"""the last rollback of the predictions that the index has followed, by the number of its commit"""
 
 
 def is_held(table: DeltaTable) -> bool:
     """Whether a rollback holds this version."""
-    # The second question only after a hold: each of them reads the log since its last checkpoint again.
+    # RESUME is looked up only after a hold, because each look-up reads the log since the last checkpoint again.
     return (hold := table.transaction_version(HOLD) or 0) > 0 and hold > (table.transaction_version(RESUME) or 0)
 
 
 def fence_of(table: DeltaTable, name: str, credible: int) -> int:
-    """A fence of this version; 0 if there is none, or one that a clock which was ahead has put into the future."""
+    """A fence of this version, in microseconds since the epoch; 0 if there is none or it is after ``credible``."""
     moment = table.transaction_version(name) or 0
     return moment if moment <= credible else 0
 
 
 def confirmed(store: Store, version: int) -> datetime | None:
-    """When the last complete release up to a version listed the input: it confirms all keys but gone ones."""
+    """The time at which the last complete release up to ``version`` listed the input; None if there is none.
+
+    That release confirms all keys except those that are gone.
+    """
     table = Table(store, "index", TABLE).open(version)
     moment = 0 if table is None else fence_of(table, FENCE, latest_credible(store.now()))
     return datetime.fromtimestamp(moment / 1e6, UTC) if moment else None
 
 
 def follow(store: Store, mark: int, version: int, *, hold: bool = False) -> None:
-    """Go back to the rows of ``version``, once, since the predictions went back by their commit ``mark``."""
+    """Roll the index back to ``version`` once, because commit ``mark`` has rolled the predictions back."""
     index = Table(store, "index", TABLE)
 
     def attempt(table: DeltaTable) -> None:

@@ -1,7 +1,7 @@
-"""A release merged into the published table: the files that hold its keys are written anew, and one commit swaps them.
+"""Merges a release into the published table: rewrites the files that hold its keys and swaps them in one commit.
 
-Only `index` calls it. Rows go through memory in slices, whatever the size of the table and of the release, which
-deltalake's own MERGE holds several times over.
+Only `index` calls it. It keeps one slice of rows in memory at a time; the MERGE of deltalake would hold the table and
+the release several times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from job.registry.delta_log import Table
 
 _MOST_SMALL = 8
-"""Files of less than a row group that may stand before they are gathered into one."""
+"""With more files than this that are smaller than a row group, they are merged into one."""
 
 
 def merge(
@@ -40,20 +40,20 @@ def merge(
     Parameters
     ----------
     storage
-        Where the table lies.
+        The table.
     table
-        The version that they were decided on.
+        The version for which the rows were decided.
     rows
-        `CHANGES` rows that `job.registry.row.decide` calls effective; a key occurs once.
+        The effective rows of `job.registry.row.decide`, with `CHANGES`. No key occurs twice.
     marks, about
-        As `Table.append` takes them.
+        As in `Table.append`.
     credible
-        As in the `job.registry.row.Fences` that they were decided with.
+        As in the `job.registry.row.Fences` of the decision.
 
     Raises
     ------
     CommitFailedError
-        Another commit was first. The files that were written belong to no version, and ``gc`` removes them.
+        Another commit was first. The written files then belong to no version, and ``gc`` removes them.
     OutputError
         The table cannot be read file by file.
     """
@@ -62,11 +62,11 @@ def merge(
     keys = whole(rows.column("key"))
     matched = np.zeros(rows.num_rows, bool)
     writer = Writer(storage.files, ROW, REPEATED, derived)
-    # Once: a table of an older version gets its new columns, in all of its files.
+    # A table of an older manyfit gets its new columns once: then all of its files are rewritten.
     evolved = storage.evolution(table)
     removed, before, after = [], 0, 0
     files = data_files(table)
-    # Else every release of new keys would leave one file more, for ever.
+    # Small files are merged, else each release of new keys would add one file.
     gather = sum(file["num_records"] < SLICE for file in files.values()) > _MOST_SMALL
     for path, file in files.items():
         parquet = opened(storage.files, path)

@@ -27,7 +27,7 @@ def document(
     missing: str,
     storage: StorageSide,
 ) -> dict[str, Any]:
-    """What an entry says: no credentials, which come from the environment of whoever loads it."""
+    """The content of an entry. It has no credentials: they come from the environment of the process that loads it."""
     return {
         "uri": uri,
         "version": version,
@@ -39,16 +39,16 @@ def document(
 
 
 class Pointed:
-    """What MLflow calls.
+    """The Python model of the entry, with the method that MLflow calls.
 
     Parameters
     ----------
     models
         The set, of the version that the entry names.
     key
-        The columns of the key.
+        The key columns.
     missing
-        What becomes of rows whose key has no model (`ModelSet.predict`).
+        What happens to rows whose key has no model: ``raise`` or ``nan`` (`ModelSet.predict`).
     """
 
     def __init__(self, models: ModelSet, key: Sequence[str], missing: Literal["raise", "nan"]) -> None:
@@ -61,7 +61,7 @@ class Pointed:
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any]) -> Pointed:
-    """What MLflow looks for in the module that an entry names; ``model_config`` is `document`, or what overrides it."""
+    """Load the model. MLflow calls this function by name; ``model_config`` is the `document`, possibly overridden."""
     told = dict(model_config)
     store = open_store(told["uri"], StorageSide(**told["storage"]))
     source = Source(store, told["version"], files=told["files"])

@@ -21,26 +21,26 @@ from job.registry.index import Index
 from job.store import Store
 
 _ENTRY = "manyfit.entry"
-"""the tag by which an entry is known again: the digest of what it says"""
+"""the tag that identifies an entry: the digest of its content"""
 _FOLDER = "fleet"
 _DEFAULT = "0"
-"""the experiment that every server has"""
+"""the experiment that every MLflow server has"""
 _MOST = 1000
-"""Entries that are looked through; one that is older is made again."""
+"""Number of entries that are searched for an equal one; an older one is not found, and a new one is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """What became of a registration."""
+    """The result of a registration."""
 
     name: str
-    """of the registered model"""
+    """name of the registered model"""
     entry: str
-    """MLflow's version of it"""
+    """MLflow's version of the registered model"""
     version: int
-    """of the published set"""
+    """version of the published set"""
     already: bool
-    """the version was registered before: only the alias was moved"""
+    """whether this version had been registered before, so that only the alias was moved"""
 
 
 def register(
@@ -61,22 +61,22 @@ def register(
     store
         The output.
     storage
-        How it is reached; recorded, as there are no credentials in it.
+        The settings by which the store is reached. They are recorded, as they hold no credentials.
     name, alias
-        Of the registered model.
+        The name and the alias of the registered model; no alias: none is moved.
     at
-        A version; default the current one.
+        A version of the set; default the current one.
     key
-        The columns of the key; default the names in the keys themselves (``store=1/item=2``), else ``key``.
+        The key columns; default the names in the keys themselves (``store=1/item=2``), else ``key``.
     missing
-        What becomes of rows whose key has no model: ``raise`` or ``nan``.
+        What happens to rows whose key has no model: ``raise`` or ``nan``.
     experiment
-        Where the run that holds the entry is kept; default MLflow's own.
+        The experiment for the run that holds the entry; default that of MLflow.
 
     Raises
     ------
     ConfigurationError
-        Nothing is published there, or not this version.
+        Nothing is published in the output, or the version does not exist.
     SetupError
         MLflow is not installed, or its server cannot be used.
     """
@@ -138,7 +138,7 @@ def _create(client: Any, name: str) -> None:
 
 
 def _logged(client: Any, told: dict[str, Any], name: str, experiment: str | None, tags: dict[str, str]) -> Any:
-    """A run that holds the entry's files, and the entry."""
+    """Log a run that holds the files of the entry, and create the entry."""
     from mlflow import pyfunc
     from mlflow.models import Model
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -157,7 +157,7 @@ def _logged(client: Any, told: dict[str, Any], name: str, experiment: str | None
             model_config=told,
         )
         model.save(str(root / "MLmodel"))
-        # Not by the client, which asks the server first where they go.
+        # Not by the client, which would first ask the server for the address.
         get_artifact_repository(run.info.artifact_uri).log_artifacts(str(root), _FOLDER)
     source = f"{run.info.artifact_uri}/{_FOLDER}"
     made = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)

@@ -1,9 +1,9 @@
 """`ModelSet`: a published set of models as a mapping from key to fitted estimator. For users of the models.
 
-Importing it needs neither Spark nor Java. A set is pinned to the version it was opened at: later releases do not change
-it. Models are loaded one by one, on first use, in an order that fails closed: the row of the table (whose
-files are checked against the release's signature, if a public key is given) → the name, computed from key and digest →
-the size → the bytes → their digest → the library versions → unpickled, out of the very bytes that were checked.
+Importing it needs neither Spark nor Java. A set is pinned to the version at which it was opened: later releases do not
+change it. Each model is loaded on first use, after these checks, in this order: the row of the table (if a public key
+is given, its files are checked against the release's signature), the name (computed from key and digest), the size, the
+digest of the bytes, the library versions. Then exactly the checked bytes are unpickled.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ModelSet(Mapping[str, Any]):
         self._again: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A set may be sent to other processes (a Spark UDF, a pool); loaded models stay behind."""
+        """Pickle the set for another process (a Spark UDF, a pool). Loaded models are not included."""
         return {**self.__dict__, "_loaded": OrderedDict(), "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -126,10 +126,10 @@ class ModelSet(Mapping[str, Any]):
         return made
 
     def newer(self) -> ModelSet | None:
-        """Open the current version as this one was opened; None while this is the current one.
+        """Open the current version with the same arguments; None if this set is the current version already.
 
-        Loaded models that are the same in both are taken along. A version below this one is refused, as releases were
-        taken away then.
+        Loaded models that are the same in both versions are reused. An older version is refused: it means that
+        releases were removed.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class ModelSet(Mapping[str, Any]):
         return estimator
 
     def __iter__(self) -> Iterator[str]:
-        """Keys in their order."""
+        """The keys, sorted."""
         return iter(self._models.column("key").to_pylist())
 
     def __len__(self) -> int:
@@ -229,7 +229,7 @@ class ModelSet(Mapping[str, Any]):
         return self._name(key, self._models.column("digest")[self._position(key)].as_py())
 
     def info(self, key: str) -> dict[str, Any]:
-        """The row of a key in the published table, with JSON columns unpacked. Keys without a model have a row, too.
+        """The row of a key in the published table, with JSON columns parsed. Keys without a model have a row, too.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class ModelSet(Mapping[str, Any]):
         return row
 
     def metrics(self) -> pd.DataFrame:
-        """The metrics of each model: one row a key, one column a metric, and ``rows``, ``seconds`` and ``state``."""
+        """The metrics of all models: a row for each key, a column for each metric, and rows, seconds and state."""
         import pandas as pd
 
         frame = self.frame()
@@ -254,12 +254,12 @@ class ModelSet(Mapping[str, Any]):
         return scores.join(frame[["rows", "seconds", "state"]].rename(columns=lambda name: _free(name, scores.columns)))
 
     def frame(self) -> pd.DataFrame:
-        """The whole published table, with failed and skipped keys; the index is the key."""
+        """The whole published table, with failed and skipped keys. The index of the frame is the key."""
         frame: pd.DataFrame = self._source.read(ROW.names).to_pandas()
         return frame.set_index("key").sort_index()
 
     def _found(self, key: object) -> int | None:
-        """Where a key is: by halves, as a dictionary of a million keys takes longer to make than to read them."""
+        """The row of a key, by binary search: a dictionary of a million keys would take longer than reading them."""
         if not isinstance(key, str):
             return None
         keys = whole(self._models.column("key"))

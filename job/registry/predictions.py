@@ -1,7 +1,8 @@
 """The table of predictions at ``<output>/predictions``, and the errors beside it: Delta tables to which runs append.
 
-The predictions are the truth: a run releases all its parts in one commit with its id as application transaction. What
-the index says of each key and the errors are derived from what the run has written down before that commit.
+The predictions decide what is published: a run releases all its parts in one commit, with its id as application
+transaction. The rows of the index and of the errors follow. They come from the files that the run has recorded before
+that commit.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ ERRORS = pa.schema(
         ("within", pa.string()),
     ]
 )
-"""How far the predictions of a key were off, in one run; ``within`` is JSON: percent of an interval to rows within it
-and rows that have one."""
+"""The errors of the predictions of a key in one run. ``within`` is JSON: for each interval (in percent) the number of
+rows whose truth lies within it, and the number of rows that have such an interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +51,9 @@ class Released:
     """The result of a release."""
 
     version: int | None
-    """the version of the predictions"""
+    """the version of the predictions that has the run's parts"""
     already: bool = False
-    """the run had been released before"""
+    """whether the run had been released before"""
     plan: str | None = None
     """the plan of the driver that released the run"""
 
@@ -65,7 +66,7 @@ class PartFile:
     size: int
     rows: int
     first: str | None = None
-    """its lowest key; None where keys of other parts lie between its own"""
+    """its lowest key; None if keys of other parts lie between its own keys"""
     last: str | None = None
     schema: pa.Schema | None = None
 
@@ -86,22 +87,22 @@ class Predictions:
         return Table(self.store, part.FOLDER, schema, spanned=["_key"])
 
     def version(self) -> int | None:
-        """The current version; None while there is none."""
+        """The number of the current version; None if there are no predictions."""
         table = self._table().open()
         return None if table is None else table.version()
 
     def schema(self, at: int | None = None) -> pa.Schema | None:
-        """The columns of the table; None while there is none."""
+        """The schema of the table; None if there are no predictions."""
         table = self._table().open(at)
         return None if table is None else _arrow(table)
 
     def files(self, version: int | None = None) -> dict[str, dict[str, int]]:
-        """The parts of a version, below ``predictions/``: ``size_bytes`` and ``num_records``."""
+        """The parts of a version: ``size_bytes`` and ``num_records`` for each name below ``predictions/``."""
         table = self._table().open(version)
         return {} if table is None else data_files(table)
 
     def held(self, version: int | None) -> list[Held]:
-        """The parts of a version in which each key has one generation.
+        """The parts of a version that was written with ``output.mode: replace``, so that each key is in one part.
 
         Raises
         ------
@@ -124,12 +125,12 @@ class Predictions:
         return found
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
-        """The commits, newest first."""
+        """The commits of the table, newest first; at most ``limit``."""
         table = self._table().open()
         return [] if table is None else [version_info(each) for each in self._table().commits(table, limit)]
 
     def newest(self) -> VersionInfo | None:
-        """The last commit."""
+        """The newest commit; None if there are no predictions."""
         return next(iter(self.history(1)), None)
 
     def release(
@@ -144,29 +145,29 @@ class Predictions:
         inserted: int | None = None,
         removed: Sequence[Held] = (),
     ) -> Released:
-        """Add the parts of a run, and take others away, in one commit.
+        """Add the parts of a run, and remove others, in one commit.
 
         Parameters
         ----------
         parts
-            Each put, and acknowledged.
+            The parts to add. The store must have acknowledged each of them.
         schema
-            All columns that the parts have.
+            All columns of the parts.
         run, plan
-            Whose release it is. A run is released once.
+            Ids of the run and of its plan. A second release of a run does nothing.
         base
-            The version that the run was planned with: what has been released since may hold the same rows.
+            The version for which the run was planned. If another run has released since, the rows may be the same.
         metadata
-            Kept with the commit.
+            Texts that are recorded with the commit.
         inserted
-            Rows of the parts that are new; None: all.
+            Number of rows of the parts that are new; None: all.
         removed
             Parts that leave the table.
 
         Raises
         ------
         OutputError
-            Another run released since; nothing was published.
+            Another run has released since ``base``; nothing is published.
         """
 
         def attempt(_: DeltaTable) -> Released:
@@ -199,14 +200,14 @@ class Predictions:
         return self._table(columns.union([schema])).retried(attempt)
 
     def rollback(self, version: int, *, hold: bool = False) -> VersionInfo:
-        """Go back: a new version with exactly the rows of an older one; what is known of the keys goes back with it.
+        """Commit a new version with exactly the rows of an older one, and roll the index back to the version with it.
 
         Parameters
         ----------
         version
-            Of `history`.
+            A version of `history`.
         hold
-            Runs refuse until ``rollback --resume``.
+            Whether runs refuse to publish until ``rollback --resume``.
 
         Raises
         ------
@@ -246,7 +247,7 @@ class Predictions:
         return next(each for each in self.history() if each.version == made)
 
     def _index_of(self, entry: VersionInfo | None) -> int | None:
-        """The version of the index that belongs to one of the predictions."""
+        """The version of the index that belongs to a commit of the predictions; None if there is none."""
         if entry is None:
             return None
         if entry.operation == "rollback":
@@ -255,9 +256,9 @@ class Predictions:
         return int(entry.metadata["index"]) if made is None and entry.operation == "forget" else made
 
     def damaged(self, at: int | None = None) -> Iterator[tuple[str, str]]:
-        """Re-read every part of a version: its name, and what is wrong with it.
+        """Re-read every part of a version. Yields the name of each damaged part, and the problem.
 
-        A part that was removed on purpose, as it held rows of a key that was forgotten, is none of them.
+        A part that ``forget`` has removed on purpose is not reported.
         """
         removed = {each for record in forgotten.every(self.store).values() for each in record.parts}
         for name, file in self.files(at).items():
@@ -287,7 +288,7 @@ def _plain(field: Any) -> pa.Field:
 
 
 def add_errors(store: Store, rows: pa.Table, run: str) -> None:
-    """Append a run's errors (`ERRORS`), once."""
+    """Append the errors of a run (`ERRORS`). A second call for the same run does nothing."""
     table = Table(store, "errors", ERRORS)
 
     def attempt(current: DeltaTable) -> None:

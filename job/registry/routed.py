@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AHEAD = 16
-"""Models that are read before their turn."""
+"""Number of models that are read ahead of their use."""
 
 
 def predict(
@@ -64,12 +64,12 @@ def _text(models: Mapping[str, Any], names: Sequence[str], values: Any) -> str:
     given = values if isinstance(values, tuple) else (values,)
     texts = [None if each is None or each != each else str(each) for each in given]
     if len(names) == 1 and texts[0] is not None and texts[0] in models:
-        return texts[0]  # layout objects: the key is the text itself
+        return texts[0]  # layout ``objects``: the text is the key
     return hive_key(dict(zip(names, texts, strict=True)), names)
 
 
 def _features(model: Any, frame: pd.DataFrame, columns: list[str]) -> list[str]:
-    """By name and in the order of the training; a model that does not know names gets all columns but the key's."""
+    """The model's columns, in the order of the training. A model without names gets all columns except the key's."""
     known = getattr(model, "feature_names_in_", None)
     if known is None:
         return columns
@@ -80,7 +80,7 @@ def _features(model: Any, frame: pd.DataFrame, columns: list[str]) -> list[str]:
 
 
 def _loaded(models: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """The models in the order of keys, read by threads ahead of their use."""
+    """The models in the order of ``keys``; threads read them ahead of their use."""
     waiting: deque[tuple[str, Future[Any]]] = deque()
     left = iter(keys)
     with ThreadPoolExecutor(AHEAD, "model") as pool:

@@ -8,22 +8,22 @@ action   meaning; every row needs ``key`` and ``listed_at`` (the store's clock w
 put      a new outcome, all columns given. ``state`` is ``live`` (a new model), ``failed`` or ``skipped`` (no new
          model). A failure over an existing model keeps that model: the row becomes ``stale`` with the new reason and
          message, and everything else still describes the model.
-touch    with ``data``: the data is (again) what the row's model was made of, be it a new ETag over equal bytes or a
-         stale key whose data went back: ``data, content, source, bytes, recipe, environment`` replace the row's
-         where they are given (not null, not ""), and a row with a model is ``live`` again. Without ``data``: the
-         key is there, no more (it was gone and is back). A failed row only loses its ``gone_since``. With
-         ``content``, the touch is of the model made of it, and refused where that is not the published one any more.
-keep     the gate keeps the live model: what the next run compares with (``data, content, source, bytes, recipe,
-         environment``) becomes the challenger's, as do the columns of the gate; all else still describes the model.
+touch    with ``data``: the data is (again) that of the row's model. Either the ETag is new and the bytes are equal, or
+         the data of a stale key is again as it was. Of ``data, content, source, bytes, recipe, environment`` those
+         that are not null and not "" replace the row's, and a row with a model is ``live`` again. Without ``data``:
+         the key was gone and is back. A failed row only loses its ``gone_since``. With ``content``: refused if the
+         published model was not made of this content.
+keep     the gate keeps the live model. The columns that the next run compares (``data, content, source, bytes,
+         recipe, environment``) and those of the gate become the challenger's; the others still describe the model.
 gone     the complete listing no longer has the key: ``gone_since`` is set unless it is set already; the model stays.
 retire   the key leaves the table.
 ======== =============================================================================================================
 
-A put, keep or touch clears ``gone_since``. Keys that are unchanged and not marked gone are not handed over at all.
+A put, keep or touch clears ``gone_since``. A release has no row for keys that are unchanged and not marked gone.
 
-An older run never brings back older models: a row is applied only if its ``listed_at`` is not older than the published
-row's. `Fences` cover what rows alone cannot tell. A clock that was once ahead must not stop publication for as long:
-moments later than `credible` are heeded by nobody.
+An older run never brings back older models: a row is applied only if its ``listed_at`` is not older than that of the
+published row. `Fences` do the same for keys without a published row, and for whole versions. A time later than
+`Fences.credible` is ignored, so that a clock that was once ahead does not stop publication until that time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LIVE, STALE, FAILED, SKIPPED = "live", "stale", "failed", "skipped"
 PUT, KEEP, TOUCH, GONE, RETIRE = "put", "keep", "touch", "gone", "retire"
 
 AHEAD = timedelta(minutes=15)
-"""How far the clocks of two machines that publish may be apart; what lies further ahead is a mistake of a clock."""
+"""How much the clocks of two machines that publish may differ. A time that is further ahead is an error of a clock."""
 
 _TIME = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,38 +92,38 @@ ROW = pa.schema(
 )
 """One published key. ``digest`` is null when there is no model; ``run`` and ``trained_at`` are those of the model.
 
-``gate`` and what begins with it are of the last comparison; ``challenger`` is the digest of a model that was not
-better, ``challenger_row`` the JSON of what its row would say. The columns from ``estimator`` on came after version 0.1
-and are null in older rows.
+``gate`` and the columns whose names begin with it describe the last comparison. ``challenger`` is the digest of a model
+that was not better, ``challenger_row`` the JSON of the row that it would get. Rows that version 0.1 has written have
+nulls in the columns from ``estimator`` on.
 """
 
 CHANGES = ROW.append(pa.field("action", pa.string())).append(pa.field("against", pa.string()))
-"""What `Index.release` takes. ``against``: the row holds only while this is the live model
+"""The rows of `Index.release`. A row with ``against`` is applied only if this is the live model
 (`job.outcome.champion_token`)."""
 
 _NEVER_NULL = ("data", "recipe", "environment")
-# As dictionaries, a million rows of these take a few megabytes instead of a quarter of a gigabyte.
+# Dictionary-encoded, a million rows of these columns take a few megabytes instead of a quarter of a gigabyte.
 REPEATED = (
     *("state", "reason", "message", "warnings", "recipe", "environment", "versions", "run", "action"),
     *("estimator", "until", "judged_until", "gate", "gate_note"),
 )
 TOUCHED = ("data", "content", "source", "recipe", "environment", "reading")
-"""Columns that say what a model was made of: a touch and a keep replace them, as they do ``bytes``."""
+"""Columns that describe the data, recipe and environment of a model. A touch and a keep replace them, and ``bytes``."""
 _GATE = ("gate", "gate_champion", "gate_challenger", "gate_gain", "gate_rows", "gate_p", "gate_note")
 _JUDGED = (*_GATE, "judged_until", "challenger", "challenger_row")
-"""Columns that a keep replaces beside those of a touch."""
+"""Further columns that a keep replaces, and a touch does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fences:
-    """Limits, in microseconds since the epoch: an older listing changes nothing, whatever the published rows are."""
+    """Limits for ``listed_at``, in microseconds since the epoch: rows of an older listing are refused."""
 
     everything: int = 0
-    """the last complete release, which confirms also the keys that it does not mention, or the last rollback"""
+    """limit for all rows: the last complete release (which also confirms keys it has no row for), or last rollback"""
     insertions: int = 0
-    """the last retirement: a run that listed before it would put the retired key back"""
+    """limit for new keys: the last retirement, as a run that listed earlier would insert the retired key again"""
     credible: int | None = None
-    """the latest moment that rows are believed; None for any"""
+    """published times that are later than this are ignored; None: none is"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,20 +131,20 @@ class Decision:
     """Which rows of a release change a version of the table."""
 
     effective: pa.Table
-    """`CHANGES` rows that do"""
+    """the rows that change it, with `CHANGES`"""
     superseded: tuple[str, ...]
-    """keys that are refused, sorted; the remaining rows would change nothing"""
+    """keys of the refused rows, sorted; all other rows would change nothing"""
     disbelieved: int = 0
-    """published rows that were listed by a clock which was ahead, and that the release replaces"""
+    """number of published rows that the release replaces although their ``listed_at`` is later (a clock was ahead)"""
 
 
 def changes(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """A `CHANGES` table from plain rows; columns that a row does not name are null, its action ``put``."""
+    """Make a `CHANGES` table from dicts. Columns that a row does not name are null; the default action is ``put``."""
     return pa.Table.from_pylist([{"action": PUT, **row} for row in rows], schema=CHANGES)
 
 
 def checked(rows: pa.Table) -> pa.Table:
-    """The rows as `CHANGES`, refused if they cannot be published: that would be a mistake of ours."""
+    """Cast the rows to `CHANGES`. Raises AccountingError for rows that cannot be published: a bug of manyfit."""
     if "action" not in rows.column_names:
         rows = rows.append_column("action", pa.repeat(pa.scalar(PUT), rows.num_rows))
     rows = pa.table([_column(rows, field) for field in CHANGES], names=CHANGES.names)
@@ -155,7 +155,7 @@ def checked(rows: pa.Table) -> pa.Table:
         counts = pc.value_counts(rows.column("key").combine_chunks())
         twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist()
         raise AccountingError(f"{len(twice)} keys occur twice among the rows to publish, for example {twice[0]!r}")
-    # Masks alone, column by column: a filtered copy of a million rows would cost half a gigabyte.
+    # Only masks of single columns: a filtered copy of a million rows would take half a gigabyte.
     put = pc.equal(rows.column("action"), PUT)
     live = pc.fill_null(pc.equal(rows.column("state"), LIVE), False)
     odd = pc.and_(put, pc.not_equal(live, pc.is_valid(rows.column("digest"))))
@@ -183,24 +183,24 @@ def decide(
     models: pa.Table | None = None,
     champions: pa.Table | None = None,
 ) -> Decision:
-    """Compare a release with the published rows: which rows of it are applied, and which are refused.
+    """Decide which rows of a release are applied to the published rows, and which are refused.
 
     Parameters
     ----------
     source
-        Checked `CHANGES`.
+        The rows of the release, as `checked` returns them.
     current
-        Columns ``key``, ``listed_at`` and ``gone_since`` of at least the rows that have one of the source's keys.
+        Published rows with the columns ``key``, ``listed_at`` and ``gone_since``; at least those of the source's keys.
     fences
-        Of the same version.
+        The fences of the same version.
     models
-        Columns ``key``, ``content``, ``recipe`` and ``environment`` of at least the rows touched with contents.
-        Such a touch was made of the model that was published when its run was planned; where another one has been
-        published since, it is refused, and the next run looks again.
+        Published rows with the columns ``key``, ``content``, ``recipe`` and ``environment``; at least those that are
+        touched with a content. Such a touch refers to the model that was published when its run was planned. If
+        another model has been published since, the touch is refused, and the next run compares again.
     champions
-        Columns ``key``, ``digest`` and ``judged_until`` of at least the rows whose change was decided against a live
-        model (`contested_keys`). Where another model is live by now, or the same one was judged again, the change is
-        refused: it would have to be decided anew.
+        Published rows with the columns ``key``, ``digest`` and ``judged_until``; at least those of `contested_keys`.
+        If another model is live by now, or the same model was judged again, the change is refused, because the gate
+        would have to decide again.
     """
     position = pc.index_in(source.column("key"), value_set=current.column("key"))
     absent = pc.is_null(position)
@@ -232,14 +232,14 @@ def decide(
 
 
 def _mistaken(moments: Any, credible: int | None) -> Any:
-    """Which moments lie further ahead than clocks may be apart."""
+    """A mask of the times that are later than ``credible``."""
     if credible is None:
         return pc.and_(pc.is_valid(moments), False)
     return pc.fill_null(pc.greater(moments, pa.scalar(credible, pa.int64()).cast(_TIME)), False)
 
 
 def contested_keys(source: pa.Table) -> list[str]:
-    """Keys whose change depends on which model is live (or on there being none)."""
+    """The keys whose change depends on the live model, or on there being none."""
     keys: list[str] = source.column("key").filter(pc.is_valid(source.column("against"))).to_pylist()
     return keys
 
@@ -258,7 +258,7 @@ def _against_another_model(source: pa.Table, champions: pa.Table) -> Any:
 
 
 def touched_keys(source: pa.Table) -> list[str]:
-    """Keys whose touch says what their model was made of."""
+    """The keys that are touched with the content of their model."""
     with_content = pc.and_(pc.equal(source.column("action"), TOUCH), pc.is_valid(source.column("content")))
     keys: list[str] = source.column("key").filter(with_content).to_pylist()
     return keys
@@ -291,16 +291,21 @@ def _not_older(source: pa.Table, published: pa.Table) -> Any:
 
 
 def applied(published: pa.Table, source: pa.Table, credible: int | None = None) -> pa.Table:
-    """The published rows after a release. Called after `decide`; compares the listings once more.
+    """Apply effective rows of a release to published rows. Called after `decide`; it compares ``listed_at`` again.
 
     Parameters
     ----------
     published
-        Some rows of the table, `ROW`.
+        Some rows of the table, with `ROW`.
     source
-        For each of them the effective row with its key; nulls where there is none.
+        For each of them the effective row with the same key, with `CHANGES`; nulls if there is none.
     credible
-        As in the `Fences` that it was decided with.
+        As in the `Fences` of the decision.
+
+    Returns
+    -------
+    pyarrow.Table
+        With `ROW`; without retired keys.
     """
     newer = pc.or_(_not_older(source, published), _mistaken(published.column("listed_at"), credible))
 
@@ -322,7 +327,7 @@ def applied(published: pa.Table, source: pa.Table, credible: int | None = None) 
     keep = where(is_(KEEP), modelled)
     touch, gone = pc.or_(is_(TOUCH), keep), is_(GONE)
     confirmed = where(touch, modelled, pc.not_equal(given("data"), ""))
-    # A failed row keeps its empty fingerprints, or it would pass for unchanged.
+    # A failed row keeps its empty fingerprints; else the next plan would take the key for unchanged.
     described = where(touch, pc.invert(where(pc.equal(has("state"), FAILED))))
     seen = pc.or_(pc.or_(put, stale), touch)
 

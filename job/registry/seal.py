@@ -1,7 +1,7 @@
-"""The signature of a new version, whether a run or a person makes it: asked for before anything is changed, put after.
+"""The signature of a new version, of a run or of a command: checked before anything is changed, and put afterwards.
 
-Who reads with a public key is refused by a version without a signature. So where the set is signed, whoever publishes
-gives the key, or says that the signature shall be missing.
+A reader with a public key cannot open a version without a signature. So if the set is signed, a new version needs the
+private key, or an explicit consent to leave the signature out.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class Seal:
     store
         The output.
     key_pem
-        The private key, if there is one.
+        The private key as PEM text; None if there is none.
     unsigned
-        It is accepted that the version is not signed.
+        The consent: the new version may be left unsigned.
     names
-        What key and consent are called where they are given: options of a command, or settings.
+        The names of the key and of the consent in messages: options of a command, or settings.
 
     Raises
     ------
     ConfigurationError
-        A key is given, and it is to be left out.
+        Both a key and the consent are given.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class Seal:
         version
             The version whose rows the new one will have; None for the current one.
         patience
-            Seconds that somebody else has to sign what he may have published just now.
+            Seconds to wait for another run to sign a version that it may have published just now.
 
         Returns
         -------
         str
-            What to tell the person once it is done: that readers will be refused.
+            A warning for the user, that readers with a public key will be refused; None if there is nothing to warn of.
 
         Raises
         ------
         ConfigurationError
-            The set is signed, and there is neither a key nor consent; or the key cannot be used.
+            The set is signed, and there is neither a key nor the consent; or the key cannot be used.
         DamageError
-            What the new version would be made of was not signed with this key.
+            The version from which the new one would be made was not signed with this key.
         """
         index = Index(self._store)
         if self._key is not None:
@@ -88,7 +88,7 @@ class Seal:
         return "not signed: readers with a public key are refused until a version is signed again"
 
     def _check_trust(self, index: Index, key: bytes, version: int | None, patience: float) -> None:
-        from job.registry.signing import trusted  # needs cryptography, which the other way does not
+        from job.registry.signing import trusted  # imports cryptography, which is needed only to sign
 
         until = time.monotonic() + patience
         while True:
@@ -111,14 +111,14 @@ class Seal:
         Parameters
         ----------
         run
-            Sign it only if this run made it.
+            Sign the version only if this run made it.
         vouch
-            A person has looked at it, and wants it signed whoever made it.
+            Sign the version no matter who made it, because a person has checked it.
 
         Raises
         ------
         DamageError, StoreError
-            The version is there, and could not be signed.
+            The version is published, but could not be signed.
         """
         if self._key is None or version is None:
             return None

@@ -1,4 +1,4 @@
-"""A release read from files whose digests somebody vouches for: a signature, or an entry of a model registry."""
+"""A release that is read from files with trusted digests: of a signature, or of an entry of a model registry."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from job.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class SignedRelease:
-    """A release whose signature holds; its files are checked whenever they are read."""
+    """A release with a valid signature. Its files are checked whenever they are read."""
 
     store: Store
     """the output"""
     version: int
-    """of the index"""
+    """version of the index"""
     run: str | None
-    """that made it"""
+    """id of the run that made it"""
     files: Mapping[str, str]
-    """data files below ``index/``, each with its SHA-256"""
+    """SHA-256 of each data file, by its name below ``index/``"""
 
     def read(self, columns: Sequence[str], keys: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
-        """Rows, parsed from the very bytes whose digest was compared.
+        """Read rows. They are parsed from exactly the bytes whose digest was compared.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class SignedRelease:
 
 
 def verified(store: Store, name: str, digest: str) -> Any:
-    """The bytes of a data file of the index, which have this SHA-256.
+    """Read a data file of the index, and check that its bytes have this SHA-256.
 
     Raises
     ------

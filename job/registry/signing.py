@@ -1,14 +1,14 @@
 """Optional signatures of releases, in the format of the OpenSSF model-signing project.
 
-A release is signed by whoever holds the private key (the driver, or a publisher that ran apart), and checked by
-`ModelSet.open(..., public_key=)`, by ``manyfit verify --public-key``, and by that project's own command line over a
-copy of ``<output>/index``::
+A release is signed with a private key, by the driver or by a separate publisher. `ModelSet.open(..., public_key=)` and
+``manyfit verify --public-key`` check it, and so does the command line of the model-signing project, on a copy of
+``<output>/index``::
 
     model_signing verify key index/ --signature signatures/<version>.json --public_key key.pub --ignore_unsigned_files
 
-What is signed: the data files of one version of the index and the commit that made it. They hold the digest of every
-model, so the models are covered too. What a signature means: these rows were published by a holder of the key, for this
-output, as this version. It does not mean that the models are harmless.
+The signature covers the data files of one version of the index and the commit that made it. These files hold the digest
+of every model, so the models are covered, too. A signature means that a holder of the key has published these rows, for
+this output, as this version. It does not mean that the models are harmless.
 
 The format: a Sigstore bundle v0.3 with a DSSE envelope around an in-toto statement, signed with ECDSA (P-256, P-384 or
 P-521). The predicate's additional member ``manyfit`` names output, version and run; verifiers of the format ignore it.
@@ -32,7 +32,7 @@ from job.registry.index import Index
 from job.registry.signed_release import SignedRelease, verified
 from job.store import Store, open_store
 
-# A name is taken from the signed statement only if it cannot lead anywhere else than to a file of the table.
+# A name in the signed statement is accepted only if it can only be that of a file of the table (no path).
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.parquet")
 _LOG = re.compile(r"_delta_log/\d{20}\.json")
 
@@ -47,25 +47,25 @@ def sign_release(
     password: bytes | None = None,
     patience: float = 20.0,
 ) -> str | None:
-    """Sign one version; the same version is signed once.
+    """Sign one version. A version that is signed already is not signed again.
 
-    A version is made from the one before it, so that one must be trusted too: signed with this key, or made of nothing
-    but files that are (a rollback). The very first signature of an output has nothing before it.
+    A version is made from the one before it, so the version before must be trusted, too: it must be signed with this
+    key, or consist only of files that are (after a rollback). The first signature of an output needs no such version.
 
     Parameters
     ----------
     store
         The output.
     version
-        That a release, a rollback or a retirement made.
+        A version that was made by a release, a rollback or a retirement.
     key_pem
-        An ECDSA private key.
+        An ECDSA private key as PEM text.
     run
-        Sign only if this run made the version, or if it holds only files that are signed already (a rollback).
+        Sign only if this run made the version, or if the version has only files that are signed already (a rollback).
     vouch
-        A person has looked at the version, and wants it signed whoever made it.
+        Sign the version no matter who made it, because a person has checked it.
     patience
-        Seconds that another run has to sign the version before this one, which it may have published just now.
+        Seconds to wait for another run to sign the version before, which it may have published just now.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def sign_release(
     ConfigurationError
         The key cannot be used.
     DamageError
-        The version was made from one that was published without this key, or whose files are no longer what was
-        signed. Or it has another signature already.
+        The version before was published without this key, or its files were changed after they had been signed; or
+        this version has another signature already.
     """
     private = bundle.private_key(key_pem, password)
     public = private.public_key()
@@ -117,7 +117,7 @@ def sign_release(
 
 
 def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for: str | None = None) -> SignedRelease:
-    """Check the signature of a version; its files are checked when they are read from the result.
+    """Check the signature of a version. The returned object checks the files when it reads them.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
     ConfigurationError
         The public key cannot be used.
     DamageError
-        There is no signature, or it is not by this key, or not for this output and version.
+        There is no signature, or it was made with another key, or for another output or version.
     """
     public = bundle.public_key(public_pem)
     where = f"version {version} of {store.uri}"
@@ -164,7 +164,7 @@ def verify_release(store: Store, version: int, public_pem: bytes, *, signed_for:
 
 
 def trusted(store: Store, files: Sequence[str], key_pem: bytes) -> bool:
-    """Whether a version with these data files may be signed: they are signed with this key, or it signed nothing yet.
+    """Whether a version with these data files may be signed: the key has signed all of them, or nothing at all yet.
 
     Raises
     ------
@@ -180,9 +180,9 @@ def trusted(store: Store, files: Sequence[str], key_pem: bytes) -> bool:
 def _signed(
     store: Store, public: ec.EllipticCurvePublicKey, wanted: Sequence[str] | None = None
 ) -> dict[str, str] | None:
-    """Every data file that a signature with this key names, with its digest; None if this key has signed nothing.
+    """The digests of all data files that this key has signed, by name; None if it has signed nothing.
 
-    The newest signatures are read first, and no more than name the ``wanted`` files: there is one for each release.
+    There is one signature for each release. The newest are read first, until all ``wanted`` files are found.
     """
     found: dict[str, str] | None = None
     for name in sorted(store.list("signatures")["name"].to_pylist(), reverse=True):
@@ -190,7 +190,7 @@ def _signed(
             break
         try:
             if not bundle.claims(bytes(store.get(name)), public):
-                continue  # keys may be changed between versions
+                continue  # the signing key may have been replaced between versions
             version = int(name[-25:-5])
         except (ValueError, KeyError, TypeError) as error:
             raise DamageError(f"{name} in {store.uri} is not a signature: {error}") from None
@@ -199,7 +199,7 @@ def _signed(
 
 
 def _known(store: Store, files: Sequence[str], signed: Mapping[str, str]) -> bool:
-    """Whether these are signed files only, with the bytes that were signed."""
+    """Whether all these files are signed, and still have the bytes that were signed."""
     if not all(file in signed for file in files):
         return False
     for file in files:
@@ -208,7 +208,7 @@ def _known(store: Store, files: Sequence[str], signed: Mapping[str, str]) -> boo
 
 
 def _made_of_signed(store: Store, index: Index, version: int, public: ec.EllipticCurvePublicKey) -> bool:
-    """Whether the version before this one is signed: then a run signs what it made of that, without a further look."""
+    """Whether the version before this one is signed, so that a run may sign the version that it made from it."""
     files = index.files(version - 1) if version > 1 else []
     return bool(files) and _known(store, files, _signed(store, public, files) or {})
 

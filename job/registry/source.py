@@ -18,7 +18,7 @@ from job.store import Store
 
 
 class Source:
-    """The rows of one version: out of the index or, with a public key, out of the files that its signature names."""
+    """The rows of one version: read from the index, or with a public key from the files that its signature names."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Source:
         self._index = Index(store)
         self._signed: Any = None
         if public_key is not None:
-            from job.registry import signing  # needs cryptography, which nothing else does
+            from job.registry import signing  # imports cryptography, which is needed only here
 
             self._signed = signing.verify_release(store, version, public_key, signed_for=signed_for)
 
@@ -41,13 +41,13 @@ class Source:
             self._signed = SignedRelease(store=store, version=version, run=None, files=files)
 
     def read(self, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
-        """Like `Index.read`; signed rows are parsed from the very bytes whose digest was checked."""
+        """Read rows as `Index.read` does. Signed rows are parsed from exactly the bytes whose digest was checked."""
         if self._signed is None:
             return self._index.read(columns=columns, at=self.version, keys=keys)
         return self._signed.read(columns, keys)
 
     def models(self) -> pa.Table:
-        """Columns key, digest, size and versions (one text for many rows) of the keys with a model, in their order."""
+        """The keys that have a model, sorted, with the columns key, digest, size and versions (dictionary-encoded)."""
         names = ["key", "digest", "size", "versions"]
         if self._signed is None:
             rows = self._index.read(columns=names, at=self.version, encoded=["versions"])
@@ -57,7 +57,7 @@ class Source:
         return rows if ascending(rows.column("key")) else rows.sort_by("key")
 
     def challengers(self) -> list[dict[str, Any]]:
-        """Columns as in `models`, for the challengers: models that the gate kept back."""
+        """Dicts with the columns of `models` for the challengers: the models that the gate kept back."""
         rows = self.read(["key", "challenger", "challenger_row"])
         rows = rows.filter(pc.is_valid(rows.column("challenger"))).sort_by("key")
         found = []
@@ -69,14 +69,14 @@ class Source:
 
 
 def fetch(store: Store, key: str, name: str, size: int, version: int) -> Any:
-    """Read a model file of exactly the recorded size. A larger object is refused without being read whole.
+    """Read a model file, which must have the recorded size. A larger object is refused before it is read as a whole.
 
     Raises
     ------
     ForgottenError
-        There is no such object, and the key was forgotten after this version of the set.
+        The file does not exist, and the key was forgotten after this version of the set.
     DamageError
-        There is no such object, or it has another size.
+        The file does not exist, or has another size.
     """
     try:
         data = store.part(name, 0, size + 1)

@@ -1,6 +1,6 @@
-"""Re-read every published model and say which are not what was published: the ``verify`` command.
+"""Re-read every published model and report the damaged ones: the ``verify`` command.
 
-Size and SHA-256 come first; only bytes that have the published digest are ever unpickled.
+Size and SHA-256 are checked first; only bytes that have the published digest are unpickled.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Report:
     version: int
     """the version of the set"""
     checked: int
-    """models re-read"""
+    """number of models that were re-read"""
     bytes: int
-    """published size of them all"""
+    """sum of their published sizes"""
     damaged: tuple[tuple[str, str], ...]
-    """key and problem, in the order of keys"""
+    """key and problem of each damaged model, sorted by key"""
     forgotten: tuple[str, ...] = ()
-    """keys whose models were removed on purpose after this version"""
+    """keys whose models ``manyfit forget`` has removed after this version"""
 
 
 def verify(
@@ -49,7 +49,7 @@ def verify(
     public_key: bytes | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Check size, digest and loadability of every model of a version, challengers that are kept back included.
+    """Check size, digest and loadability of every model of a version, and of the challengers.
 
     Parameters
     ----------
@@ -58,20 +58,20 @@ def verify(
     at
         A version; default the current one.
     jobs
-        Models read at the same time; default four for each core.
+        Number of models that are read at the same time; default four for each core.
     load
-        Unpickle them too.
+        Also unpickle each model.
     public_key
-        PEM: the release must be signed with its private key.
+        PEM text: the release must be signed with the matching private key.
     progress
-        Called now and then with models done and models in all.
+        Called from time to time with the number of checked models and that of all models.
 
     Raises
     ------
     ConfigurationError
-        Nothing has been published, or not this version.
+        Nothing has been published, or the version does not exist.
     DamageError
-        The release is not signed as it must be.
+        The release is not signed with the matching private key.
     """
     version = at if at is not None else Index(store).version()
     if version is None:
@@ -118,7 +118,7 @@ def _rows(table: Any) -> Iterator[dict[str, Any]]:
 
 
 def _problem(store: Store, row: dict[str, Any], load: bool, version: int) -> str | None:
-    """What is wrong with one model; None if nothing is."""
+    """The problem of one model; None if it has none."""
     key, digest = row["key"], row["digest"]
     try:
         data = fetch(store, key, model_name(key, digest), row["size"], version)
@@ -128,7 +128,7 @@ def _problem(store: Store, row: dict[str, Any], load: bool, version: int) -> str
             from job.fit import artifact
 
             versions = json.loads(row["versions"]) if row["versions"] else None
-            # Verifying on another machine than the models were made on is no damage.
+            # Other library versions than those of the training are not damage: verify may run on another machine.
             artifact.load(data, digest=digest, versions=versions, allow_version_skew=True)
     except ForgottenError:
         raise

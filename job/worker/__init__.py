@@ -1,1 +1,1 @@
-"""A task on an executor: read ahead, do the work, upload behind, write the outcomes."""
+"""A task on an executor: reads data ahead of the fit, fits, uploads in the background, and writes outcomes."""

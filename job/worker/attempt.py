@@ -1,7 +1,7 @@
 """One attempt at a task: do the operation on each key, upload its result, and write its outcome.
 
-The same for every reader and every operation. A partition's failure becomes an outcome; only storage that stays
-unreachable raises, so that the engine tries the task again, and the next attempt takes over what is there.
+It works in the same way for every reader and every operation. A failure of a partition becomes an outcome. Only storage
+that stays unreachable raises: then the engine starts another attempt, which keeps the outcomes that exist already.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from job.worker.work import Source, Summary, Work
 
 UPLOADS = 32
 _ATTEMPT = re.compile(r"-a\d+-[0-9a-f]+$")
-"""what is unique to the attempt in the name of a mark"""
+"""matches the end of a mark's name, which is unique to the attempt"""
 _SURVIVED = "-survived"
-"""of the mark that a key whose outcome is not written yet has been through its attempt"""
+"""in the name of a mark: the operation on this key has ended, and its outcome waits for the chunk"""
 ENOUGH_DEATHS = 2
-"""A partition at which so many attempts have died is not let in again."""
+"""After this many attempts that died at a partition, the partition fails without another try."""
 _DIED = (
     "the worker process and its container died while fitting this partition. "
     "Likely cause: out of memory. Raise the executor's memory, or set run.memory below it."
@@ -54,13 +54,14 @@ class Attempt:
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     task
         Number of the task.
     attempt
-        0 for the first; later ones take over what earlier ones finished, and fit in a guarded child.
+        0 for the first attempt. Later ones skip the keys that earlier ones finished, and fit in a guarded child.
     expendable
-        The process may be ended when a fit takes too long (a Spark worker; not the process of the ``inline`` engine).
+        Whether the watchdog may end this process if a fit takes too long: true for a worker process, false for the
+        ``inline`` engine.
     """
 
     def __init__(self, work: Work, task: int, attempt: int, *, expendable: bool) -> None:
@@ -79,7 +80,7 @@ class Attempt:
         Raises
         ------
         StoreError
-            The output stayed unreachable, or refuses to take results.
+            The output stayed unreachable, or refused to store results.
         InputError
             The input stayed unreachable.
         """
@@ -142,13 +143,13 @@ class Attempt:
                 watchdog.stop()
 
     def _guarded(self, source: Source, done: set[str]) -> None:
-        """Each partition in a child of its own process, after a mark that survives the death of this worker too.
+        """Work on the partitions in a guarded child. Before each one a mark is put, which survives even this worker.
 
-        A mark without an outcome says that an attempt died there, and not why: by the partition, or from outside. So
-        a partition with one mark is tried once more, after all others; with two it is given up. The last attempt that
-        Spark allows gives up whatever has a mark: one row too many is less than a run that ends. From the third attempt
-        on the system refuses the child the memory that would end its container: however many partitions of a task
-        take all of it at once, and whether or not marks can be trusted, each becomes a row.
+        A mark without an outcome means that an attempt died at this partition. The cause may be the partition, or
+        something outside. So a partition with one mark is tried once more, after all others; with two marks it fails.
+        In the last attempt that Spark allows, every partition with a mark fails: one failed key too many is better than
+        a run that ends. From the third attempt on, the system limits the memory of the child. So a partition that takes
+        all memory at once ends only the child and not the container, and becomes a failed outcome.
         """
         marks = self._marks()
         last = self.attempt >= self.work.attempts - 1
@@ -158,7 +159,7 @@ class Attempt:
         def wanted(item: Item) -> bool:
             if item.key in done:
                 return False
-            # With Spark's speculation the attempt that made the mark may be alive, and well.
+            # With Spark's speculation the attempt that made the mark may still be running.
             mark = self._mark(item)
             deaths = 0 if self.work.speculation else marks[mark] - marks[f"{mark}{_SURVIVED}"]
             if deaths >= ENOUGH_DEATHS or (deaths and last):
@@ -174,7 +175,7 @@ class Attempt:
         try:
             later = []
             for item, read in source.read(wanted, lambda item: item.key in suspects):
-                # Spark hands rows over in its own order.
+                # Spark delivers keys in its own order, so the suspects may not come last.
                 if item.key in suspects:
                     later.append((item, read))
                 else:
@@ -192,11 +193,11 @@ class Attempt:
                 self._finish(item, failed("worker_died", _DIED), None)
 
     def _guard(self, item: Item, read: Payload | PartitionError, child: Child) -> None:
-        self._writer.flush()  # or a death at this one would throw suspicion on those before it
-        # Unique to this attempt: Spark may give one number twice, and marks are counted.
+        self._writer.flush()  # else, after a death here, the partitions before would have marks without an outcome
+        # The name is unique to this attempt: Spark may use a number twice, and marks are counted.
         self.work.output.ensure(f"{self._mark(item)}-a{self.attempt}-{self._writer.id}", b"")
         result, content = self._one(item, read, child)
-        if item.chunk is not None:  # its outcome waits for the others of the chunk: no death there is its fault
+        if item.chunk is not None:  # its outcome waits for the chunk; a later death must not count against this key
             self.work.output.ensure(f"{self._mark(item)}{_SURVIVED}-a{self.attempt}-{self._writer.id}", b"")
         self._finish(item, result, content)
 
@@ -206,7 +207,7 @@ class Attempt:
             self._check()
 
     def _putting(self, item: Item, result: Result, content: str | None) -> Callable[[], None] | None:
-        """What puts the result and then writes it down; None where nothing is to be put now."""
+        """The upload of a result followed by its outcome, as a function; None if nothing is to be uploaded now."""
         if item.chunk is not None:
             chunk = self._chunks.add(item, result, content)
             return None if chunk is None else partial(self._upload_chunk, chunk)
@@ -232,7 +233,7 @@ class Attempt:
         return result, content
 
     def _read_alike(self, item: Item, read: Payload) -> bool:
-        """Whether equal bytes are the rows that the published model was fitted on."""
+        """Whether the bytes are read as the same rows as when the published model was fitted."""
         return item.reading == VERSION or read.as_before(self.work.operation.spec, item.reading)
 
     def _upload(self, item: Item, result: Result, content: str | None) -> None:
@@ -245,11 +246,11 @@ class Attempt:
                 self._record(item, failed(error.reason, str(error)), content)
                 return
             self._record(item, result, content)
-        except BaseException as error:  # of whatever kind: the fitting thread raises it again, none may get lost here
+        except BaseException as error:  # every kind: the fitting thread raises it again
             self._error = self._error or error
 
     def _upload_chunk(self, chunk: list[Done]) -> None:
-        """Put the results of a chunk as one object, and then write all of its keys down."""
+        """Put the results of a chunk as one object, then write the outcomes of all its keys."""
         try:
             tables = [result.table for _, result, _ in chunk if result.table is not None]
             part = self.work.operation.pack(tables) if tables else None
@@ -299,10 +300,10 @@ class Attempt:
         if self._error is not None:
             raise self._error
 
-    # -- what earlier attempts left
+    # -- outcomes and marks of earlier attempts
 
     def _finished_keys(self) -> set[str]:
-        """Keys that any attempt of this task has an outcome for; an outcome is only written after its model is."""
+        """Keys for which an attempt of this task has written an outcome. An outcome is written only after its model."""
         prefix = run_paths.segments(self.work.run, self.work.plan)
         found = segment.read(self.work.output, prefix, columns=["key", "task", "chunk", "part"])
         if self.work.models is not None:
@@ -313,16 +314,16 @@ class Attempt:
         return run_paths.mark(self.work.run, self.work.plan, self.task, item.key)
 
     def _marks(self) -> Counter[str]:
-        """How many attempts have left each mark."""
+        """The number of attempts that have put each mark."""
         names = self.work.output.list(run_paths.marks(self.work.run, self.work.plan))["name"].to_pylist()
         return Counter(_ATTEMPT.sub("", name) for name in names)
 
 
 def begun_before(work: Work, task: int) -> bool:
-    """Leave a mark that the task has begun; whether there was one.
+    """Put a mark that the task has begun. Returns whether there was one already.
 
-    Spark counts attempts anew when it repeats a stage whose shuffle files were lost, so behind a shuffle its number 0
-    does not say that this is the first.
+    When Spark repeats a stage whose shuffle files were lost, it counts attempts from 0 again. So after a shuffle the
+    number 0 does not mean that this is the first attempt.
     """
     return not work.output.create(run_paths.task_begun(work.run, work.plan, task), b"")
 

@@ -1,7 +1,7 @@
-"""Chunks: planned lists of keys whose results are put as one object. A chunk counts whole, or not at all.
+"""Chunks: planned lists of keys whose results are put as one object. A chunk counts as a whole, or not at all.
 
-A chunk's name ends with the number of its keys. All outcomes of one attempt at it carry the attempt's own name, so that
-whoever reads them sees which of several attempts have finished it. Pure.
+A chunk's name ends with the number of its keys. The column ``part`` of an outcome holds the id of the attempt and the
+name of the chunk. So a reader of outcomes can tell which attempts have finished the chunk. Pure.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from job.fit.partition_fit import Result
 from job.worker.operation import Item
 
 Done = tuple[Item, Result, str | None]
-"""A key, what became of it, and the digest of what was read."""
+"""A key, its result, and the digest of the data that was read."""
 MOST_KEYS = 256
 MOST_BYTES = 32_000_000
-"""Objects of a chunk; a larger key is a chunk of its own."""
+"""Bytes of the input of a chunk; a larger key is a chunk of its own."""
 
 
 def name(plan: str, task: int, number: int, keys: int) -> str:
@@ -30,19 +30,24 @@ def name(plan: str, task: int, number: int, keys: int) -> str:
 
 
 def size(chunk: str) -> int:
-    """The number of a chunk's keys."""
+    """The number of keys of a chunk, from its name."""
     return int(chunk.rpartition("/")[2])
 
 
 def cut(sizes: Sequence[int], most_keys: int = MOST_KEYS) -> list[int]:
-    """The number of the chunk of each key of a task, in the order of its list.
+    """Divide the list of a task into chunks.
 
     Parameters
     ----------
     sizes
-        Bytes of each key.
+        Bytes of each key, in the order of the list.
     most_keys
-        Keys of a chunk.
+        Number of keys of a chunk at most.
+
+    Returns
+    -------
+    list of int
+        For each key the number of its chunk.
     """
     found, number, keys, held = [], 0, 0, 0
     for each in sizes:
@@ -60,7 +65,7 @@ class Chunks:
         self._open: dict[str, list[Done]] = {}
 
     def add(self, item: Item, result: Result, content: str | None) -> list[Done] | None:
-        """Add one key. Returns the whole chunk, in the order of keys, if this was its last key."""
+        """Add one key. Returns the whole chunk, sorted by key, if this was its last key; else None."""
         assert item.chunk is not None
         gathered = self._open.setdefault(item.chunk, [])
         gathered.append((item, result, content))
@@ -70,12 +75,13 @@ class Chunks:
 
 
 def finished(outcomes: pa.Table) -> pa.Table:
-    """The outcomes of whole attempts at chunks.
+    """The outcomes of those attempts that have finished their chunk.
 
     Parameters
     ----------
     outcomes
-        At least the columns ``key``, ``chunk`` and ``part``, of any attempts; an attempt may have written a key twice.
+        Outcomes of any attempts, at least with the columns ``key``, ``chunk`` and ``part``. An attempt may have written
+        a key twice.
     """
     if not outcomes.num_rows:
         return outcomes
@@ -91,7 +97,7 @@ def finished(outcomes: pa.Table) -> pa.Table:
 
 
 def winners(outcomes: pa.Table, done: str) -> pa.Table:
-    """Choose one finished attempt for each chunk: the one with most keys done, then the lowest digest."""
+    """Choose one finished attempt for each chunk: the one with the most successful keys, then the lowest digest."""
     best: dict[str, tuple[Any, ...]] = {}
     for row in _attempts(outcomes, done):
         chunk = row["chunk"]
@@ -119,7 +125,7 @@ def _attempts(outcomes: pa.Table, done: str) -> Iterable[dict[str, Any]]:
 
 
 def once(outcomes: pa.Table) -> pa.Table:
-    """Each key once: a store that lost an answer may hold a segment's outcomes twice."""
+    """Each key once. After a lost answer of the store, the outcomes of a segment may have been written twice."""
     keys = whole(outcomes["key"])
     first = np.unique(keys.to_numpy(zero_copy_only=False), return_index=True)[1]
     return outcomes if len(first) == outcomes.num_rows else outcomes.take(pa.array(np.sort(first)))

@@ -1,6 +1,6 @@
-"""The ``direct`` reader: a task reads its own list and its own objects, ahead of the fit, with nothing in between.
+"""The ``direct`` reader: a task reads its own list, and its own objects ahead of the fit.
 
-Called by the engines, never by users.
+Engines call it, users do not.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     task
         Number of the task in the plan.
     attempt
-        0 for the first; later ones take over what earlier ones finished, and fit in a guarded child.
+        0 for the first attempt. Later ones skip the keys that earlier ones finished, and fit in a guarded child.
     expendable
-        The process may be ended when a fit takes too long (a Spark worker; not the process of the ``inline`` engine).
+        Whether the watchdog may end this process if a fit takes too long: true for a worker process, false for the
+        ``inline`` engine.
 
     Raises
     ------
     StoreError
-        The output stayed unreachable, or refuses to take models.
+        The output stayed unreachable, or refused to store models.
     InputError
         The input stayed unreachable.
     """
@@ -58,7 +59,7 @@ def work_on(work: Work, task: int, attempt: int, *, expendable: bool = True) -> 
 
 
 class Keys:
-    """A task's own list of keys that have no data, as the source of an attempt."""
+    """The list of a task whose keys have no data, as the source of an attempt."""
 
     def __init__(self, items: list[Item]) -> None:
         self._items = items
@@ -66,12 +67,12 @@ class Keys:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys."""
+        """Yield the wanted keys."""
         yield from ((item, NoRows()) for item in sorted((each for each in self._items if wanted(each)), key=last))
 
 
 class Objects:
-    """A task's own list of objects, as the source of an attempt."""
+    """The list of a task whose keys have objects, as the source of an attempt."""
 
     def __init__(self, work: Work, items: list[Item]) -> None:
         self._work, self._items = work, items
@@ -79,7 +80,7 @@ class Objects:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted objects, read ahead of the fit."""
+        """Yield the wanted keys with their objects, which are read ahead of the fit."""
         chosen = sorted((item for item in self._items if wanted(item)), key=last)
         for item, read in read_ahead(self._work.input, chosen, self._work.output):
             if isinstance(read, PartitionError):
@@ -89,7 +90,7 @@ class Objects:
 
 
 def read_ahead(store: Store, items: list[Item], output: Store | None = None) -> Iterator[tuple[Item, Any]]:
-    """The items with their bytes, in order, read by threads ahead of the fit; live models of theirs from the output.
+    """Yield the items with their bytes, in order. Threads read them, and the live models, ahead of the fit.
 
     Yields
     ------
@@ -97,8 +98,8 @@ def read_ahead(store: Store, items: list[Item], output: Store | None = None) -> 
 
     Notes
     -----
-    Looks further ahead only when the fit had to wait for the store: two ahead on a fast store, up to `READ_AHEAD` on a
-    slow one, never more than `READ_AHEAD_BYTES` beyond the next item.
+    It reads further ahead only after the fit had to wait for the store: two items ahead on a fast store, up to
+    `READ_AHEAD` on a slow one, and never more than `READ_AHEAD_BYTES` beyond the next item.
     """
     waiting: deque[tuple[Item, Future[Any]]] = deque()
     ahead, held, at = 2, 0, 0
@@ -124,7 +125,7 @@ def _read(store: Store, item: Item, output: Store | None) -> Any:
     if output is not None:
         live_model.read(output, item)
     blobs = []
-    # What is wrong with one object is a row; what is wrong with the store is the input's fault, not the output's.
+    # A fault of one object becomes an outcome. A fault of the store is reported as one of the input.
     with storage("input", "the input could not be read"):
         for each in item.objects:
             name = str(each["name"])
@@ -135,7 +136,7 @@ def _read(store: Store, item: Item, output: Store | None) -> Any:
             except NotFoundError:
                 return PartitionError("input_missing", f"{name} was deleted after the plan was made; run again")
             except CredentialsError:
-                raise  # of all objects, not of this one: the run ends, and what is finished is kept
+                raise  # all objects are denied, not only this one: the run ends, and finished outcomes are kept
             except DeniedError as error:
                 return PartitionError("input_denied", error.message, hint=error.hint or "Check its permissions.")
             except PartitionError as error:

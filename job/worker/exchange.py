@@ -1,11 +1,12 @@
 """Exchange of a table's rows: the reading tasks turn them into blobs of Arrow data for the training tasks.
 
-The exchange has two stages, the same for every engine; `Work.readers` says how many tasks the first has, and 0 means
-that there is none: then each task of the plan reads its own pieces of files, and `job.worker.direct.work_on` does that.
+The exchange has two stages, which are the same for every engine. `Work.readers` is the number of tasks of the first
+stage. If it is 0, there is no first stage: each task of the plan reads its own pieces of files
+(`job.worker.direct.work_on`).
 
 - Stage 1, one call for each reader ``0 <= reader < work.readers``: ``blobs(work, reader)`` reads the reader's pieces
-  and yields `Blob` after `Blob`, each for one *bucket*, which is the number of a task of the plan. A blob is pure: the
-  plan and the pinned files (size, ETag) decide it, so a reader that is run again yields the same.
+  and yields `Blob` after `Blob`, each for one *bucket*, which is the number of a task of the plan. Only the plan and
+  the pinned files (size, ETag) decide the blobs, so a reader that runs again yields the same blobs.
 - The engine carries blobs from readers to buckets: `Folder` through files of a scratch folder (``folder.write(reader,
   blobs(work, reader))``, then ``folder.read(bucket)``), Spark through its own shuffle. Every reader has to be done
   before a bucket is read. The order in which the blobs of a bucket arrive does not matter; each has its sequence.
@@ -46,11 +47,11 @@ AT = "__manyfit_at"
 """Column of a blob: the place of the row's key in the task's list."""
 
 FLUSH_BYTES = 48 << 20
-"""Rows that are sorted at a time."""
+"""Bytes of rows that are sorted at a time."""
 BLOB_BYTES = 8 << 20
-"""A blob is not larger, except for one that is a single row."""
+"""Bytes of a blob at most, except for a blob that is a single row."""
 FRAME = struct.Struct("<qq48x")
-"""Before each blob in a file: its sequence and its length. What follows begins on a multiple of 64."""
+"""The header of each blob in a file: its sequence and its length. The blob then begins at a multiple of 64 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,15 +61,15 @@ class Blob:
     bucket: int
     """the number of the training task"""
     sequence: int
-    """ascends with the order of the files' rows"""
+    """number of the blob; it ascends in the order of the rows in the files"""
     data: Any
-    """an Arrow stream: any buffer"""
+    """an Arrow stream, in any buffer"""
     mapped: Any = field(default=None, compare=False)
-    """the mapped file that ``data`` lies in, where it is one"""
+    """the memory-mapped file that holds ``data``; None if ``data`` is in memory"""
 
 
 def blobs(work: Work, reader: int) -> Iterator[Blob]:
-    """Stage 1: the rows of a reader's pieces, cut by task.
+    """Stage 1: read a reader's pieces, and yield their rows divided by task.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def blobs(work: Work, reader: int) -> Iterator[Blob]:
 
 
 def _parts(table: pa.Table) -> Iterator[pa.Table]:
-    """Pieces of at most `BLOB_BYTES`; by rows, so those of a row of very different sizes are larger or smaller."""
+    """Divide a table into pieces of about `BLOB_BYTES`, each with the same number of rows."""
     pieces = max(1, -(-table.nbytes // BLOB_BYTES))
     size = max(1, -(-table.num_rows // pieces))
     for begin in range(0, table.num_rows, size):
@@ -93,7 +94,7 @@ def _parts(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def encoded(table: pa.Table) -> pa.Buffer:
-    """An Arrow stream, not compressed: read without a copy."""
+    """Encode a table as an Arrow stream. It is not compressed, so that it can be read without a copy."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(use_threads=False)) as writer:
         writer.write_table(table)
@@ -101,14 +102,14 @@ def encoded(table: pa.Table) -> pa.Buffer:
 
 
 def sorted_rows(work: Work, reader: int, *, only: int | None = None) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of a reader's pieces that are to be trained: for each task those of some pieces, sorted, with `AT`.
+    """Yield the rows of a reader's pieces that are to be trained, as pairs of task and sorted rows with column `AT`.
 
     Parameters
     ----------
     work, reader
-        As `blobs` has them.
+        As in `blobs`.
     only
-        Rows of this task alone.
+        Only rows of this task; None: of all tasks.
     """
     lookup = _Lookup(work, only)
     held: list[pa.Table] = []
@@ -130,18 +131,18 @@ def _rows(work: Work, reader: int) -> Iterator[pa.Table]:
 
 
 def piece_rows(source: Store, scan: TableScan, pieces: pa.Table, mine: pa.Table) -> Iterator[pa.Table]:
-    """The rows of some pieces, in order, with the columns of the table.
+    """Yield the rows of some pieces, in order, with the columns of the table.
 
     Parameters
     ----------
     source
-        Where the table lies.
+        The store that holds the table.
     scan
-        The table.
+        How the files of the table are read.
     pieces
-        All pieces of a run: they number the files (`job.worker.work.PIECES_SCHEMA`).
+        All pieces of a run, with `job.worker.work.PIECES_SCHEMA`. Their order gives the numbers of the files.
     mine
-        Those of them that are read.
+        The pieces to read.
 
     Raises
     ------
@@ -174,12 +175,12 @@ def piece_rows(source: Store, scan: TableScan, pieces: pa.Table, mine: pa.Table)
 
 
 def file_names(pieces: pa.Table) -> list[str]:
-    """The files of a run's pieces: their numbers are their places here."""
+    """The names of the files of a run's pieces. The number of a file is its position in this list."""
     return pc.unique(pieces["name"]).to_pylist()  # type: ignore[no-any-return]
 
 
 def replaced(name: str) -> InputError:
-    """A file of the table is not the one that was listed."""
+    """The error for a file of the table that is no longer the listed one."""
     return InputError(
         f"{name} was replaced while the table was read: nothing was published",
         hint="Run again when nothing writes to the table.",
@@ -187,14 +188,14 @@ def replaced(name: str) -> InputError:
 
 
 class _Lookup:
-    """Which task a row belongs to, and its place there.
+    """Finds the task of each row, and the position of its key in the task's list.
 
     Parameters
     ----------
     work
-        Names the planned keys, in the order of tasks and places.
+        Has the planned keys, in the order of tasks and of their lists.
     only
-        Rows of other tasks are left out.
+        Only rows of this task; None: of all tasks.
     """
 
     def __init__(self, work: Work, only: int | None = None) -> None:
@@ -209,11 +210,11 @@ class _Lookup:
         self._bounds = np.append(self._begins, len(task))
 
     def split(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-        """The rows of each task, in the order of its list, those of a key in their order; others are left out."""
+        """Yield the rows of each task in the order of its list. Rows of a key keep their order; others are left out."""
         table = table.combine_chunks()
         codes, keys = row_keys({name: whole(table.column(name)) for name in self._key}, table.num_rows)
         number = pc.fill_null(pc.index_in(keys, value_set=self._keys), -1).to_numpy()[codes]
-        narrow = number.astype(np.uint16) if len(self._keys) < 1 << 16 else number  # two bytes are sorted by radix
+        narrow = number.astype(np.uint16) if len(self._keys) < 1 << 16 else number  # 16-bit integers: radix sort
         if (number < 0).any():
             due = np.flatnonzero(number >= 0)
             order = due[np.argsort(narrow[due], kind="stable")]
@@ -235,14 +236,14 @@ class Folder:
     Parameters
     ----------
     path
-        A folder for one run; whoever made it removes it.
+        A folder for one run. The caller makes and removes it.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
     def write(self, reader: int, found: Iterable[Blob]) -> None:
-        """Write the blobs of a reader. Other tasks see all of them, or none."""
+        """Write the blobs of a reader. Other tasks see either all of them or none."""
         parts: dict[int, Path] = {}
         for blob in found:
             part = parts.get(blob.bucket)
@@ -258,14 +259,14 @@ class Folder:
             part.replace(self._path / f"b{bucket:05d}-{reader:05d}")
 
     def read(self, bucket: int) -> Iterator[Blob]:
-        """The blobs of a bucket, mapped into memory."""
+        """Yield the blobs of a bucket, mapped into memory."""
         for path in sorted(self._path.glob(f"b{bucket:05d}-*")):
             with path.open("rb") as file:
                 yield from mapped_blobs(file.fileno(), bucket)
 
 
 def mapped_blobs(descriptor: int, bucket: int) -> Iterator[Blob]:
-    """The blobs of a file, mapped into memory."""
+    """Yield the blobs of a bucket in one file, mapped into memory."""
     mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
     data, at = pa.py_buffer(mapped), 0
     while at < len(mapped):

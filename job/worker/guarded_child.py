@@ -1,7 +1,7 @@
-"""Guarded fits: a spawned child that touches no store, killed on time or on resident memory.
+"""Guarded fits: a spawned child process without access to a store, which is killed at a limit of time or memory.
 
-Used from a task's second attempt on, after its first one died, timed out or ate its memory: whatever the data or an
-estimator does to the child, the worker lives and writes a row that names the culprit.
+It is used from the second attempt of a task on, when the first attempt has died, timed out or used too much memory. The
+data or an estimator can then kill only the child. The worker lives, and writes an outcome for the key that failed.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _POLL = 0.05
 
 
 class Child:
-    """A process that does the operation on one key at a time; started again after each death.
+    """A process that does the operation on one key at a time. It is started again after each death.
 
     Parameters
     ----------
     operation
-        What is done with every key.
+        The operation on each key.
     timeout
-        Seconds per partition, or None.
+        Limit in seconds for each partition; None: no limit.
     memory
-        Resident bytes of the child, or None.
+        Limit in bytes for the resident memory of the child; None: no limit.
     hard
-        The system itself refuses the child more than ``memory``, counted from its start. A look every `_POLL` seconds
-        is too late for one that takes all memory at once, and dies together with its container.
+        Whether the system enforces ``memory``, too, from the start of the child. The worker checks the memory only
+        every `_POLL` seconds. That is too late for a child that takes all memory at once: it kills the container.
     """
 
     def __init__(self, operation: Operation, *, timeout: float | None, memory: int | None, hard: bool = False) -> None:
@@ -52,7 +52,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, key: str, payload: Payload, champion: Champion | None = None) -> Result:
-        """Do the operation in the child; a death, a timeout and too much memory are failed results."""
+        """Do the operation in the child. After a death, a timeout or too much memory it returns a failed result."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -105,7 +105,7 @@ class Child:
         )
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """End the child process, if one is running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -138,7 +138,7 @@ def _exactly(pipe: IO[bytes], length: int) -> bytes:
 
 
 def _refuse_beyond(memory: int) -> None:
-    """Let the system refuse this process more memory than it has now and the rest of ``memory``: a MemoryError."""
+    """Set the system's limit for this process, so that more than ``memory`` bytes raise a MemoryError."""
     reserved = next(
         (
             int(line.split()[1]) * 1024
@@ -152,14 +152,14 @@ def _refuse_beyond(memory: int) -> None:
 
 
 def main() -> None:
-    """The child: read the operation, then answer one request after the other until the pipe closes."""
-    # A fit that hangs would never see that the pipe was closed.
+    """The main function of the child: read the operation, then answer requests until the pipe closes."""
+    # A fit that hangs would not notice that the pipe was closed.
     end_with_parent(int(sys.argv[1]))
     from threadpoolctl import threadpool_limits
 
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
-    # What the user's code prints must not get between the replies.
+    # The user's code may print to standard output; that must not mix with the replies.
     os.dup2(2, 1)
     operation = _receive(requests)
     if int(sys.argv[2]):

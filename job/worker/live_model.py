@@ -1,4 +1,4 @@
-"""The live model of a key, read beside its data where a new one is compared with it. Nothing is unpickled here."""
+"""Reads the live model of a key together with its data, for the comparison by the gate. Nothing is unpickled here."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _BYTES = "data"
 
 
 def read(output: Store, item: Item) -> None:
-    """Read the live model of an item ahead of its use, if it has one; `taken` returns it.
+    """Read the live model of an item ahead of its use, if it has one. `taken` returns it later.
 
     Raises
     ------
     StoreError
-        The output stayed unreachable. A file that is gone or not handed out is the key's affair: see `Champion`.
+        The output stayed unreachable. A missing or denied file does not raise, but concerns only this key (`Champion`).
     """
     if item.champion is not None and _BYTES not in item.champion:
         item.champion[_BYTES] = _fetched(output, item)
 
 
 def taken(output: Store, item: Item) -> Champion | None:
-    """Return the live model and free it here; None if there is none. Raises as `read`."""
+    """Return the live model, and drop the reference to it here; None if there is none. Raises the errors of `read`."""
     if item.champion is None:
         return None
     read(output, item)

@@ -1,6 +1,6 @@
-"""Memory and cores: of this machine, and used by a process.
+"""Memory and cores of this machine, and the memory of a process.
 
-Linux says it in ``/proc`` and in the control groups; elsewhere psutil is asked, which is installed there.
+On Linux the values come from ``/proc`` and the control groups; on other systems from psutil, a dependency only there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _asked_resident(pid: int) -> int | None:
 
 
 def container_limit() -> int | None:
-    """The memory limit of this container (cgroup v2 or v1), or None where there is none."""
+    """The memory limit of this container in bytes (cgroup v2 or v1); None if there is none."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         text = _text(_GROUPS / name)
         if text.isdigit() and int(text) < 1 << 50:
@@ -50,7 +50,7 @@ def available_memory() -> int | None:
             found.append(int(line.split()[1]) * 1024)
     limit = container_limit()
     if limit is not None:
-        # What the kernel holds of files it gives back when a process needs the memory.
+        # The page cache counts as available: the kernel frees it when a process needs memory.
         used = _text(_GROUPS / "memory.current") or _text(_GROUPS / "memory/memory.usage_in_bytes")
         files = [
             int(line.split()[1])
@@ -71,7 +71,7 @@ def _asked_available() -> int | None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and the share of the processors that its container is given."""
+    """The number of cores that this process may use, by its affinity and by the CPU limit of its container."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

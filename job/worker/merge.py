@@ -1,7 +1,7 @@
-"""Merge the blobs of a training task by key; the rows of a key keep the order of the files. Uses the disk.
+"""Merges the blobs of a training task by key. The rows of a key keep the order of the files. It uses the disk.
 
-Blobs that do not fit into a share of memory lie in a file. Some keys at a time are put together, as many as fit into a
-window; so memory holds a window or one key, and a few pages of each blob.
+Blobs beyond `HELD_BYTES` are written to a file. The rows of neighbouring keys are merged together, as many as fit into
+a window. So memory holds the rows of a window, or of one key, and a few pages of each blob.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from job.worker.payload import TableRows
 from job.worker.work import Summary, Work
 
 WINDOW_BYTES = 24 << 20
-"""Rows of several small keys that are put together at a time."""
+"""Bytes of rows of several small keys that are merged at a time."""
 HELD_BYTES = 64 << 20
-"""Blobs that stay in memory; more go to the scratch disk."""
+"""Bytes of blobs that stay in memory; further blobs go to the scratch disk."""
 _FORGET_BYTES = 64 << 20
-"""Mapped bytes after whose use the process lets go of them: else they count as its memory."""
+"""After this many bytes the process releases its mapped pages, which would else count as its resident memory."""
 
 
 def train(
@@ -43,24 +43,24 @@ def train(
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     task
-        Number of the task in the plan; the bucket of the blobs.
+        Number of the task in the plan, which is the bucket of the blobs.
     attempt
-        0 for the first; later ones take over what earlier ones finished, and fit in a guarded child.
+        0 for the first attempt. Later ones skip the keys that earlier ones finished, and fit in a guarded child.
     blobs
         All blobs of the bucket, in any order.
     expendable
-        The process may be ended when a fit takes too long.
+        Whether the watchdog may end this process if a fit takes too long.
     scratch
-        Folder for what does not fit into memory; default the system's.
+        Folder for blobs that do not fit into memory; default the system's folder for temporary files.
 
     Raises
     ------
     StoreError, InputError
         As `job.worker.direct.work_on`.
     AccountingError
-        A key has not as many rows as were counted.
+        A key does not have the number of rows that the plan has counted.
     """
     with Runs(scratch) as runs:
         for blob in blobs:
@@ -69,7 +69,7 @@ def train(
 
 
 def train_own(work: Work, task: int, attempt: int, *, expendable: bool = True, scratch: str | None = None) -> Summary:
-    """Train the keys of one task from pieces that the task itself reads: nothing is exchanged."""
+    """Train the keys of one task from pieces of files that the task itself reads, without an exchange."""
     with Runs(scratch) as runs:
         for sequence, (_, table) in enumerate(sorted_rows(work, task, only=task)):
             runs.add_table(sequence, table)
@@ -77,7 +77,7 @@ def train_own(work: Work, task: int, attempt: int, *, expendable: bool = True, s
 
 
 def items_of(work: Work, task: int) -> list[Item]:
-    """A task's list."""
+    """The list of a task, read from the output."""
     return [Item(**row) for row in decode(work.output.get(run_paths.task_list(work.run, work.plan, task))).to_pylist()]
 
 
@@ -89,12 +89,12 @@ class _Run:
 
 
 class Runs:
-    """Sorted stretches of rows, in memory or in a file.
+    """Sorted runs of rows, in memory or in a file, for a merge. (A run of rows, not a run of a job.)
 
     Parameters
     ----------
     scratch
-        Folder for the file.
+        Folder for the file; default the system's folder for temporary files.
     """
 
     def __init__(self, scratch: str | None = None) -> None:
@@ -116,7 +116,7 @@ class Runs:
             self._file.close()
 
     def add(self, blob: Blob) -> None:
-        """Add a blob; its data is kept in memory, or written to the disk."""
+        """Add a blob. Its data stays in memory, or is written to the disk."""
         if blob.mapped is not None:
             if blob.mapped not in self._maps:
                 self._maps.append(blob.mapped)
@@ -129,7 +129,7 @@ class Runs:
             self._write(blob.sequence, blob.data)
 
     def add_table(self, sequence: int, table: pa.Table) -> None:
-        """Add rows that this task has read itself."""
+        """Add rows that this task itself has read."""
         if self._fits(table.nbytes):
             self._size += table.nbytes
             self._runs.append(_Run(sequence, table, table.column(AT).to_numpy()))
@@ -153,7 +153,7 @@ class Runs:
         self._file.write(bytes(-length % 64))
 
     def ready(self) -> None:
-        """All rows have been added."""
+        """Prepare the merge, after all rows have been added."""
         if self._file is not None:
             self._file.flush()
             for blob in mapped_blobs(self._file.fileno(), 0):
@@ -164,12 +164,12 @@ class Runs:
 
     @property
     def row_bytes(self) -> float:
-        """Bytes of a row, on average."""
+        """The average number of bytes of a row."""
         rows = sum(run.table.num_rows for run in self._runs)
         return sum(run.table.nbytes for run in self._runs) / rows if rows else 1.0
 
     def window(self, low: int, high: int) -> tuple[pa.Table, np.ndarray]:
-        """The rows of the keys at the places ``low`` to ``high`` (exclusive), by key, and the place of each row."""
+        """The rows of the keys at positions ``low`` to ``high`` (exclusive) of the list, and each row's position."""
         parts, places = [], []
         for run in self._runs:
             begin, end = np.searchsorted(run.at, [low, high])
@@ -209,7 +209,7 @@ class Merged:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys with their rows, in the order of the list."""
+        """Yield the wanted keys with their rows, in the order of the list."""
         self._runs.ready()
         chosen = [at for at, item in enumerate(self._items) if wanted(item)]
         late = [at for at in chosen if last(self._items[at])]
@@ -218,7 +218,7 @@ class Merged:
             yield from self._keys(low, high)
 
     def _windows(self, places: list[int]) -> Iterator[tuple[int, int]]:
-        """Neighbours whose rows fit into a window."""
+        """Yield ranges of neighbouring keys whose rows fit into a window."""
         most = max(1, int(WINDOW_BYTES / self._runs.row_bytes))
         begin, rows, before = -1, 0, -2
         for at in places:
@@ -246,7 +246,7 @@ class Merged:
         digests = row_digest.digests(table.drop_columns(places) if places else table, bounds)
         for place in range(low, high):
             begin, end = int(bounds[place - low]), int(bounds[place - low + 1])
-            # In no variable: the fit lets go of the rows as soon as it can.
+            # No variable refers to the rows here, so that the fit can free them.
             if high - low == 1:
                 rows, table = [table], None
             else:

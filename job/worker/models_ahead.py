@@ -1,6 +1,6 @@
-"""Models for the keys of a task, read by threads ahead of their use: one request each, and checked.
+"""Reads and checks the models for the keys of a task, by threads ahead of their use, with one request for each.
 
-A key's model goes along with its rows, so that an operation, and a guarded child, need no store.
+The model of a key is passed on with its rows, so that neither the operation nor a guarded child needs a store.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from job.worker.operation import Item, Payload
 from job.worker.work import Source
 
 AHEAD = 16
-"""Models that are read before their turn."""
+"""Number of models that are read ahead of their use."""
 AHEAD_BYTES = 64_000_000
 _KEPT = 4
-"""Models that are kept for the next keys: of a fallback there is one for many."""
+"""Number of models that are kept for the next keys, because many keys may use the same fallback model."""
 
 
 class WithModel:
@@ -35,13 +35,13 @@ class WithModel:
     Parameters
     ----------
     payload
-        The rows, or what they are made of.
+        The data of the key.
     model, digest, versions
-        The bytes, their SHA-256, and the versions that they were made with, as JSON.
+        The bytes of the model, their SHA-256, and the library versions of its training as JSON.
     source
-        Where the rows come from, for a person.
+        The origin of the rows, for messages.
     held
-        What intervals are made of; None for none.
+        The residuals on held-out rows, for intervals; None if there are none.
     """
 
     __slots__ = ("_payload", "digest", "held", "model", "source", "versions")
@@ -59,16 +59,16 @@ class WithModel:
         self.held = held
 
     def content(self) -> str:
-        """Digest of the rows, the model and its residuals: equal rows under another model are scored again."""
+        """Digest of the data, the model and its residuals: equal data with another model is scored again."""
         told = "" if self.held is None else f" {self.held.residuals} {self.held.until}"
         return hashlib.sha256(f"{self._payload.content()} {self.digest}{told}".encode()).hexdigest()
 
     def rows(self, spec: ReadSpec) -> pa.Table:
-        """The rows."""
+        """The rows of the key."""
         return self._payload.rows(spec)
 
     def as_before(self, spec: ReadSpec, version: int) -> bool:
-        """Whether an earlier version of the rules of reading gives the same rows."""
+        """Whether ``version`` of the reading rules gives the same rows as the current version."""
         return self._payload.as_before(spec, version)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,14 +76,14 @@ class WithModel:
 
 
 class ModelsAhead:
-    """A source whose payloads have their key's model.
+    """A source that adds the model of each key to its payload.
 
     Parameters
     ----------
     source
-        The keys with their rows.
+        Yields the keys with their data.
     models
-        Where the models lie.
+        The store that holds the models.
     """
 
     def __init__(self, source: Source, models: Store) -> None:
@@ -95,7 +95,7 @@ class ModelsAhead:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys with rows and model."""
+        """Yield the wanted keys with data and model."""
 
         def noted(item: Item) -> bool:
             if not wanted(item):

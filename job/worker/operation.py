@@ -1,6 +1,6 @@
-"""The operation on each key of a task (training or scoring). The attempt reads, guards, uploads and records.
+"""The interface of the operation on each key of a task; the attempt reads, guards, uploads and records.
 
-Training is one operation (`job.worker.training`), scoring another (`job.worker.scoring`).
+There are two operations: training (`job.worker.training`) and scoring (`job.worker.scoring`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ class Item:
     key: str
     data: str
     content: str | None
-    """digest of what the published model was fitted on; equal content is not fitted again"""
+    """digest of the data that the published model was fitted on; equal data is not fitted again; None: no model"""
     bytes: int
     objects: list[dict[str, Any]]
-    """name, etag, size and modified of each"""
+    """name, etag, size and modified of each object"""
     champion: dict[str, Any] | None = None
-    """the live model that the new one is compared with (`job.fit.contest.Champion`), as the plan found it"""
+    """the live model for the comparison (`job.fit.contest.Champion`), as of the plan; None: no comparison"""
     reading: int = VERSION
-    """by which version of the rules of reading that model was made"""
+    """version of the reading rules with which the published model was made"""
     chunk: str | None = None
-    """scoring: the planned list of keys whose results are put together (`job.worker.chunks`)"""
+    """scoring: the chunk of the key (`job.worker.chunks`)"""
     model: str | None = None
     """scoring: JSON with ``name``, ``digest``, ``size`` and ``versions`` of the key's model, and ``held``
     (`job.score.bounds.HeldOut`)"""
 
     @property
     def source(self) -> str:
-        """The object, or the folder and the number of objects."""
+        """The name of the object, or the folder and the number of objects, for messages."""
         names = [str(each["name"]) for each in self.objects]
         if len(names) == 1:
             return names[0]
@@ -52,17 +52,17 @@ class Payload(Protocol):
     """The data of one key: bytes of objects, or rows. It can be pickled, for a guarded child."""
 
     def content(self) -> str:
-        """Digest of what was read."""
+        """Digest of the data that was read."""
 
     def rows(self, spec: ReadSpec) -> pa.Table:
-        """The rows; asked for once, and then the payload lets go of what it holds."""
+        """The rows. Callers call this once: it frees the data that the payload holds."""
 
     def as_before(self, spec: ReadSpec, version: int) -> bool:
-        """Whether an earlier version of the rules of reading gives the same rows."""
+        """Whether ``version`` of the reading rules gives the same rows as the current version."""
 
 
 class Operation(Protocol):
-    """The operation on a key: plain data for executors and guarded children. It touches no store."""
+    """The operation on a key: plain data that can be sent to executors and guarded children. It uses no store."""
 
     @property
     def done(self) -> str:
@@ -82,26 +82,26 @@ class Operation(Protocol):
         key
             The partition's key.
         rows
-            Makes the rows, once; an error of theirs is the key's failure too.
+            Returns the rows; called once. If it raises, the key fails.
         champion
-            The live model, where a new one is compared with it.
+            The live model for the comparison by the gate; None: no comparison.
         payload
-            What the rows are made of, and what else was read for the key.
+            The data that ``rows`` reads, with the key's model for a scoring.
         """
 
     def of_error(self, error: BaseException) -> Result:
         """The result of a key that could not be read."""
 
     def pack(self, tables: Sequence[pa.Table]) -> Part:
-        """The tables of some keys' results as one object; for keys that have a chunk."""
+        """Encode the tables of the results of a chunk as one object."""
 
     def place(self, key: str, digest: str) -> str:
-        """The path of a result's bytes below the output; it contains their digest."""
+        """The path of a result below the output. It contains the digest of its bytes."""
 
     def columns(self) -> dict[str, Any]:
-        """Columns that each outcome of this operation has, such as fingerprints."""
+        """Values of columns that are the same for each outcome of this operation, such as fingerprints."""
 
 
 def perform(operation: Operation, key: str, payload: Payload, champion: Champion | None = None) -> Result:
-    """The operation on what was read for a key, in this process."""
+    """Do the operation on the data of a key, in this process."""
     return operation.run(key, lambda: payload.rows(operation.spec), champion, payload)

@@ -1,7 +1,7 @@
-"""A process that must not outlive its parent: a worker without a driver, a fit without a worker.
+"""Ends a process when its parent ends: a worker must not outlive its driver, and a fit not its worker.
 
-On Linux the kernel ends it, whatever it is doing (``prctl(PR_SET_PDEATHSIG)``); elsewhere, and where the kernel's
-signal cannot be had, a thread looks whether the parent is still there.
+On Linux the kernel ends it at any point (``prctl(PR_SET_PDEATHSIG)``). For other systems, and in case that call is not
+possible, a thread also checks whether the parent is still running.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import threading
 import time
 
 _PR_SET_PDEATHSIG = 1
-"""of Linux's sys/prctl.h"""
+"""constant of Linux's sys/prctl.h"""
 LOOK_EVERY = 0.5
 
 
 def end_with_parent(parent: int, *, thread: bool = True) -> None:
-    """From now on this process ends when its parent does.
+    """From now on, this process ends when its parent ends.
 
     Parameters
     ----------
     parent
-        The process number of the parent, as the parent knows it: it may have ended before this call.
+        The process id of the parent. The parent must have passed it on, as it may have ended before this call.
     thread
-        The thread that started this process lives as long as the parent; for the kernel that thread is the parent.
+        Whether the thread that started this process lives as long as the parent process. The kernel ends the process
+        when that thread ends.
     """
     libc = ctypes.CDLL(None)
     if thread and hasattr(libc, "prctl"):

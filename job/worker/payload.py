@@ -22,7 +22,7 @@ class Blobs:
     Parameters
     ----------
     blobs
-        Name and bytes (any buffer) of each, in the order of names. Emptied by `rows`: a fit needs the memory.
+        Name and bytes (any buffer) of each object, sorted by name. `rows` empties the list, to free memory for the fit.
     """
 
     __slots__ = ("_blobs",)
@@ -31,7 +31,7 @@ class Blobs:
         self._blobs = blobs
 
     def content(self) -> str:
-        """SHA-256 of the bytes."""
+        """SHA-256 of the bytes of all objects."""
         return content_digest(blob for _, blob in self._blobs)
 
     def rows(self, spec: ReadSpec) -> pa.Table:
@@ -41,7 +41,7 @@ class Blobs:
         return table
 
     def as_before(self, spec: ReadSpec, version: int) -> bool:
-        """Whether version 1 of the rules of reading gives the same rows."""
+        """Whether version 1 of the reading rules gives the same rows as the current version."""
         return earlier.same_rows(self._blobs, spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,30 +49,30 @@ class Blobs:
 
 
 class NoRows:
-    """The payload of a key without data: its model forecasts alone."""
+    """The payload of a key without data, for a model that forecasts without input."""
 
     __slots__ = ()
 
     def content(self) -> str:
-        """The same for all."""
+        """A constant."""
         return content_digest([b""])
 
     def rows(self, spec: ReadSpec) -> pa.Table:
-        """None."""
+        """A table without rows."""
         return pa.table({})
 
     def as_before(self, spec: ReadSpec, version: int) -> bool:
-        """True: nothing is read."""
+        """True, as no rows are read."""
         return True
 
 
 class Rows:
-    """The rows of a key, put into one order whatever order they came in.
+    """The rows of a key, in any order. They are sorted, so that the order does not matter.
 
     Parameters
     ----------
     table
-        All rows of the key. `rows` lets go of them.
+        All rows of the key. `rows` drops the reference to it.
     """
 
     __slots__ = ("_held",)
@@ -81,7 +81,7 @@ class Rows:
         self._held = [row_order.ordered(table)]
 
     def content(self) -> str:
-        """SHA-256 of the rows, the same for every order of them."""
+        """SHA-256 of the rows, which does not depend on their order."""
         return row_order.digest(self._held[0])
 
     def as_before(self, spec: ReadSpec, version: int) -> bool:
@@ -89,7 +89,7 @@ class Rows:
         return False
 
     def rows(self, spec: ReadSpec) -> pa.Table:
-        """The rows, in one order."""
+        """The rows, sorted."""
         return self._held.pop()
 
 
@@ -99,13 +99,13 @@ class TableRows:
     Parameters
     ----------
     held
-        The rows, as the only element: `rows` lets go of them as soon as it can.
+        A list with the rows as its only element. `rows` empties it, to free memory for the fit.
     digest
-        See `job.worker.row_digest`.
+        Digest of the rows (`job.worker.row_digest`).
     scan
-        The table.
+        How the files of the table are read.
     files
-        Names of its files, where rows say which they are of.
+        Names of the table's files, for messages, if the rows hold the number of their file.
     """
 
     __slots__ = ("_digest", "_files", "_held", "_scan")
@@ -114,7 +114,7 @@ class TableRows:
         self._held, self._digest, self._scan, self._files = held, digest, scan, files
 
     def content(self) -> str:
-        """Digest of the rows, the same for every order of them."""
+        """Digest of the rows, which does not depend on their order."""
         return self._digest
 
     def as_before(self, spec: ReadSpec, version: int) -> bool:
@@ -122,12 +122,12 @@ class TableRows:
         return False
 
     def rows(self, spec: ReadSpec) -> pa.Table:
-        """The rows with the types that an estimator gets.
+        """The rows, with the types that the estimator gets.
 
         Raises
         ------
         PartitionError
-            ``schema_mismatch``: a text is not of the declared type.
+            ``schema_mismatch``: a text does not have the declared type.
         """
         levels = [] if self._scan.typed else [name for name in self._scan.levels if name in self._scan.key]
         table = key_levels(self._held.pop(), levels)

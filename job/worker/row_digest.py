@@ -1,8 +1,8 @@
-"""A digest of the rows of a key that does not depend on their order, nor on the files that they lie in. Pure.
+"""A digest of the rows of a key that depends neither on their order nor on the files that hold them. Pure.
 
-Each whole row is hashed, with the types and names of its columns, to 128 bits; the hashes are summed, and the number of
-rows stands beside the sum. A cell is mixed into the hash of the cells before it, so cells that change their row change
-the sum. Integers of all widths are one kind and floats another; a missing value and NaN differ, as do 0.0 and -0.0.
+Each row is hashed to 128 bits, with the types and names of its columns. The digest is the sum of these hashes and the
+number of rows. Each cell is mixed into the hash of the cells before it, so the sum changes if two rows exchange a cell.
+Integers of all widths hash alike, and so do floats. A missing value and NaN differ, and so do 0.0 and -0.0.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 _PREFIX = "rows1:"
-"""Kind and version of the digest, as it stands in the index."""
+"""Kind and version of the digest; the index holds it as a prefix."""
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
-"""A multiplier for each of the two halves."""
+"""A multiplier for each of the two 64-bit halves of a hash."""
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _FINAL = np.uint64(0x94D049BB133111EB)
 _NULL = np.uint64(0x1CE4E5B9A5A5C3D1)
@@ -26,24 +26,24 @@ _ROWS = 16_384
 
 
 def digests(table: pa.Table, bounds: np.ndarray) -> list[str]:
-    """The digest of each stretch of rows.
+    """Compute the digest of the rows of each key.
 
     Parameters
     ----------
     table
-        Rows of several keys, those of a key together.
+        Rows of several keys; the rows of one key are adjacent.
     bounds
-        Where each stretch begins, and where the last ends; none is empty.
+        Shape (keys + 1,): the first row of each key, and the number of all rows. Each key has at least one row.
 
     Notes
     -----
     Each half multiplies and shifts for each cell, and ends with the mixing of splitmix64 (Steele, Lea, Flood, "Fast
-    splittable pseudorandom number generators", OOPSLA 2014). No defence against someone who looks for collisions.
+    splittable pseudorandom number generators", OOPSLA 2014). It does not protect against deliberate collisions.
     """
     columns = [column.chunk(0) if column.num_chunks == 1 else _one(column) for column in table.columns]
     halves = [np.full(table.num_rows, _seed(table.schema, half), np.uint64) for half in (0, 1)]
     with np.errstate(over="ignore"):
-        # Some rows at a time, which stay in the processor's cache.
+        # A few rows at a time, so that they stay in the processor's cache.
         for begin in range(0, table.num_rows, _ROWS):
             block = [half[begin : begin + _ROWS] for half in halves]
             for column in columns:
@@ -118,7 +118,7 @@ def _column(halves: list[np.ndarray], array: pa.Array) -> None:
 
 
 def _missing(halves: list[np.ndarray], missing: np.ndarray | None) -> None:
-    """One more word for rows that lack the cell, and none for others: a row's hash depends on nothing but the row."""
+    """Mix in one more word for rows without the cell, and none for others: a row's hash must not depend on others."""
     if missing is not None:
         at = np.flatnonzero(missing)
         _fold(halves, np.full(len(at), _NULL), at)
@@ -133,12 +133,12 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _as_texts(array: pa.Array) -> pa.Array:
-    """Decimals and nested values: rare, and exact as text."""
+    """Decimals and nested values as text. They are rare, and their text is exact."""
     return pa.array([None if value is None else repr(value) for value in array.to_pylist()], pa.string())
 
 
 def _texts(halves: list[np.ndarray], array: pa.Array, missing: np.ndarray | None) -> None:
-    """Eight bytes at a time, all rows at once that are long enough."""
+    """Mix in texts, eight bytes at a time, for all rows at once that are long enough."""
     wide = pt.is_large_string(array.type) or pt.is_large_binary(array.type)
     _, offsets, data = array.buffers()
     width = np.int64 if wide else np.int32
@@ -150,7 +150,7 @@ def _texts(halves: list[np.ndarray], array: pa.Array, missing: np.ndarray | None
     plain = np.zeros(high - low + 8, np.uint8)
     if data is not None and high > low:
         plain[: high - low] = np.frombuffer(data, np.uint8)[low:high]
-    # The word that begins at each byte: numpy reads it wherever it lies.
+    # The 64-bit word that begins at each byte: numpy can read unaligned words.
     words = np.lib.stride_tricks.as_strided(plain[:8].view(np.uint64), (high - low + 1,), (1,), writeable=False)
     begins = begins - low
     _fold(halves, lengths.astype(np.uint64))

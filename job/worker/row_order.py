@@ -1,7 +1,7 @@
-"""Rows that come in any order: sort them, and digest them independently of their order. Pure.
+"""Sorts rows that come in any order, and computes a digest of them. Pure.
 
-Spark hands over the rows of a key in any order. A fit may depend on it (floating point sums, a seeded split), so the
-rows are sorted by their columns from left to right first; what is digested and fitted is that table.
+Spark delivers the rows of a key in any order. A fit may depend on the order (floating point sums, a seeded split). So
+the rows are first sorted by their columns, from left to right. The sorted table is digested and fitted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 
 def ordered(table: pa.Table) -> pa.Table:
-    """The rows sorted by all columns, from left to right; rows that compare equal are equal."""
+    """Sort the rows by all columns, from left to right, so that the order is unique."""
     table = table.combine_chunks()
     if table.num_rows < 2 or not table.num_columns:
         return table
-    # By position: a name need not be unique, and nested columns are sorted by their text.
+    # Columns are named by position, as names need not be unique. Nested columns are sorted by their text.
     names = [str(at) for at in range(table.num_columns)]
     sortable = pa.table([_sortable(column) for column in table.columns], names=names)
     keys = [(name, "ascending") for name in names]
@@ -29,7 +29,7 @@ def ordered(table: pa.Table) -> pa.Table:
 def digest(table: pa.Table) -> str:
     """SHA-256 of names, types and values, in the order of the rows.
 
-    Independent of how values are chunked and of what lies under nulls. Zero and minus zero differ; NaN and null, too.
+    It depends neither on Arrow's chunks nor on the bytes below nulls. 0.0 and -0.0 differ, and so do NaN and null.
     """
     hasher = hashlib.sha256()
     for field, column in zip(table.schema, table.columns, strict=True):
@@ -60,7 +60,7 @@ def _texts(column: Any) -> pa.Array:
 
 
 def _parts(array: pa.Array) -> list[Any]:
-    """Buffers that say the same for equal values."""
+    """Buffers of an array that are the same for equal values."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _parts(array.cast(kind.value_type))
@@ -73,7 +73,7 @@ def _parts(array: pa.Array) -> list[Any]:
         width = pa.int32() if kind.bit_width == 32 else pa.int64()
         return [valid, *_parts(array.view(width) if not array.null_count else pc.fill_null(array.view(width), 0))]
     if not _is_text(kind):
-        # Decimals and nested values: rare, and exact as text.
+        # Decimals and nested values are rare, and their text is exact.
         array = _texts(array)
         kind = array.type
     return [valid, *_text_parts(array)]

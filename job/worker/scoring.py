@@ -1,4 +1,4 @@
-"""Scoring as the operation of a task: the predictions of each key by its model."""
+"""Scoring as the operation of a task: applies the model of each key to its rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from job.worker.models_ahead import WithModel
 from job.worker.operation import Payload
 
 _KEPT = 4
-"""Loaded models that are kept for the next keys."""
+"""Number of loaded models that are kept for the next keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Scoring:
     """Applies each key's model to its rows."""
 
     what: Recipe
-    """what is done with every key"""
+    """how each key is scored"""
     fingerprint: str
-    """of the settings that decide the predictions"""
+    """fingerprint of the settings that decide the predictions"""
     _loaded: OrderedDict[str, Any] = field(default_factory=OrderedDict, repr=False)
 
     @property
@@ -48,7 +48,7 @@ class Scoring:
         return self.what.spec
 
     def __getstate__(self) -> dict[str, Any]:
-        """Loaded models stay behind."""
+        """The state for another process, without loaded models."""
         return {"what": self.what, "fingerprint": self.fingerprint, "_loaded": OrderedDict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Scoring:
     def run(
         self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None, payload: Payload | None = None
     ) -> Result:
-        """Load the model and predict."""
+        """Load the model, and predict the rows of the key."""
         assert isinstance(payload, WithModel)
         try:
             told: list[str] = []
@@ -106,15 +106,15 @@ class Scoring:
         return self._loaded[payload.digest]
 
     def of_error(self, error: BaseException) -> Result:
-        """Skipped where there was no row, else failed."""
+        """The result of a key that could not be read: skipped if it has no row, else failed."""
         return partition_fit.of_error(self.what.on_empty, error)
 
     def pack(self, tables: Sequence[pa.Table]) -> Part:
-        """The predictions of some keys as one file."""
+        """Encode the predictions of a chunk as one part."""
         return part.pack(tables)
 
     def place(self, key: str, digest: str) -> str:
-        """The path of a part."""
+        """The path of a part below the output."""
         return f"{part.FOLDER}/{part.path(digest)}"
 
     def columns(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Outcome segments: a worker writes what it has finished every two seconds. The driver believes nothing else.
+"""Segments: every two seconds a worker writes its new outcomes to one. The driver relies only on segments.
 
-A segment's name says how many outcomes it holds, so progress is one listing and no read. Names are unique to the
-attempt that writes them; nothing is overwritten.
+A segment's name holds the number of its outcomes, so that the progress of a run takes one listing and no read. Names
+are unique to the attempt that writes them, and nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from job.store import Store
 EVERY_SECONDS = 2.0
 EVERY_OUTCOMES = 512
 _RESERVE = 256 * 1024
-"""Bytes that a worker keeps free for its outcomes, where a disk may be full."""
+"""Bytes that a worker reserves for its outcomes, in case the disk becomes full."""
 ADOPT_SECONDS = 7 * 86400.0
-"""What runs that did not finish have written is taken over for this long, and kept by ``gc`` for its margin more."""
+"""Seconds for which outcomes of unfinished runs can be adopted; ``gc`` keeps them for its margin longer."""
 _NAME = re.compile(r"t(\d+)-a(\d+)-[0-9a-f]+-\d+-n(\d+)-f(\d+)\.arrow$")
 
 
@@ -38,15 +38,15 @@ class Progress:
     """The progress of a run, from a listing of its segments."""
 
     done: int
-    """outcomes, an upper bound: attempts may repeat a key"""
+    """number of outcomes, which is an upper bound for the keys: attempts may repeat a key"""
     failed: int
-    """outcomes that failed"""
+    """number of failed outcomes"""
     segments: int
     """number of segments"""
 
 
 def progress(names: Iterable[str]) -> Progress:
-    """Count outcomes from the names of segments alone."""
+    """Count outcomes, from the names of segments only."""
     matches = [match for match in map(_NAME.search, names) if match]
     return Progress(
         done=sum(int(each[3]) for each in matches), failed=sum(int(each[4]) for each in matches), segments=len(matches)
@@ -54,7 +54,7 @@ def progress(names: Iterable[str]) -> Progress:
 
 
 def by_task(names: Iterable[str]) -> Counter[int]:
-    """Outcomes of each task, from the names of segments alone."""
+    """Count the outcomes of each task, from the names of segments only."""
     found: Counter[int] = Counter()
     for match in filter(None, map(_NAME.search, names)):
         found[int(match[1])] += int(match[3])
@@ -62,7 +62,7 @@ def by_task(names: Iterable[str]) -> Counter[int]:
 
 
 def failures(name: str) -> int:
-    """How many of a segment's outcomes failed."""
+    """The number of failed outcomes in a segment, from its name."""
     match = _NAME.search(name)
     return int(match[4]) if match else 0
 
@@ -75,18 +75,18 @@ class SegmentWriter:
     store
         The output.
     run, plan, task, attempt
-        Whose outcomes these are.
+        Ids of the run and the plan, and numbers of the task and the attempt: they give the names of the segments.
 
     Notes
     -----
-    A storage failure in the background is raised by the next `add` or by `close`: a task must not end well while its
-    outcomes are not durable.
+    The next `add` or `close` raises a storage failure of the background thread, so that a task cannot succeed before
+    its outcomes are durable.
     """
 
     def __init__(self, store: Store, *, run: str, plan: str, task: int, attempt: int) -> None:
         self._store = store
         self.id = uuid.uuid4().hex[:16]
-        """of this attempt, and of no other"""
+        """unique id of this attempt"""
         self._stem = f"{run_paths.segments(run, plan)}t{task:05d}-a{attempt}-{self.id}"
         self._rows: list[Outcome] = []
         self._lock = threading.Lock()
@@ -137,7 +137,8 @@ class SegmentWriter:
         self._reserve.give_back()
 
     def abandon(self, error: BaseException) -> None:
-        """Stop, as the task is about to fail; after a full disk, what is finished is put where room was kept for it."""
+        """Stop, because the task is about to fail. If the disk is full, it first writes the finished outcomes into the
+        reserved space."""
         self._stop.set()
         self._thread.join()
         self._reserve.give_back()
@@ -156,7 +157,13 @@ class SegmentWriter:
 
 
 def read(store: Store, prefix: str, *, columns: list[str] | None = None, threads: int = 16) -> pa.Table:
-    """All outcomes below a folder, in one table with `SCHEMA` (or some of its columns), `REPEATED` as dictionaries."""
+    """Read all outcomes below a folder.
+
+    Returns
+    -------
+    pyarrow.Table
+        With `SCHEMA`, or the chosen ``columns`` of it; the columns `REPEATED` are dictionary-encoded.
+    """
     names = [name for name in store.list(prefix)["name"].to_pylist() if _NAME.search(name)]
     schema = coded(SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns]))
     if not names:
@@ -171,7 +178,7 @@ def read(store: Store, prefix: str, *, columns: list[str] | None = None, threads
 
 
 def _column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
-    if field.name not in table.column_names:  # a version of manyfit wrote it that did not have the column
+    if field.name not in table.column_names:  # an older manyfit, which did not have this column, has written it
         return pa.chunked_array([pa.nulls(table.num_rows, field.type)], field.type)
     column = table[field.name]
     return column.dictionary_encode() if pa.types.is_dictionary(field.type) else column

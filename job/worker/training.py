@@ -1,4 +1,4 @@
-"""Training as the operation of a task: one model per key."""
+"""Training as the operation of a task: fits one model for each key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Training:
     """Fits each key's rows."""
 
     fitting: Fitting
-    """what is fitted"""
+    """the recipe and the settings of a fit"""
     recipe: str
     """fingerprint of the recipe"""
     environment: str
@@ -42,15 +42,15 @@ class Training:
     def run(
         self, key: str, rows: Callable[[], pa.Table], champion: Champion | None = None, payload: Payload | None = None
     ) -> Result:
-        """Fit, serialise and check the model; compare it with the live one."""
+        """Fit, serialise and check the model, and compare it with the live model if there is a gate."""
         return partition_fit.fit_rows(self.fitting, key, rows, champion)
 
     def of_error(self, error: BaseException) -> Result:
-        """Skipped where there was nothing to train on, else failed."""
+        """The result of a key that could not be read: skipped if it has no rows, else failed."""
         return partition_fit.of_error(self.fitting.on_empty, error)
 
     def pack(self, tables: Sequence[pa.Table]) -> Part:
-        """Never called: each model is an object of its own."""
+        """Never called, because each model is an object of its own."""
         raise NotImplementedError
 
     def place(self, key: str, digest: str) -> str:
@@ -58,5 +58,5 @@ class Training:
         return model_name(key, digest)
 
     def columns(self) -> dict[str, Any]:
-        """The fingerprints that the model is compared by later."""
+        """The fingerprints of recipe and environment, which the next plan compares."""
         return {"recipe": self.recipe, "environment": self.environment, "reading": VERSION}

@@ -1,12 +1,12 @@
-"""Imports what every task needs, once, before workers are forked from this process."""
+"""Imports the libraries that every task needs, once, before workers are forked from this process."""
 
 from __future__ import annotations
 
 
 def warm() -> None:
-    """Import it, and keep the garbage collector from looking at it again.
+    """Import the libraries, and exclude their objects from later garbage collection.
 
-    obstore is imported, but no store may be opened before the fork.
+    obstore is imported, too, but no store may be opened before the fork.
     """
     import gc
 
@@ -18,7 +18,7 @@ def warm() -> None:
 
     import job.worker.direct  # noqa: F401
 
-    # Finding the BLAS libraries means walking all loaded ones; done once here, every worker inherits the warm caches.
+    # To find the BLAS libraries, threadpoolctl walks all loaded ones. Done here once, all workers inherit its caches.
     threadpoolctl.threadpool_info()
     gc.collect()
     gc.freeze()

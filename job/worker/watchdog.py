@@ -13,21 +13,21 @@ from job.worker.operation import Item
 
 
 class Watchdog:
-    """Ends this process at a limit: nothing gentler stops native code.
+    """Ends this process at a limit of time or memory, because native code cannot be stopped in another way.
 
-    A timeout is written down first, so the next attempt need not wait for it again. Memory is judged again in a
-    guarded child, because the worker's own memory may be the fault of the partitions before.
+    Before it ends the process for a timeout it writes the outcome, so that the next attempt need not wait again. For
+    memory it writes none, because earlier partitions may have used it: the next attempt fits in a guarded child.
 
     Parameters
     ----------
     timeout
-        Seconds per fit, or None.
+        Limit in seconds for each fit; None: no limit.
     memory
-        Resident bytes of this process, or None.
+        Limit in bytes for the resident memory of this process; None: no limit.
     record
-        Writes down what became of a partition.
+        Records the outcome of a partition.
     flush
-        Makes what was written down durable.
+        Makes the recorded outcomes durable.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def begin(self, item: Item) -> None:
-        """A fit has begun."""
+        """Start the clock: the fit of a partition begins."""
         self._current = (item, time.monotonic())
 
     def end(self) -> None:
-        """A fit has ended."""
+        """Stop the clock: the fit has ended."""
         with self._lock:
             self._current = None
 
     def stop(self) -> None:
-        """The task ended."""
+        """Stop watching: the task has ended."""
         self._stop.set()
 
     def _watch(self) -> None:

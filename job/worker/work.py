@@ -50,7 +50,7 @@ TASK_SCHEMA = pa.schema(
         ("model", pa.string()),
     ]
 )
-"""A task's list, in the order in which it is trained."""
+"""Schema of a task's list, whose rows are in the order of the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,42 +62,42 @@ class Work:
     plan: str
     """the id of this driver's plan"""
     input: Store
-    """where objects are read"""
+    """the store that holds the objects of the input"""
     output: Store
-    """where models and segments are put"""
+    """the store for models and segments"""
     operation: Operation
-    """what is done with each key"""
+    """the operation on each key"""
     models: Store | None = None
-    """scoring: where the models lie"""
+    """scoring: the store that holds the models; None for a training"""
     hive: bool
-    """directories give columns"""
+    """whether the names of directories (``store=1``) give columns"""
     timeout: float | None
-    """seconds per fit"""
+    """limit in seconds for each fit; None: no limit"""
     memory: int | None
-    """resident bytes of the worker during a fit"""
+    """limit in bytes for the resident memory of the worker during a fit; None: no limit"""
     speculation: bool = False
-    """two attempts of one task may run at once"""
+    """whether two attempts of one task may run at once"""
     attempts: int = 4
-    """at one task, before Spark ends the job"""
+    """number of attempts of a task after which Spark ends the job"""
     table: TableRead | None = None
-    """``spark.read`` hands over the data; None: the tasks read by themselves"""
+    """how ``spark.read`` reads the table; None: the tasks themselves read the data"""
     rows: bool = True
-    """keys have data; False: the operation gets the keys of a task's list alone"""
+    """whether keys have data; False: the operation gets only the keys of a task's list"""
     scan: TableScan | None = None
-    """the table that the tasks read by themselves (layout ``columns``)"""
+    """how the tasks themselves read the table (layout ``columns``)"""
     readers: int = 0
-    """of a table: tasks of the first stage (`job.worker.exchange`); 0: each task reads its own pieces of files"""
+    """for a table: number of tasks of the first stage (`job.worker.exchange`); 0: each task reads its own pieces"""
     needs: tuple[int, ...] = ()
-    """bytes of memory that each task may need, for an engine that lets no more begin than the machine has"""
+    """bytes of memory that each task may need, for an engine that limits the tasks at work to the machine's memory"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a task returns to the driver: a hint for the progress. The truth is in the segments."""
+    """The value that a task returns to the driver. It serves only for figures: the segments decide about outcomes."""
 
     task: int
     done: int
-    """keys for which the operation succeeded"""
+    """number of keys for which the operation succeeded"""
     unchanged: int
     skipped: int
     failed: int
@@ -114,9 +114,10 @@ class Source(Protocol):
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys, each with what was read or with why it cannot be.
+        """Yield the wanted keys, each with its data or with the error that prevented the reading.
 
-        Those for which ``last`` holds come at the end, where the source can choose; ``wanted`` is asked for all before.
+        ``wanted`` is called for all keys first. Keys for which ``last`` is true come at the end, if the source can
+        choose the order.
         """
 
 
@@ -134,7 +135,7 @@ SUMMARY = pa.schema(
 
 
 def summary_row(summary: Summary) -> dict[str, Any]:
-    """A summary as the row that a task returns."""
+    """Turn a summary into the row that a task returns."""
     return {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
 
 
@@ -153,7 +154,7 @@ PIECES_SCHEMA = pa.schema(
         ("bytes", pa.int64()),
     ]
 )
-"""Pieces of a table's files, in the order of their rows; ``given`` is JSON: columns that are the same for all rows."""
+"""Schema of the pieces of a table's files, in order. ``given`` is JSON: columns with the same value in all rows."""
 
 KEYS_SCHEMA = pa.schema([("key", pa.string()), ("task", pa.int32())])
-"""The planned keys in the order of tasks, and within a task in that of its list."""
+"""Schema of the planned keys, in the order of tasks, and within a task in the order of its list."""
