@@ -3,9 +3,8 @@
 Tests of deltalake 1.6.6 showed three things that this module works around:
 
 - ``to_pyarrow_table`` and similar methods abort the interpreter at exit; `QueryBuilder` does not.
-- The conflict rules of delta-rs allow an overwrite that was computed before an append. So this module commits by
-  itself: a commit is one object, which the store creates only if it does not exist. Each version is thus computed from
-  the version directly before it.
+- The conflict rules of delta-rs allow an overwrite that was computed before an append. So this module itself creates
+  the object of a commit, if it does not exist. Each version is thus computed from the one directly before it.
 - Delta would remove old logs and files. Their retention is set to a very long time: only ``gc`` removes anything.
 """
 
@@ -255,15 +254,10 @@ class Table:
         actions: Sequence[Mapping[str, object]] = (),
         metrics: Mapping[str, int] | None = None,
     ) -> None:
-        """Commit actions as the version after that of ``table``. The data files must have been written before.
+        """Commit actions as the version after that of ``table``; `CommitFailedError` if another writer was first.
 
         It writes the log without deltalake: the ``restore`` and ``history`` of deltalake hold the interpreter's lock
         during their requests, so that they never end if the server runs in the same process.
-
-        Raises
-        ------
-        CommitFailedError
-            Another writer has created this version first.
         """
         version = table.version() + 1
         info = {

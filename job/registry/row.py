@@ -301,11 +301,6 @@ def applied(published: pa.Table, source: pa.Table, credible: int | None = None) 
         For each of them the effective row with the same key, with `CHANGES`; nulls if there is none.
     credible
         As in the `Fences` of the decision.
-
-    Returns
-    -------
-    pyarrow.Table
-        With `ROW`; without retired keys.
     """
     newer = pc.or_(_not_older(source, published), _mistaken(published.column("listed_at"), credible))
 
