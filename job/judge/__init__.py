@@ -1,1 +1,1 @@
-"""Is a model better than another, or than a naive guess? Pure: numbers in, numbers out."""
+"""Compares the errors of models: of a new model with the live one, and of a model with a baseline. Pure."""

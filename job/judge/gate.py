@@ -1,7 +1,7 @@
 """The gate: does a new model (the challenger) replace the live one (the champion)? Pure.
 
-An executor compares the two on rows that neither has seen (`compare`); the barrier decides over all keys of a run at
-once (`decide`), as the error of many tests is a matter of all of them.
+An executor compares the two on rows that neither has seen (`compare`). The barrier decides for all keys of a run at
+once (`decide`), because the false discovery rate is a property of all tests together.
 
 The test is that of F. X. Diebold and R. S. Mariano, "Comparing predictive accuracy", JBES 13 (1995), one-sided, on the
 differences of row losses in the order of time. Its variance allows for autocorrelation: equally weighted cosine series
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 FIRST, PROMOTED, KEPT, UNDECIDABLE = "first", "promoted", "kept", "undecidable"
 STATES = (FIRST, PROMOTED, KEPT, UNDECIDABLE)
-"""What becomes of a key with a gate. ``first``: it had no model yet. The states add up to what was trained."""
+"""The states of a trained key with a gate. ``first``: it had no model yet. Their numbers add up to the trained keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class Comparison:
     """Champion and challenger on the same rows."""
 
     champion: float
-    """the champion's score, as scikit-learn has it: greater is better"""
+    """the champion's score, as in scikit-learn: greater is better"""
     challenger: float
     """the challenger's score"""
     gain: float
-    """1 - error of the challenger / error of the champion; minus infinity where only the champion has no error"""
+    """1 - error of the challenger / error of the champion; minus infinity if only the champion has no error"""
     rows: int
     """number of rows"""
     p: float
@@ -52,7 +52,7 @@ def compare(metric: str, champion: Array, challenger: Array) -> Comparison:
     metric
         One of `job.judge.losses.LOSSES`.
     champion, challenger
-        Loss of each row, shape (n,), n at least 1.
+        Shape (n,), n at least 1: the loss of each row.
     """
     means = float(champion.mean()), float(challenger.mean())
     errors = [float(losses.error(metric, mean)) for mean in means]
@@ -70,24 +70,24 @@ def compare(metric: str, champion: Array, challenger: Array) -> Comparison:
 
 
 def diebold_mariano(advantage: Array) -> float:
-    """The one-sided p-value of a positive mean.
+    """The one-sided p-value of the test of Diebold and Mariano, that the mean of ``advantage`` is positive.
 
     Parameters
     ----------
     advantage
-        Loss of the champion less loss of the challenger, row by row in the order of time, shape (n,).
+        Shape (n,): for each row, in the order of time, the champion's loss minus the challenger's.
 
     Returns
     -------
     float
-        In [0, 1]. Without any variation the sign alone decides (0 or 1); 1 for less than three rows.
+        In [0, 1]. If all values are equal, the sign decides (0 or 1). For less than three rows it is 1.
     """
     count = len(advantage)
     if count < 3 or not np.isfinite(advantage).all():
         return 1.0
     mean = float(advantage.mean())
     freedom = degrees_of_freedom(count)
-    # Each projection estimates the long-run variance; the mean falls out of all of them.
+    # Each projection estimates the long-run variance; the mean has no influence, as the cosine series sum to zero.
     variance = float(np.mean((_waves(count, freedom) @ advantage) ** 2)) * 2.0 / count
     largest = float(np.abs(advantage).max())
     if variance <= (1e-12 * largest) ** 2 * count:
@@ -102,24 +102,24 @@ def _waves(count: int, freedom: int) -> Array:
 
 
 def degrees_of_freedom(count: int) -> int:
-    """Cosine series used for so many rows: 0.4 n^(2/3), the recommendation of Lazarus et al.; at least 2."""
+    """The number of cosine series for n rows: 0.4 n^(2/3), as Lazarus et al. recommend; at least 2."""
     return max(2, min(int(0.4 * count ** (2 / 3)), count - 1))
 
 
 def discoveries(p: Array, alpha: float) -> Array:
-    """Which hypotheses the procedure of Benjamini and Hochberg rejects.
+    """A mask of the hypotheses that the procedure of Benjamini and Hochberg rejects.
 
     Parameters
     ----------
     p
-        p-values, shape (n,); NaN is never rejected and does not count.
+        Shape (n,): p-values. NaN stands for no test: it is not rejected and does not count.
     alpha
-        The share of false ones among the rejected that is accepted on average.
+        The accepted false discovery rate: the average share of wrong rejections among all rejections.
 
     Returns
     -------
     numpy.ndarray
-        Booleans, shape (n,).
+        Shape (n,), booleans.
     """
     tested = ~np.isnan(p)
     count = int(tested.sum())
@@ -149,15 +149,15 @@ def decide(
     Parameters
     ----------
     first
-        The key had no model, shape (n,), booleans.
+        Shape (n,), booleans: whether the key had no model.
     rows
-        Rows that both models were compared on, 0 where they could not be, shape (n,).
+        Shape (n,): the number of rows on which the models were compared; 0 if they could not be.
     gain, p
-        `Comparison.gain` and `Comparison.p`, NaN where there is none, shape (n,).
+        Shape (n,): `Comparison.gain` and `Comparison.p`; NaN without a comparison.
     min_rows, min_gain, alpha
-        Of the job's ``promote``.
+        The settings of the job's ``promote``.
     paired
-        Whether the test counts; else the gain alone.
+        Whether the test must reject, too; if false, only the gain decides.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def decide(
 
     Notes
     -----
-    A key with too few rows is not tested and does not weigh on the others.
+    A key with too few rows is not tested, and does not change the decisions for other keys.
     """
     judged = ~first & (rows >= min_rows) & ~np.isnan(gain)
     better = judged & (gain >= min_gain) & (gain > 0)

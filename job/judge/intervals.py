@@ -1,9 +1,10 @@
 """Prediction intervals from held-out residuals: half-widths with the finite-sample correction. Pure.
 
-The ⌈(n+1)(1-α)⌉-th smallest of n absolute residuals (split conformal prediction; J. Lei, M. G'Sell, A. Rinaldo,
-R. J. Tibshirani and L. Wasserman, "Distribution-free predictive inference for regression", JASA 113 (2018)). Where rows
-are exchangeable an interval holds at least 1-α of new rows. Time series are not, and the published model was fitted on
-more rows than those whose residuals these are: coverage is then approximate, and is measured.
+The half-width is the ⌈(n+1)(1-α)⌉-th smallest of n absolute residuals (split conformal prediction; J. Lei, M. G'Sell,
+A. Rinaldo, R. J. Tibshirani and L. Wasserman, "Distribution-free predictive inference for regression", JASA 113
+(2018)). If rows are exchangeable, an interval contains at least 1-α of new rows. Rows of time series are not, and the
+published model was fitted on more rows than the models that gave the residuals. So the coverage is approximate, and is
+measured.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ def half_width(residuals: Array, level: float) -> float | None:
     Parameters
     ----------
     residuals
-        Truth less prediction of held-out rows, shape (n,).
+        Shape (n,): truth minus prediction of held-out rows.
     level
-        Percent of new rows that the interval shall hold, above 0 and below 100.
+        Percent of new rows that the interval shall contain, above 0 and below 100.
 
     Returns
     -------
     float or None
-        None where n is too small for the level: 95 needs 19 rows.
+        None if n is too small for the level: 95 needs 19 rows.
     """
     count = len(residuals)
-    # In whole numbers as far as possible: 0.8 * 5 is 4.000000000000001 otherwise.
+    # Rounded, as a floating point error such as 4.000000000000001 would raise the rank by one.
     rank = math.ceil(round((count + 1) * level / 100.0, 9))
     if not count or rank > count:
         return None
@@ -49,20 +50,20 @@ def describe(
     Parameters
     ----------
     residuals
-        Truth less prediction of held-out rows, shape (n,).
+        Shape (n,): truth minus prediction of held-out rows.
     levels
-        Percents.
+        Levels of the intervals, in percent.
     steps
-        Of a backtest: the step into the future of each row, from 1.
+        Shape (n,), for a backtest: the step into the future of each row, from 1.
     window
-        Of a backtest: the number of the window of each row, from 0, the oldest.
+        Shape (n,), for a backtest: the number of the window of each row, from 0 for the oldest.
 
     Returns
     -------
     dict
-        ``n``; ``all``: level to half-width or null; with ``steps`` also ``steps``: level to a list, whose first entry
-        is of step 1. With two windows or more ``held``: level to [rows of the newest window within what the older ones
-        say, rows of it].
+        ``n``: the number of rows. ``all``: the half-width, or null, for each level. ``steps``, with steps: for each
+        level a list of half-widths, from step 1 on. ``held``, with at least two windows: for each level [number of rows
+        of the newest window that are within the intervals of the older ones, number of its rows].
     """
     names = [f"{level:g}" for level in levels]
     found: dict[str, Any] = {
@@ -92,19 +93,19 @@ def widths(text: str | None, level: float, steps: Array | None = None, count: in
     Parameters
     ----------
     text
-        The column's value for the key: JSON of `describe`, or null.
+        The column's value for the key: JSON of `describe`, or None.
     level
-        Percent.
+        Level of the interval, in percent.
     steps
-        The step into the future of each prediction, from 1, where it is known: then the width of that step counts, and
-        the width over all where it has none. Else all get the width over all.
+        The step into the future of each prediction, from 1; None: unknown. A prediction gets the half-width of its
+        step, or if the step is unknown or has none, the half-width over all steps.
     count
-        The number of predictions where ``steps`` is None.
+        The number of predictions, if ``steps`` is None.
 
     Returns
     -------
     numpy.ndarray
-        Shape of ``steps``, or (count,); NaN where nothing is known.
+        Shape of ``steps``, or (count,); NaN if there is no half-width.
     """
     size = count if steps is None else len(steps)
     if text is None:
@@ -122,7 +123,7 @@ def widths(text: str | None, level: float, steps: Array | None = None, count: in
 
 
 def coverage(texts: Sequence[str | None]) -> dict[str, tuple[int, int]]:
-    """Coverage over many keys: level to (rows within their interval, rows), in the newest windows of the backtests."""
+    """Coverage over many keys, in the newest windows of the backtests: (rows within their interval, rows) by level."""
     total: dict[str, tuple[int, int]] = {}
     for text in texts:
         for name, (inside, count) in (json.loads(text).get("held", {}) if text else {}).items():

@@ -15,7 +15,7 @@ LOSSES = {
     "neg_log_loss": "log",
     "accuracy": "zero_one",
 }
-"""The scorers of scikit-learn whose error is a mean over rows, each with the loss of a row."""
+"""The scorers of scikit-learn whose error is a mean over rows, each with the name of the row's loss."""
 
 _ROOT = "neg_root_mean_squared_error"
 _SMALLEST = np.finfo(np.float64).eps
@@ -31,15 +31,15 @@ def rows(metric: str, truth: Array, predicted: Array, classes: Array | None = No
     truth
         Shape (n,) or (n, targets).
     predicted
-        Of the same shape; for ``neg_log_loss`` the probabilities, shape (n, classes).
+        Shape of ``truth``; for ``neg_log_loss`` the probabilities, shape (n, classes).
     classes
-        ``neg_log_loss``: the class of each column of ``predicted``.
+        For ``neg_log_loss``: the class of each column of ``predicted``.
 
     Returns
     -------
     numpy.ndarray
-        Shape (n,). The mean over targets, where there are several. A class that the model does not know has the
-        probability 0, taken as the smallest difference of two numbers near 1, as `sklearn.metrics.log_loss` does.
+        Shape (n,). With several targets, the mean over them. The probability of a class that the model does not know
+        is 0; as in `sklearn.metrics.log_loss`, it is replaced by the machine epsilon.
     """
     kind = LOSSES[metric]
     if kind == "log":
@@ -55,10 +55,10 @@ def rows(metric: str, truth: Array, predicted: Array, classes: Array | None = No
 
 
 def error(metric: str, mean: Any) -> Any:
-    """The error, 0 at best, whose mean row loss this is; the score of scikit-learn is its negative, or 1 less it."""
+    """The error (0 is best) for a mean row loss. The score of scikit-learn is its negative, or 1 minus the error."""
     return np.sqrt(mean) if metric == _ROOT else mean
 
 
 def scored(metric: str, mean: Any) -> Any:
-    """The score as scikit-learn has it: greater is better."""
+    """The score for a mean row loss, as in scikit-learn: greater is better."""
     return 1.0 - mean if metric == "accuracy" else -error(metric, mean)

@@ -1,7 +1,7 @@
 """Skill of a model: 1 - error of the model / error of the baseline. Pure.
 
 A. H. Murphy, "Skill scores based on the mean square error and their relationships to the correlation coefficient",
-Monthly Weather Review 116 (1988): 1 is perfect, 0 is the baseline's, below it the baseline is better.
+Monthly Weather Review 116 (1988). 1 is perfect, 0 is as good as the baseline, and below 0 the baseline is better.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def skill(metric: str, model: Array, baseline: Array) -> float | None:
     metric
         One of `job.judge.losses.LOSSES`.
     model, baseline
-        Losses of the same rows, shape (n,).
+        Shape (n,): the losses of the same rows.
 
     Returns
     -------
     float or None
-        None where it is not defined: no rows, or a baseline without error.
+        None if it is not defined: there are no rows, or the baseline has no error.
     """
     if not len(model):
         return None
@@ -40,25 +40,25 @@ def skill(metric: str, model: Array, baseline: Array) -> float | None:
 
 
 def seasonal_naive(target: Array, length: int, ends: int, count: int) -> Array | None:
-    """Predict each row by an earlier one, a whole number of seasons before it: the last such row before the cut.
+    """Predict each row by the last row before the cut that is a whole number of seasons earlier.
 
     R. J. Hyndman and G. Athanasopoulos, Forecasting: principles and practice (3rd ed.), section 5.2.
 
     Parameters
     ----------
     target
-        The target in the order of time, shape (n,).
+        Shape (n,): the target in the order of time.
     length
-        Rows of a season.
+        Number of rows of a season.
     ends
-        How many rows may be used: those before the gap.
+        The cut: the number of rows that may be used, which are those before the gap.
     count
-        How many rows from there on are wanted, those of the gap included.
+        Number of rows to predict, counted from the cut, with those of the gap.
 
     Returns
     -------
     numpy.ndarray or None
-        Shape (count,), or None where there is less than one season.
+        Shape (count,); None if there is less than one season before the cut.
     """
     if ends < length:
         return None

@@ -1,1 +1,1 @@
-"""What is trained and why, and how it is packed into tasks. Pure."""
+"""The plan of a run: which keys are trained, why, and in which tasks. Pure."""

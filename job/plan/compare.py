@@ -1,6 +1,6 @@
 """Compares the planned keys with the published rows, slice by slice. Pure.
 
-The published table is as large as the plan; only what the plan needs of a slice stays.
+The published table is as large as the plan. Of each slice only the values that the plan needs stay in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from job.arrow import digest_letters, whole
 from job.reader.spec import VERSION as READING
 
 INDEX_COLUMNS = ("key", "state", "data", "recipe", "environment", "content", "seconds", "gone_since", "reading")
-"""What a plan needs of the index."""
+"""Columns of the index that a plan needs."""
 
 WHY = {
     "new": "not in the published set",
@@ -32,15 +32,15 @@ WHY = {
     "finished": "trained by a run that did not finish; taken over",
     "retrain": "named in run.retrain",
 }
-"""Why a key has its action."""
+"""The reasons for the action of a key: code and text."""
 
 CODE = {why: number for number, why in enumerate(WHY)}
-"""The number that stands for a why in a column of a million."""
+"""A number for each reason, which takes less memory than text in a column of a million keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprints:
-    """The fingerprints of a run, which the published rows are compared with."""
+    """The fingerprints of a run, with which the published rows are compared."""
 
     recipe: str
     environment: str
@@ -52,32 +52,32 @@ class Known:
     """The published state of each planned key, and of the other keys."""
 
     why: np.ndarray
-    """`CODE` of each key"""
+    """shape (keys,): the number of the reason for each key, as in `CODE`"""
     seconds: np.ndarray
-    """of the last fit; 0 where there was none"""
+    """shape (keys,): seconds of the last fit; 0 if there was none"""
     content: pa.Array
-    """digest of the bytes, where equal bytes need no new fit"""
+    """for each key the digest of the published data, if equal data needs no new fit; else null"""
     reading: np.ndarray
-    """by which version of the rules of reading the published model was made, where ``content`` is given; else 0"""
+    """shape (keys,): version of the reading rules of the published model, if ``content`` is not null; else 0"""
     absent: pa.Array
     """published keys that are not planned"""
     returned: pa.Array
     """planned keys that were marked gone"""
     published: int
-    """keys in the index"""
+    """number of keys in the index"""
 
 
 def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerprints: Fingerprints) -> Known:
-    """Hold the published rows against the planned keys.
+    """Compare the published rows with the planned keys.
 
     Parameters
     ----------
     keys, data
-        The planned keys, sorted, each once, and the fingerprints of their data (`job.arrow.DIGEST`).
+        The planned keys, sorted and unique, and the fingerprints of their data (`job.arrow.DIGEST`).
     index
         Slices of the published table, with `INDEX_COLUMNS`.
     fingerprints
-        Of this job's recipe and of the environment.
+        The fingerprints of this job's recipe and of the environment.
     """
     why = np.full(len(keys), CODE["new"], np.int8)
     seconds = np.zeros(len(keys), np.float32)
@@ -95,7 +95,7 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         due = _why(here, digest_letters(data.take(pa.array(mine))), fingerprints)
         why[mine] = due
         seconds[mine] = _array(pc.fill_null(here["seconds"], 0.0))
-        # The bytes' digest only helps where nothing but the data is another: else the fit is due anyway.
+        # The digest of the content matters only if nothing but the data has changed: else the key is fitted anyway.
         again = np.isin(due, (CODE["data"], CODE["reading"])) & _is(here, "state", "live")
         again &= _is(here, "recipe", fingerprints.recipe) & _is(here, "environment", fingerprints.environment)
         contents.append(here["content"].filter(pa.array(again)))
@@ -119,10 +119,10 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
 
 
 def _stretch(keys: pa.Array, names: pa.Array) -> tuple[int, int]:
-    """Where in the sorted ``keys`` all of ``names`` must be, if they are there.
+    """The range of the sorted ``keys`` that contains all of ``names`` that occur in ``keys``: first and end row.
 
-    A release is written in the order of keys, so a slice of it holds neighbours: to look through all keys for each
-    slice would take a time that grows with the square of their number.
+    A release is written in the order of keys, so that a slice holds neighbouring keys. A search through all keys for
+    each slice would take time that grows with the square of their number.
     """
     if not len(names):
         return 0, 0

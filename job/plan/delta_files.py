@@ -1,7 +1,7 @@
-"""The live files of a Delta table, by its log: of one version, with what the log says of columns. No data is read.
+"""The live files of one version of a Delta table and its columns, from the log. No data is read.
 
-The `deltalake` package reads the log. What it does not tell, and what would change which rows there are, is looked for
-here: deletion vectors. Whatever a table uses that is not read right is refused by name.
+The `deltalake` package reads the log. It does not report deletion vectors, which change the rows of a file, so this
+module looks for them. A table with a feature that would be read wrongly is refused, with the name of the feature.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _READ = {
     "typeWidening-preview",
     "columnMapping",
 }
-"""Reader features that change nothing here, or are looked for below."""
+"""Reader features that do not change the rows, or for which this module checks itself."""
 _WAY_OUT = "Let Spark read it (input.reader: spark, with Delta's package in spark.conf), or write its rows to parquet."
 _LOG = "_delta_log"
 
@@ -40,35 +40,35 @@ class DeltaFiles:
 
     version: int
     files: pa.Table
-    """name, size, etag, modified of the live files, sorted by name, as the store lists them"""
+    """name, size, etag and modified of the live files, from the listing of the store, sorted by name"""
     given: dict[str, str]
-    """file name to JSON: the values of partition columns, as texts; only of files that have any"""
+    """for each file that has partition columns: JSON with their values as texts"""
     schema: pa.Schema
-    """the table's columns"""
+    """the columns of the table"""
 
     def levels(self) -> tuple[str, ...]:
-        """The partition columns."""
+        """The names of the partition columns."""
         return tuple(json.loads(next(iter(self.given.values())))) if self.given else ()
 
 
 def live(store: Store, listing: pa.Table, version: int | str | None) -> DeltaFiles:
-    """The live files.
+    """Find the live files of one version.
 
     Parameters
     ----------
     store
-        The table's folder.
+        The folder of the table.
     listing
-        All objects in it, the log too.
+        All objects in it, with those of the log.
     version
-        A number, a time stamp in ISO 8601, or None for the newest.
+        A version number, or a time stamp in ISO 8601; None: the newest version.
 
     Raises
     ------
     ConfigurationError
-        There is no such version, or the table uses what is not read here.
+        There is no such version, or the table uses a feature that manyfit does not read.
     InputError
-        The log cannot be read, or names a file that is not there.
+        The log cannot be read, or names a file that does not exist.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -157,7 +157,7 @@ def _given(actions: pa.Table, names: list[str]) -> dict[str, str]:
 
 
 def _refuse_deleted(store: Store, listing: pa.Table, names: set[str], table: Any) -> None:
-    """Raise if a live file has a deletion vector: rows that are in the file and not in the table."""
+    """Raise if a live file has a deletion vector, which marks rows of the file that the table no longer has."""
     if "deletionVectors" not in (table.protocol().reader_features or ()):
         return
     deleted: dict[str, bool] = {}
@@ -173,7 +173,7 @@ def _refuse_deleted(store: Store, listing: pa.Table, names: set[str], table: Any
 
 
 def _added(get: Callable[[str], Any], listing: pa.Table, version: int) -> Iterator[tuple[str, bool]]:
-    """The files that the log has added, in order, each with whether it has a deletion vector."""
+    """Yield the files that the log has added, in order, and for each whether it has a deletion vector."""
     names = [name for name in listing["name"].to_pylist() if name.startswith(f"{_LOG}/")]
     checkpoints: dict[int, list[str]] = {}
     commits: list[tuple[int, str]] = []

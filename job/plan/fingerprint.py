@@ -1,8 +1,8 @@
-"""Fingerprints: what would be trained, as canonical JSON and SHA-256. Pure.
+"""Fingerprints: SHA-256 of the canonical JSON of everything that decides a model. Pure.
 
-Two levels. *Read?* is answered by three fingerprints kept in the index: the data's (names, sizes, ETags), the recipe's
-and the environment's; if all three are as recorded, a partition is not read. *Fit?* is answered by the SHA-256 of the
-bytes (`content`): equal bytes under a new ETag are unchanged too.
+They answer two questions. Must a partition be read? The index holds three fingerprints: of the data (names, sizes,
+ETags), the recipe and the environment. If all three are as recorded, the partition is not read. Must it be fitted? The
+SHA-256 of the bytes (`content`) tells: equal bytes with a new ETag are unchanged, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from job.config.settings import InputSettings, JobSettings, ValidationSettings
 
 LAYOUT = 1
-"""Version of what is fingerprinted; raised when the same settings mean another model."""
+"""Version of the fingerprints. It is raised when a new manyfit makes another model from the same settings."""
 
 
 HARMLESS = {
@@ -25,8 +25,8 @@ HARMLESS = {
     ),
     "recipe": ("allow", "estimator", "fallback", "baseline", "function", "code"),
 }
-"""Settings that do not count, or not here: which partitions there are is told by the data's fingerprint, and the code
-by `job.fit.recipe.Recipe.fingerprint_part`. Every other setting counts, a new one too."""
+"""Settings that are not part of the fingerprint, or are in another one: the fingerprint of the data covers the choice
+of partitions, and `job.fit.recipe.Recipe.fingerprint_part` the code. All other settings count, also new ones."""
 
 _FORMAT = ("type", "delimiter", "quote", "encoding", "null_values", "decimal", "max_bytes", "max_ratio", "options")
 _INPUT = {"layout": (), "format": dict.fromkeys(_FORMAT, ()), "schema_": (), "on_empty": ()}
@@ -35,7 +35,7 @@ _RECIPE = {
     **dict.fromkeys(("missing", "drop_null_target", "constant_target"), ()),
     "validation": ValidationSettings.FIRST,
 }
-"""What version 0.1 had: these count at their defaults too, so that what it has published is unchanged."""
+"""Settings of version 0.1: they are part of the fingerprint also at their defaults, so that old outputs stay valid."""
 
 
 def canonical(value: Any) -> bytes:
@@ -44,14 +44,14 @@ def canonical(value: Any) -> bytes:
     Raises
     ------
     TypeError
-        A value that JSON does not have.
+        The value is of a type that JSON does not have.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "surrogatepass")
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON, hex."""
+    """SHA-256 of the canonical JSON, as hexadecimal digits."""
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
@@ -64,20 +64,21 @@ def data_fingerprint(objects: Iterable[tuple[str, int, str | None]]) -> str:
 
 
 def content_digest(blobs: Iterable[Any]) -> str:
-    """SHA-256 of the bytes of one object; of several, of their digests in the order of names."""
+    """SHA-256 of the bytes of one object; for several objects, SHA-256 of their digests in the order of names."""
     digests = [hashlib.sha256(blob).digest() for blob in blobs]
     return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
-    """Fingerprint of all that decides the model besides data and environment.
+    """Fingerprint of everything that decides the model, except data and environment.
 
     Parameters
     ----------
     settings
-        The job: reader, validation and metric settings and the seed count; how and where it runs does not.
+        The job. Its settings of the reader, the validation, the metrics and the seed are part of the fingerprint; those
+        that say how and where it runs are not.
     recipe
-        ``Recipe.fingerprint_part()``: the estimator or the function with the digest of its code.
+        ``Recipe.fingerprint_part()``: the estimator, or the function with the digest of its code.
     """
     chosen = settings.recipe.counted(_RECIPE, HARMLESS["recipe"])
     reader = reader_part(settings.input)
@@ -87,20 +88,20 @@ def recipe_fingerprint(settings: JobSettings, recipe: Mapping[str, Any]) -> str:
 
 
 def reader_part(settings: InputSettings) -> dict[str, Any]:
-    """The settings that decide which rows equal bytes become."""
+    """The settings that decide how bytes become rows."""
     return settings.counted(_INPUT, HARMLESS["input"])
 
 
 def environment_fingerprint(mode: str, versions: Mapping[str, str], imports: Mapping[str, str]) -> str:
-    """Fingerprint of the library versions that must agree.
+    """Fingerprint of the library versions that must not change.
 
     Parameters
     ----------
     mode
-        ``compatible``: python, numpy, pandas, scikit-learn and what the recipe imports, by major.minor; ``exact``: all
-        versions in full; ``ignore``: none.
+        ``compatible``: major and minor version of python, numpy, pandas, scikit-learn and the recipe's imports;
+        ``exact``: all versions in full; ``ignore``: no version.
     versions
-        The environment card (`job.fit.artifact.versions`).
+        All versions of the environment (`job.fit.artifact.versions`).
     imports
         Distributions that the recipe imports, with their versions.
     """
@@ -117,5 +118,5 @@ def _minor(version: str) -> str:
 
 
 def run_id(application: str, document: Mapping[str, Any], image: str | None) -> str:
-    """The run of one SparkApplication: the same for the operator's retry of a driver, another for each firing."""
+    """The run id of a SparkApplication: the same if the operator retries the driver, another for each new start."""
     return f"{application}-{digest({'document': dict(document), 'image': image})[:12]}"

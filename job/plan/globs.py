@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def pattern(globs: Iterable[str]) -> str:
-    """One regular expression (RE2 and Python alike) that matches a whole path if any glob does.
+    """Make one regular expression, for RE2 and Python, that matches a whole path if any of the globs does.
 
     >>> import re; bool(re.fullmatch(pattern(["*.csv"]), "a/b.csv"))
     False
@@ -41,7 +41,7 @@ def _translate(glob: str) -> str:
 
 
 def _characters(inside: str) -> str:
-    """A class of characters, without the slash: only ``**`` crosses it."""
+    """A character class, which never matches a slash: only ``**`` does."""
     negated = inside.startswith("!")
     spans, rest = [], inside[negated:]
     while rest:

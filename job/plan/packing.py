@@ -1,4 +1,4 @@
-"""Packing keys into tasks by their cost: how many tasks, and which key goes where. Pure."""
+"""Packs keys into tasks by their cost: the number of tasks, and the task of each key. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ _SLICE = 16_384
 
 BASE_COST = 0.004
 COST_PER_BYTE = 1.5e-7
-"""Seconds for a partition nothing is known of: measured for a linear model on 2,000 rows of gzipped csv."""
+"""Seconds a byte, for a partition that was never fitted: measured for a linear model on 2,000 rows of gzipped csv."""
 FIT_MEMORY = 3.0
-"""Measured: reading, parsing and fitting a partition takes up to this many times its size in memory."""
+"""Memory to read, parse and fit a partition, as a multiple of its uncompressed size: a measured upper limit."""
 UNPACKED = 6.0
-"""gzipped csv unpacks to about this many times its size."""
+"""Uncompressed size of gzipped csv as a multiple of its size, about."""
 
 
 def number_of_tasks(costs: Sequence[float] | np.ndarray, cores: int, *, local: bool) -> int:
-    """How many Spark tasks: few and long, yet enough to even out what the estimate gets wrong.
+    """The number of Spark tasks: few and long, but enough to balance errors of the estimated costs.
 
-    Each task costs Spark about 0.1 s, a task that dies repeats at most what was not flushed, and estimates are rough:
-    so one task per core for work of seconds, four per core for minutes, and tasks of about a minute beyond that.
+    Each task costs Spark about 0.1 s. A task that dies loses only the outcomes that were not flushed. Estimates are
+    rough. So there is one task per core for work of seconds, there are four per core for minutes, and for longer work
+    tasks of about a minute.
     """
     total = float(np.sum(costs))
     per_core = total / cores
@@ -36,10 +37,10 @@ def number_of_tasks(costs: Sequence[float] | np.ndarray, cores: int, *, local: b
 
 
 def number_of_small_tasks(costs: Sequence[float] | np.ndarray, cores: int) -> int:
-    """How many tasks, where a task costs some hundredths of a second and whoever is free takes the next one.
+    """The number of tasks for an engine whose tasks cost some 0.01 s, and where any free worker takes the next one.
 
-    Then estimates may be as wrong as they like: at the end a core is idle for no longer than the last task takes. So
-    tasks of half a second, up to 32 per core, and tasks of about a minute beyond that.
+    Errors of the estimates then matter little: at the end a core is idle for at most the duration of one task. So there
+    are tasks of half a second, up to 32 per core, and for longer work tasks of about a minute.
     """
     per_core = float(np.sum(costs)) / cores
     each = max(min(32, int(np.ceil(per_core / 0.5))), round(per_core / 60), 2)
@@ -47,14 +48,14 @@ def number_of_small_tasks(costs: Sequence[float] | np.ndarray, cores: int) -> in
 
 
 def pack_together(costs: np.ndarray, tasks: int, groups: np.ndarray | None) -> np.ndarray:
-    """As `pack`, but items of one group go to one task.
+    """Pack items into tasks like `pack`, with all items of a group in one task.
 
     Parameters
     ----------
     costs, tasks
-        As `pack` takes them.
+        As in `pack`.
     groups
-        The number of each item's group, from 0 without gaps; None: each is alone.
+        Shape (items,): the number of each item's group, from 0 without gaps; None: each item is a group of its own.
     """
     if groups is None:
         return pack(costs, tasks)
@@ -64,7 +65,7 @@ def pack_together(costs: np.ndarray, tasks: int, groups: np.ndarray | None) -> n
 
 
 def pack(costs: Sequence[float] | np.ndarray, tasks: int) -> np.ndarray:
-    """Longest processing time first: each item, largest first, goes to the task with the least so far.
+    """Pack items by longest processing time first: each item, largest first, goes to the task with the lowest sum.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Places the keys of a table: which task trains which key and reads which piece; whether rows are exchanged. Pure.
+"""Places the keys of a table: which task trains which key, which reads which piece, and if rows are exchanged. Pure.
 
-Rows of keys that lie together are read by the task that trains them, and nothing is exchanged; else the pieces are read
-by other tasks, which hand the rows on. Either follows from the counts alone.
+If the rows of a key lie in few pieces, the task that trains the key reads them, and nothing is exchanged. Else other
+tasks read the pieces and pass the rows on. The choice depends only on the numbers of rows of each key in each piece.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from job.plan.packing import pack
 from job.plan.table_layout import TableLayout
 
 MOST_READ_TWICE = 1.5
-"""Without an exchange a piece is read by each task that has keys in it: so many times the bytes at most."""
+"""Without an exchange, each task that has keys in a piece reads it. The bytes read are at most this multiple of those
+stored; else rows are exchanged."""
 PIECES_BYTES = 256 << 20
 """Stored bytes that one task of the first stage reads, about."""
 
@@ -26,17 +27,17 @@ class Placement:
     """The tasks that train the keys of a table, and the tasks that read its pieces."""
 
     assigned: np.ndarray
-    """the task of each due key, int32"""
+    """shape (due keys,), int32: the task of each due key"""
     readers: int
-    """tasks of the first stage; 0: each task reads its own pieces"""
+    """number of tasks of the first stage; 0: no exchange, each task reads its own pieces"""
     piece: np.ndarray
-    """rows of ``layout.files.pieces`` that are read, in the order of the files; twice where two tasks read one"""
+    """rows of ``layout.files.pieces`` to read, in the order of the files; once for each task that reads the piece"""
     reader: np.ndarray
-    """who reads each: a task of the first stage, or the task that trains"""
+    """the task that reads each of ``piece``: of the first stage, or without an exchange the training task"""
     bytes: int
     """stored bytes of the pieces that hold rows of due keys"""
     read_bytes: int
-    """bytes that are read: more, where tasks share pieces"""
+    """bytes that are read; more than ``bytes`` if several tasks read a piece"""
 
 
 def place(layout: TableLayout, due: pa.Array, costs: np.ndarray, tasks: int, cores: int) -> Placement:
@@ -49,11 +50,11 @@ def place(layout: TableLayout, due: pa.Array, costs: np.ndarray, tasks: int, cor
     due
         The keys to be trained.
     costs
-        Of each of them.
+        Shape (due keys,): the cost of each of these keys.
     tasks
-        How many tasks train.
+        Number of tasks that train.
     cores
-        Tasks that can run at once.
+        Number of tasks that can run at once.
     """
     number = pc.fill_null(pc.index_in(layout.keys, value_set=due), -1).to_numpy()[layout.number]
     held = number >= 0
@@ -87,7 +88,7 @@ def place(layout: TableLayout, due: pa.Array, costs: np.ndarray, tasks: int, cor
 
 
 def _neighbours(key: np.ndarray, piece: np.ndarray, costs: np.ndarray, tasks: int) -> np.ndarray:
-    """Tasks of keys that lie in the same pieces: keys in the order of where they lie, cut where the costs say."""
+    """Assign keys of the same pieces to the same task: keys in the order of their pieces, divided by their costs."""
     first = np.full(len(costs), np.iinfo(np.int32).max, np.int32)
     last = np.zeros(len(costs), np.int32)
     np.minimum.at(first, key, piece)
@@ -99,10 +100,10 @@ def _neighbours(key: np.ndarray, piece: np.ndarray, costs: np.ndarray, tasks: in
 
 
 def _stretches(weights: np.ndarray, parts: int) -> np.ndarray:
-    """Neighbours in at most so many parts of about the same weight: the number of each one's part, int32."""
+    """Divide neighbours into at most ``parts`` parts of about the same weight: the number of each one's part, int32."""
     weights = np.asarray(weights, float)
     middle = np.cumsum(weights) - weights / 2
     found = np.minimum((middle / (float(weights.sum()) or 1.0) * parts).astype(np.int64), parts - 1)
-    # Beside something large a part may be empty: it is left out.
+    # Next to a large item a part may be empty; it is left out.
     steps: np.ndarray = np.unique(found, return_inverse=True)[1]
     return steps.astype(np.int32)

@@ -1,6 +1,6 @@
-"""The plan: which keys are trained and which are not, each with its reason, and the tasks. Pure.
+"""The plan: which keys are trained and which are not, with the reason for each. Pure.
 
-A plan is frozen Arrow tables, validated and printable before anything runs. A million keys take about 300 bytes each.
+A plan consists of Arrow tables, and is complete before anything runs. Each key takes about 300 bytes.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ if TYPE_CHECKING:
 
 TRAIN, UNCHANGED, SKIP, ADOPT = "train", "unchanged", "skip", "adopt"
 DECIDED = "decided"
-"""Of a scoring: the key has no model that may be used, so its outcome is known."""
+"""Action of a scoring: the key has no model that may be used, so its outcome is known without a task."""
 
 _ACTIONS = (TRAIN, UNCHANGED, SKIP, ADOPT)
 _ACTION_OF = {"unchanged": UNCHANGED, "skipped": SKIP, "finished": ADOPT}
-"""All others are trained."""
+"""The action for these reasons; for all other reasons a key is trained."""
 
 _SLICE = 16_384
-"""Rows that are Python objects at a time."""
+"""Number of rows that are converted to Python objects at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run would do."""
+    """The keys of a run, with the action and the reason for each."""
 
     keys: pa.Table
-    """key, action, why, bytes, first and count (rows of ``objects``), data, content, reading, cost; by key"""
+    """key, action, why, bytes, first and count (of rows of ``objects``), data, content, reading, cost; sorted by key"""
     objects: pa.Table
     """key, name, size, etag, modified; sorted by key and name"""
     gone: pa.Array
     """published keys that a complete listing no longer has"""
     returned: pa.Array
-    """planned keys that were marked gone and are here again"""
+    """planned keys that were marked gone and are in the input again"""
     published: int
-    """keys in the index"""
+    """number of keys in the index"""
     ignored: int
-    """objects passed over: markers, hidden files"""
+    """number of objects that are not data: markers, hidden files"""
     unmatched: int
-    """objects that input.match leaves out"""
+    """number of objects that input.match leaves out"""
     complete: bool
-    """nothing was left out: each published key is planned or gone"""
+    """whether nothing was left out: then each published key is planned or gone"""
     filtered: bool
-    """a filter on keys was set: no key is known to be gone"""
+    """whether a filter on keys was set: then no key is known to be gone"""
     listed_at: datetime
-    """the store's clock at the listing"""
+    """the time of the listing, by the store's clock"""
     read: TableRead | None = None
-    """how ``spark.read`` reads the input; None if the tasks read it"""
+    """how ``spark.read`` reads the input; None if the tasks themselves read it"""
     table: TableLayout | None = None
-    """``columns``: the table that the tasks read by themselves"""
+    """layout ``columns``: the files and pieces that the tasks themselves read"""
     files: pa.Table | None = None
-    """``columns``: the table's files as they were listed"""
+    """layout ``columns``: the table's files in the listing"""
 
     @property
     def planned(self) -> int:
@@ -81,11 +81,11 @@ class Plan:
         return self.keys.filter(pc.equal(self.keys["action"], action))
 
     def due(self) -> np.ndarray:
-        """Rows of ``keys`` that are to be trained: their numbers, as their copy would be as large as the plan."""
+        """The numbers of the rows of ``keys`` to be trained. (A copy of the rows could be as large as the plan.)"""
         return np.flatnonzero(pc.equal(self.keys["action"], TRAIN).to_numpy()).astype(np.int32)
 
     def forget_objects(self) -> None:
-        """Free the objects of the plan once the task lists have them: a third of its memory during the training."""
+        """Free the objects of the plan, a third of its memory, after the task lists have been written."""
         object.__setattr__(self, "objects", self.objects.schema.empty_table())
         object.__setattr__(self, "table", None)
 
@@ -110,19 +110,20 @@ def make(
     Parameters
     ----------
     selected
-        The objects of the chosen keys.
+        The selected keys and their objects.
     index
         Slices of the published rows, with `job.plan.compare.INDEX_COLUMNS`.
     finished
         Outcomes (key, data, recipe, environment, digest) of runs that did not finish, status trained.
     fingerprints
-        Of this job's recipe and of the environment.
+        The fingerprints of this job's recipe and of the environment.
     listed_at
-        The store's clock at the listing.
+        The time of the listing, by the store's clock.
     retrain
-        Keys that are trained whatever is known of them (``run.retrain``).
+        Keys that are trained even if nothing has changed (``run.retrain``).
     mixed
-        Given the keys and the fingerprints of their data: fingerprints of all that is particular to each key.
+        Takes the keys and the fingerprints of their data, and returns one fingerprint for each key. A scoring adds the
+        model of the key.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def make(
     objects = selected.objects
     runs = starts(objects["key"])
     sizes = objects["size"].to_numpy()
-    # Where each key has one object its size is the key's: no second column of a million.
+    # If each key has one object, the sizes of objects are those of keys: no second column of a million is needed.
     total = sizes if len(runs.first) == len(sizes) else np.add.reduceat(sizes, runs.first)
     data = mixed(runs.keys, _data_fingerprints(objects, runs.first, runs.count))
     known = compare(runs.keys, data, index, fingerprints)
@@ -144,7 +145,7 @@ def make(
     if retrain:
         again = _again(runs.keys, retrain)
         why[again] = CODE["retrain"]
-        # Without the digest of its bytes a task fits a key whose bytes are equal, too.
+        # Without the digest of the published data, the task fits the key even if the data is equal.
         content = pc.if_else(pa.array(~again), content, None)
     action = np.array([_ACTIONS.index(_ACTION_OF.get(each, TRAIN)) for each in WHY], np.int8)[why]
     keys = pa.table(
@@ -170,7 +171,7 @@ def make(
         published=known.published,
         ignored=selected.ignored,
         unmatched=selected.unmatched,
-        # Keys whose objects input.match leaves out were not looked at: nothing is said of them.
+        # Keys of objects that input.match leaves out are neither planned nor gone.
         complete=selected.complete and len(gone) == len(known.absent),
         filtered=not selected.complete,
         listed_at=listed_at,
@@ -185,7 +186,7 @@ def _again(keys: pa.Array, retrain: Sequence[str]) -> np.ndarray:
 
 
 def _gone(absent: pa.Array, selected: Selected) -> pa.Array:
-    """Of the published keys that are not planned, those that the input no longer has."""
+    """Those of the published, not planned keys that the input no longer has."""
     if not selected.complete:
         return absent[:0]
     if not len(selected.elsewhere):
@@ -194,7 +195,10 @@ def _gone(absent: pa.Array, selected: Selected) -> pa.Array:
 
 
 def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: Fingerprints) -> np.ndarray:
-    """Which keys have been trained as they are to be. A key may have been trained several times, of other data too."""
+    """A mask of the keys that an unfinished run has trained with the fingerprints of this plan.
+
+    ``finished`` may hold a key several times, also with other data.
+    """
     done = finished.filter(
         pc.and_(
             pc.and_(
@@ -216,7 +220,7 @@ def _finished(keys: pa.Array, data: pa.Array, finished: pa.Table, fingerprints: 
 
 
 def _data_fingerprints(objects: pa.Table, first: np.ndarray, count: np.ndarray) -> pa.Array:
-    """In slices, and into one buffer: Python objects for a million names never exist at once, nor do two copies."""
+    """The fingerprint of the data of each key. It works in slices and writes into one buffer, to save memory."""
     data = bytearray(32 * len(first))
     for begin in range(0, len(first), _SLICE):
         block = slice(begin, begin + _SLICE)

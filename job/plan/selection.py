@@ -20,35 +20,36 @@ from job.keys import hive_columns, hive_key, suffix
 from job.plan import table_marks
 from job.plan.globs import pattern
 
-# Written for a column of a million names; tests/support/names.py has the rule for one, and a test compares the two.
+# A regular expression for columns of a million names. tests/support/names.py has the rule for one name.
 _HIDDEN = r"(^|/)(\.[^/]*|_[^=/]*)(/|$)|/$|^$|_\$folder\$$"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selected:
-    """The chosen keys and their objects."""
+    """The selected keys and their objects."""
 
     objects: pa.Table
     """key, name, size, etag, modified; sorted by key, then name"""
     ignored: int
-    """objects passed over: markers, hidden files"""
+    """number of objects that are not data: markers, hidden files"""
     unmatched: int
-    """objects that input.match leaves out"""
+    """number of objects that input.match leaves out"""
     complete: bool
-    """no filter on keys was set: a key that is neither here nor `elsewhere` is gone"""
+    """whether no filter on keys was set: then a key that is neither in ``objects`` nor in ``elsewhere`` is gone"""
     elsewhere: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    """keys of objects that input.match leaves out: they are not planned, and not gone"""
+    """keys of objects that input.match leaves out: they are neither planned nor gone"""
 
 
 def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
-    """The objects that belong to the planned keys.
+    """Select the keys to plan, and their objects.
 
     Raises
     ------
     InputError
-        Two objects with one key (``objects``), a key of ``input.only`` that does not exist, no object at all.
+        Two objects have the same key (layout ``objects``), a key of ``input.only`` does not exist, or there is no
+        object.
     ConfigurationError
-        A hive level or a key expression that a path does not have.
+        A path lacks a hive level, or does not match the expression ``input.key``.
     """
     matched, ignored, unmatched = matching(listing, settings)
     if settings.table_files == "refuse":
@@ -73,12 +74,12 @@ def select(listing: pa.Table, settings: InputSettings, seed: int) -> Selected:
 
 
 def of_keys(keys: pa.Array, settings: InputSettings, seed: int) -> Selected:
-    """Planned keys without data, for forecasts: each is represented by an empty object.
+    """Select keys that have no data, for forecasts. Each key gets an empty object.
 
     Parameters
     ----------
     keys
-        Sorted, each once.
+        The keys, sorted and unique.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def of_keys(keys: pa.Array, settings: InputSettings, seed: int) -> Selected:
 
 
 def _keys_elsewhere(listing: pa.Table, matched: pa.Table, settings: InputSettings) -> pa.Array:
-    """Keys of what input.match leaves out, as far as such objects have one: a narrower match makes no key gone."""
+    """Keys of the objects that input.match leaves out, if they have one: a narrower match must make no key gone."""
     names = listing["name"].filter(pc.invert(pc.is_in(listing["name"], value_set=whole(matched["name"]))))
     if settings.layout == "objects" and settings.key is None:
         return _keys(names, settings)
@@ -115,12 +116,12 @@ def _keys_elsewhere(listing: pa.Table, matched: pa.Table, settings: InputSetting
 
 
 def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False) -> tuple[pa.Table, int, int]:
-    """The objects that match ``input.match``; the number of ignored objects (markers, hidden files), and of others.
+    """The objects that match ``input.match``, and the numbers of ignored (markers, hidden files) and unmatched objects.
 
     Parameters
     ----------
     hidden
-        Hidden files count too.
+        Whether hidden files can match, too.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
         marks = table_marks.folder_marks(listing["name"], listing["size"])
         if marks:
             is_hidden = pc.or_(is_hidden, pc.is_in(listing["name"], value_set=pa.array(marks, pa.string())))
-        # A filter copies a million names even where it leaves all of them.
+        # A filter would copy a million names even if it keeps all of them.
         visible = listing.filter(pc.invert(is_hidden)) if pc.any(is_hidden).as_py() else listing
     matched = visible
     if settings.match != ["**"]:
@@ -209,11 +210,11 @@ def _refuse_doubles(objects: pa.Table) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """The unique keys of a sorted column, and where each begins."""
+    """The unique keys of a sorted column, with the first row and the number of rows of each."""
 
     keys: pa.Array
     first: np.ndarray
-    """int32, as ``count``: two thousand million objects would not fit into a driver anyway"""
+    """shape (keys,), int32 like ``count``: more than 2 ** 31 objects do not fit into a driver"""
     count: np.ndarray
 
 
@@ -235,7 +236,7 @@ def choose(keys: pa.Array, settings: InputSettings, seed: int) -> pa.Array | Non
     Raises
     ------
     InputError
-        A key of ``input.only`` that does not exist, with the nearest one that does.
+        A key of ``input.only`` does not exist; the message names the most similar key.
     """
     if not any((settings.include, settings.exclude, settings.only, settings.sample, settings.limit)):
         return None
@@ -264,13 +265,13 @@ def refuse_unknown(wanted: pa.Array, keys: pa.Array, setting: str) -> None:
     Raises
     ------
     InputError
-        With the nearest key that there is.
+        A key does not exist; the hint names the most similar key.
     """
     absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=keys))).to_pylist()
     if not absent:
         return
     known = keys.to_pylist()[:100_000]
-    # A comparison with every key costs a second for each name, and five tell what went wrong.
+    # The comparison with every key takes a second for each name, and five names show what went wrong.
     near = [difflib.get_close_matches(each, known, n=1) for each in absent[:5]]
     meant = ", ".join(repr(each[0]) for each in near if each)
     more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""

@@ -1,4 +1,4 @@
-"""How Spark reads what a job names as its input: where, in which format, how. Nothing here imports Spark."""
+"""Describes how Spark reads the input of a job: address, format, options. Nothing here imports Spark."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from job.reader.spec import ReadSpec
 from job.store import Store
 
 _FILES = ("orc", "avro", "xml")
-"""Formats of Spark's that are files in folders, and no tables with a log of their own."""
+"""Spark's formats that are files in folders, and not tables with a log."""
 _UNPACKED = (".gz", ".gzip", ".bz2")
-"""Compressions that Spark reads without native libraries."""
+"""Suffixes of the compressions that Spark reads without native libraries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRead:
-    """What ``spark.read`` needs to know; plain data."""
+    """The parameters for ``spark.read``, as plain data."""
 
     layout: str
     """objects, hive or columns"""
     root: str
-    """``input.uri`` as Hadoop spells it, without a slash at its end"""
+    """``input.uri`` in Hadoop's form, without a slash at its end"""
     format: str
-    """Spark's name of the format; ``binaryFile`` hands whole objects to the strict reader of `job.reader`"""
+    """Spark's name of the format; with ``binaryFile`` Spark delivers whole objects, and `job.reader` parses them"""
     options: dict[str, str] = field(default_factory=dict)
-    """for ``spark.read``"""
+    """options of ``spark.read``"""
     paths: tuple[str, ...] = ()
-    """columns: only these files; default all below the root"""
+    """layout ``columns``: only these files; default all below the root"""
     schema: tuple[tuple[str, str], ...] = ()
-    """columns: declared columns and their types"""
+    """layout ``columns``: declared columns and their types"""
     key: tuple[str, ...] = ()
-    """columns: the key columns"""
+    """layout ``columns``: the key columns"""
     partitioned: tuple[str, ...] = ()
-    """columns: columns that the directories give"""
+    """layout ``columns``: columns whose values are in the names of directories"""
     needed: tuple[str, ...] | None = None
-    """columns that the recipe needs; None for all"""
+    """the columns that the recipe needs; None: all"""
 
     @property
     def shuffled(self) -> bool:
-        """Rows of one key come from several Spark partitions."""
+        """Whether the rows of one key come from several Spark partitions."""
         return self.layout != "objects"
 
     @property
     def local(self) -> bool:
-        """Whether the input lies in a folder."""
+        """Whether the input is a folder of this machine."""
         return self.root.startswith("file:")
 
     @property
     def inferred(self) -> bool:
-        """Types are guessed from texts."""
+        """Whether Spark infers the types from texts."""
         return not self.schema and self.format in ("csv", "json")
 
     @property
     def whole(self) -> bool:
-        """A row is a whole object."""
+        """Whether each row is a whole object."""
         return self.format == BINARY
 
 
@@ -67,7 +67,7 @@ BINARY = "binaryFile"
 
 
 def of_objects(settings: Settings, store: Store) -> TableRead | None:
-    """How Spark reads `objects` and `hive`; None where it does not.
+    """How Spark reads the layouts ``objects`` and ``hive``; None if the tasks themselves read them.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def of_objects(settings: Settings, store: Store) -> TableRead | None:
 
 
 def hadoop_root(uri: str, written: str) -> str:
-    """A store's URI as Hadoop spells it.
+    """Convert the URI of a store to Hadoop's form.
 
     >>> hadoop_root("s3://bucket/data", "s3://bucket/data/")
     's3a://bucket/data'
@@ -95,9 +95,9 @@ def hadoop_root(uri: str, written: str) -> str:
     Parameters
     ----------
     uri
-        Of the store.
+        The URI of the store.
     written
-        The same as the user wrote it: only that names the account of an Azure container.
+        The URI as the user wrote it: only this one names the account of an Azure container.
     """
     if uri.startswith("/"):
         return f"file:{uri}"
@@ -120,16 +120,16 @@ def of_table(settings: Settings, store: Store, names: Sequence[str], *, some: bo
     Parameters
     ----------
     names
-        The table's files.
+        Names of the table's files.
     some
-        ``input.match`` leaves other files out.
+        Whether ``input.match`` leaves other files out.
     spec
-        What the recipe needs.
+        Has the columns that the recipe needs.
 
     Raises
     ------
     ConfigurationError
-        A format that Spark cannot read as this job says.
+        Spark cannot read the format with the settings of this job.
     """
     chosen = settings.input
     assert chosen.key is not None
@@ -147,7 +147,7 @@ def of_table(settings: Settings, store: Store, names: Sequence[str], *, some: bo
     if kind not in (*DIRECT_FORMATS, *_FILES):
         return replace(read, options=dict(chosen.format.options), paths=paths)
     levels = levels_of(names)
-    # Without k=v levels Spark leaves out, in silence, what lies in folders.
+    # If there are no k=v levels, Spark silently ignores files in subfolders.
     options = {} if levels else {"recursiveFileLookup": "true"}
     if kind not in _FILES:
         _check_compressions(names, kind)
@@ -162,7 +162,7 @@ def of_table(settings: Settings, store: Store, names: Sequence[str], *, some: bo
 
 
 def levels_of(names: Sequence[str]) -> tuple[str, ...]:
-    """The k=v levels that all files lie in."""
+    """The names of the k=v levels in the directories, which must be the same for all files."""
     first = tuple(hive_columns(names[0]))
     odd = next((name for name in names if tuple(hive_columns(name)) != first), None)
     if odd is None:
@@ -203,7 +203,7 @@ def _options(chosen: InputSettings, kind: str) -> dict[str, str]:
     form = chosen.format
     options = {"mode": "FAILFAST"}
     if kind == "parquet":
-        # Without it Spark takes the columns of one file and leaves out, in silence, what only others have.
+        # Else Spark takes the columns of one file, and silently ignores further columns of others.
         return {**options, "mergeSchema": "true"}
     if kind == "json":
         return {**options, "encoding": form.encoding}

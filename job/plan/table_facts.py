@@ -16,12 +16,12 @@ from job.plan.table_layout import TableLayout
 from job.reader.table_scan import TEXTS
 
 TASKS = 8
-"""So many tasks are assumed: a plan does not know how many cores will train."""
+"""Number of tasks that a preview assumes: it does not know the number of cores of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFacts:
-    """A table, and the part of it that is due."""
+    """Facts about a table, and about the part of it that is due."""
 
     format: str
     files: int
@@ -30,16 +30,16 @@ class TableFacts:
     bytes: int
     """stored bytes of the parts of files that hold rows of keys to be trained"""
     exchange: bool
-    """rows are handed on between tasks"""
+    """whether rows are exchanged between tasks"""
     why: str
-    """why they are or are not, in a sentence"""
+    """the reason for the exchange or against it, as a sentence"""
     largest_key: str
-    """of those to be trained"""
+    """the key with the most rows, of those to be trained"""
     largest_rows: int
     memory: int
-    """bytes that a worker may need for it"""
+    """bytes of memory that a worker may need for this key"""
     one_core: int
-    """compressed texts, and texts in wide encodings: each is read by one core"""
+    """number of files that only one core can read: compressed texts, and texts in wide encodings"""
 
 
 def facts(layout: TableLayout, due: pa.Array, costs: np.ndarray) -> TableFacts:
@@ -52,7 +52,7 @@ def facts(layout: TableLayout, due: pa.Array, costs: np.ndarray) -> TableFacts:
     due
         The keys to be trained, at least one.
     costs
-        Of each of them.
+        Shape (due keys,): the cost of each of these keys.
     """
     tasks = min(TASKS, len(due))
     placed = place(layout, due, costs, tasks, tasks)
@@ -85,7 +85,7 @@ def facts(layout: TableLayout, due: pa.Array, costs: np.ndarray) -> TableFacts:
 
 
 def row_width(layout: TableLayout) -> float:
-    """Bytes of a row in memory, about: numbers by their width, texts by what a row takes in its file."""
+    """Estimate the bytes of a row in memory: numbers by their width, texts by the bytes of a row in the file."""
     stored = float(pc.sum(layout.files.table["size"]).as_py()) / max(1, int(layout.rows.sum()))
     wide, texts = 0.0, 0
     for field in layout.scan.schema:

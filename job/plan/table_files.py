@@ -1,7 +1,7 @@
 """The record of each file of a table: its columns, its pieces, and the number of rows of each key in each piece.
 
-Files are recorded one by one, so a table that got a file more is known but for that file: only it is read. One record
-for each state of the table lies below ``keys/``.
+Each file is recorded by itself, so after a file was added to a table only this file is read. There is one record below
+``keys/`` for each state of the table.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ FILES = pa.schema(
         ("keys", pa.list_(_KEY)),
     ]
 )
-"""One row for each file, in the order of names. ``keys``: rows of each key in each piece, by place in ``pieces``."""
+"""One row for each file, sorted by name. ``keys``: rows of each key in each piece, by position in ``pieces``."""
 READ = b"read"
-"""Metadata of a record: digest of what decides how keys are read."""
+"""Metadata of a record: the digest of the settings that decide how keys are read."""
 _FILES_AT_ONCE = 8
 _AT_REST = "Run again when nothing writes to the table."
 _RECORDS = 3
-"""Records that are looked through for files which are known already."""
+"""Number of records that are searched for files that were read before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class TableFiles:
 
     @cached_property
     def pieces(self) -> pa.Table:
-        """All pieces: file (row of ``table``), and the columns of a piece."""
+        """All pieces, with the columns file (row of ``table``) and those of a piece."""
         lists = whole(self.table["pieces"])
         flat = lists.flatten()
         columns = {field.name: flat.field(field.name) for field in _PIECE}
@@ -84,7 +84,7 @@ class TableFiles:
 
     @cached_property
     def entries(self) -> pa.Table:
-        """Rows of each key in each piece: key, piece (row of ``pieces``), rows."""
+        """The number of rows of each key in each piece, with the columns key, piece (row of ``pieces``) and rows."""
         lists = whole(self.table["keys"])
         flat = lists.flatten()
         count = pc.list_value_length(whole(self.table["pieces"])).to_numpy()
@@ -96,7 +96,7 @@ class TableFiles:
         )
 
     def schemas(self) -> list[tuple[str, pa.Schema]]:
-        """Names and columns of the files that have any."""
+        """Name and schema of each file that has columns."""
         known: dict[bytes, pa.Schema] = {}
         found = []
         for name, data in zip(self.table["name"].to_pylist(), self.table["schema"].to_pylist(), strict=True):
@@ -108,19 +108,19 @@ class TableFiles:
 
 
 def record_name(state: str) -> str:
-    """Where the record of a state of a table lies below the output."""
+    """The name, below the output, of the record of a state of a table."""
     return f"keys/{state}.arrow"
 
 
 def recorded(output: Store, state: str, read: str) -> tuple[pa.Table | None, bool]:
-    """The record of this state, or else the files of the newest records of other states.
+    """Read the record of this state, or if there is none, the newest records of other states.
 
     Returns
     -------
     pyarrow.Table or None
-        With the schema `FILES`; files of several states may be there.
+        With the schema `FILES`; it may have files of several states.
     bool
-        It is the record of this state.
+        Whether it is the record of this state.
     """
     try:
         return decode(output.get(record_name(state))), True
@@ -129,7 +129,7 @@ def recorded(output: Store, state: str, read: str) -> tuple[pa.Table | None, boo
     try:
         listing = output.list("keys")
     except NotFoundError:
-        return None, False  # a plan, and no output yet
+        return None, False  # ``manyfit plan`` before the output exists
     newest = pc.sort_indices(listing, sort_keys=[("modified", "descending")])
     found = []
     for name in listing["name"].take(newest).to_pylist():
@@ -159,8 +159,8 @@ def look(
     store
         The input.
     found
-        The files (name, size, etag, given), sorted by name; ``given`` is JSON: texts of columns that are the same for
-        all rows of a file.
+        The files (name, size, etag, given), sorted by name. ``given`` is JSON: the values, as texts, of columns that
+        are the same for all rows of a file.
     key
         The key columns.
     kind
@@ -170,9 +170,9 @@ def look(
     known
         Recorded files, of any state.
     read
-        Digest of what decides how keys are read.
+        Digest of the settings that decide how keys are read.
     types
-        Of the given columns; default text.
+        Types of the columns in ``given``; default text.
 
     Raises
     ------
@@ -204,18 +204,18 @@ def _known(found: pa.Table, known: pa.Table | None) -> list[int]:
     columns = ("name", "size", "etag")
     at = {row: number for number, row in enumerate(zip(*(known[each].to_pylist() for each in columns), strict=True))}
     rows = zip(*(found[each].to_pylist() for each in columns), strict=True)
-    # A store without ETags says nothing of a file's content.
+    # Without an ETag it is unknown whether the content of a file is the same.
     return [at.get(row, -1) if row[2] is not None else -1 for row in rows]
 
 
 class _Pools:
-    """Threads for files, or, where there are few files, for the portions of one."""
+    """Threads for several files, or, if there are few files, for the portions of one file."""
 
     def __init__(self, files: int, *, near: bool) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._many = files >= cores
         self._cores = cores
-        # Each thread keeps memory for itself: more than cores only where they wait for a store.
+        # Each thread takes memory, so there are more threads than cores only if they wait for a remote store.
         self._pool = ThreadPoolExecutor(cores if near or not self._many else _FILES_AT_ONCE, "count")
 
     def __enter__(self) -> _Pools:
@@ -225,11 +225,11 @@ class _Pools:
         self._pool.shutdown(cancel_futures=True)
 
     def files(self, look: Callable[[dict[str, Any]], pa.Table], files: list[dict[str, Any]]) -> Iterator[Any]:
-        """The files, several at once if there are many."""
+        """Yield the result of ``look`` for each file, several at once if there are many files."""
         return self._pool.map(look, files) if self._many else map(look, files)
 
     def portions(self, load: Callable[[Portion], Any], portions: Iterator[Portion]) -> Iterator[Any]:
-        """The portions of a file, in order, never more in memory than twice the cores."""
+        """Yield the loaded portions of a file, in order. At most twice as many as cores are in memory."""
         if self._many:
             yield from map(load, portions)
             return
@@ -306,7 +306,7 @@ def _look_at(
 
 
 def _entries(keys: list[pa.StringArray], rows: list[np.ndarray], at: list[np.ndarray]) -> pa.ListArray:
-    """The rows of each key in each piece of one file."""
+    """Count the rows of each key in each piece of one file."""
     if keys:
         columns = [
             pa.chunked_array(keys),
@@ -315,7 +315,7 @@ def _entries(keys: list[pa.StringArray], rows: list[np.ndarray], at: list[np.nda
         ]
         table = pa.table(columns, names=["key", "piece", "rows"])
         if len(keys) > 1:
-            # A piece that was read in several portions has a key several times.
+            # If a piece was read in several portions, a key occurs several times.
             table = table.group_by(["key", "piece"], use_threads=False).aggregate([("rows", "sum")])
         names = ["key", "piece", "rows_sum" if len(keys) > 1 else "rows"]
         found = pa.StructArray.from_arrays([whole(table[name]) for name in names], fields=list(_KEY))
@@ -325,7 +325,7 @@ def _entries(keys: list[pa.StringArray], rows: list[np.ndarray], at: list[np.nda
 
 
 def _joined(name: str, schema: pa.Schema, found: pa.Schema) -> pa.Schema:
-    """Types of JSON lines over all blocks of a file."""
+    """Merge the types of JSON lines over all blocks of a file."""
     for field in found:
         at = schema.get_field_index(field.name)
         if at < 0:

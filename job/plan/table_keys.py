@@ -1,7 +1,7 @@
 """A table, seen from the driver: its files, its state, and the keys it holds.
 
-The keys of a table are counted by Spark once for each state of the table and kept below ``keys/``; a state is the
-digest of the listing and of what decides how it is read. Nothing here imports Spark.
+Spark counts the keys of a table once for each state of the table, and the counts are stored below ``keys/``. A state is
+the digest of the listing and of the settings that decide how the table is read. Nothing here imports Spark.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from job.plan.selection import Selected, choose, matching
 from job.store import Store
 
 COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
-"""Rows for each key, sorted by key."""
+"""Schema of the numbers of rows of each key, sorted by key."""
 
 
 def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, int]:
-    """The table's files, sorted by name, with the numbers of ignored and of unmatched objects.
+    """The table's files, sorted by name, and the numbers of ignored and of unmatched objects.
 
-    A format with a log of its own (Delta) keeps it in hidden files: there nothing is ignored.
+    A format with a log (Delta) keeps the log in hidden files; for such a format no object is ignored.
 
     Raises
     ------
     InputError
-        No file.
+        There is no file.
     """
     foreign = settings.format.type not in DIRECT_FORMATS
     matched, ignored, unmatched = matching(listing, settings, hidden=foreign)
@@ -41,7 +41,7 @@ def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, in
 
 
 def state(found: pa.Table, settings: InputSettings) -> str:
-    """Digest of a table's files and of what decides its keys."""
+    """Digest of a table's files and of the settings that decide its keys."""
     rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)
     read = settings.model_dump(mode="json", include={"key", "format", "schema_"})
     return digest({"files": data_fingerprint(rows), "read": read})
@@ -57,25 +57,26 @@ def select(
     count: Callable[[], pa.Table],
     still: Callable[[], str] | None,
 ) -> Selected:
-    """The keys of a table and their rows, as if each key were one object whose ETag is the table's state.
+    """Select keys of a table. Each key is represented by one object, whose ETag is the table's state.
 
     Parameters
     ----------
     found
         The table's files (`files`).
     ignored, unmatched
-        Objects that are none of them.
+        Numbers of other objects.
     output
-        Where counted keys are kept.
+        The store for the counted keys.
     count
-        Counts the rows for each key (`COUNTS`), through Spark; called only if no run has counted this state.
+        Counts the rows of each key (`COUNTS`) with Spark; called only if no run has counted this state.
     still
-        The table's state now; given by a run, which keeps what was counted if the state is still the same.
+        Returns the current state of the table. The counts are stored if it has not changed. None, for a plan alone:
+        they are not stored.
 
     Raises
     ------
     InputError
-        No row, or no key that the filters leave.
+        The table has no row, or the filters leave no key.
     """
     now = state(found, settings.input)
     name = f"keys/{now}.arrow"
@@ -113,12 +114,12 @@ def select(
 
 
 def rows_of(etag: str) -> int:
-    """How many rows a key had when the table was counted (the end of its ETag)."""
+    """The number of rows of a key when the table was counted, from the end of its ETag."""
     return int(etag.rpartition(":")[2])
 
 
 def replaced(before: pa.Table, now: pa.Table) -> list[str]:
-    """Files that were changed or removed since; new ones do not matter, because Spark has not read them."""
+    """Names of files that were replaced or removed. New files do not matter, because Spark has not read them."""
     at = pc.index_in(before["name"], value_set=now["name"].combine_chunks())
     later = now.take(at.combine_chunks() if isinstance(at, pa.ChunkedArray) else at)
     same = pc.and_kleene(pc.equal(before["size"], later["size"]), pc.equal(before["etag"], later["etag"]))
@@ -126,6 +127,6 @@ def replaced(before: pa.Table, now: pa.Table) -> list[str]:
 
 
 def nearest(name: str, columns: Sequence[str]) -> str:
-    """A sentence that names the existing columns, or those with similar names."""
+    """A sentence for a hint that names the existing columns, or those with similar names."""
     near = difflib.get_close_matches(name, columns, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(columns[:20])}."

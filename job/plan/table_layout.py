@@ -1,4 +1,4 @@
-"""A table that the tasks read by themselves: its columns, its keys, and which pieces of files hold their rows."""
+"""A table that the tasks themselves read: its columns, its keys, and the pieces of files that hold their rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from job.reader.table_scan import TEXTS, TableScan
 
 @dataclass(frozen=True, kw_only=True)
 class TableLayout:
-    """A table, as far as planning needs it."""
+    """The description of a table that planning needs."""
 
     scan: TableScan
     """how its files are read"""
@@ -36,23 +36,23 @@ class TableLayout:
     keys: pa.Array
     """all keys, sorted"""
     number: np.ndarray
-    """of each of ``files.entries``: which of ``keys`` it is about, int32"""
+    """shape (entries,), int32: for each row of ``files.entries`` the position of its key in ``keys``"""
     rows: np.ndarray
-    """of each key, int64"""
+    """shape (keys,), int64: the number of rows of each key"""
     version: int | None = None
-    """of the table, where a log has versions"""
+    """version of the table, if it has a log with versions"""
     state: str = ""
-    """digest of the files, by which they are recorded"""
+    """digest of the files, which names their record"""
 
 
 def read_digest(settings: InputSettings) -> str:
-    """Digest of what decides the keys and columns that are recorded of a file."""
+    """Digest of the settings that decide which keys and columns are recorded of a file."""
     read = settings.model_dump(mode="json", include={"key", "format"})
     return digest({"reader": "direct", "read": read})
 
 
 def state(found: pa.Table, settings: InputSettings) -> str:
-    """Digest of a table's files and of what decides its keys."""
+    """Digest of a table's files and of the settings that decide its keys."""
     rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)
     return digest({"files": data_fingerprint(rows), "read": read_digest(settings)})
 
@@ -72,22 +72,22 @@ def layout(
     files
         All files of the table.
     kind
-        Their format.
+        Format of the files.
     settings
         The ``input`` section.
     spec
         How bytes become values, and which columns the recipe needs.
     levels
-        Columns that the directories of all files, or a log, give.
+        Columns whose values come from the directories of the files, or from a log.
     log
-        The table's columns, where a log tells them: what a file lacks of them is missing there.
+        The table's columns, if a log tells them: a column that a file lacks is null there.
 
     Raises
     ------
     ConfigurationError
-        A column that the recipe or the key names is not there.
+        The table lacks a column that the recipe or the key names.
     InputError
-        The files have not the same columns, or not those of ``input.schema``.
+        The files have different columns, or not those of ``input.schema``.
     """
     entries = files.entries
     if not entries.num_rows:
@@ -126,7 +126,7 @@ def _scan(
             optional = tuple(log.names)
             schemas = [(settings.uri, pa.schema([(field.name, table_scan.plain(field.type)) for field in log]))]
         elif kind == "json":
-            # A name that no row of a file has is missing there, as it is in a line.
+            # A name that no row of a JSON lines file has is null in this file, as it is in a line.
             optional = tuple({field.name for _, schema in schemas for field in schema})
         found = table_scan.unified(schemas, optional, needed)
     except PartitionError as error:
@@ -146,7 +146,7 @@ def _scan(
         if needed is not None and name not in needed:
             continue
         if name in texts:
-            # Of a key the text is what counts: 01 and 1 are two.
+            # A key is text: 01 and 1 are two keys.
             kinds = pa.string() if name in key else table_scan.level_type(texts[name])
         elif kind in TEXTS:
             kinds = pa.string()
@@ -160,7 +160,7 @@ def _scan(
         fields.append(pa.field(name, kinds, metadata=known))
     schema = table_scan.marked(pa.schema(fields), {*key, *levels})
     if declared and kind in TEXTS:
-        # A text that is not of the declared type is told by file and line.
+        # An error about a text that does not have the declared type names file and line.
         schema = schema.append(pa.field(LINE, pa.int64())).append(pa.field(FILE, pa.int32()))
     return TableScan(
         kind=kind,
@@ -178,7 +178,7 @@ def _check_declared(
     found: pa.Schema, declared: dict[str, pa.DataType], levels: Sequence[str], optional: Sequence[str], first: str
 ) -> None:
     if all(name in optional for name in declared):
-        # Nothing is declared but what some files may lack.
+        # Only optional columns are declared.
         return
     missing = [name for name in declared if name not in found.names and name not in levels and name not in optional]
     extra = [name for name in found.names if name not in declared and name not in levels]
@@ -194,22 +194,22 @@ def _check_declared(
 def select(
     table: TableLayout, found: pa.Table, settings: InputSettings, seed: int, *, ignored: int, unmatched: int
 ) -> Selected:
-    """The chosen keys of a table, each as if it were one object, whose ETag tells the files that have rows of it.
+    """Select keys of a table. Each is represented by one object, whose ETag covers the files that have rows of the key.
 
-    So a file that is added, removed or replaced changes only those keys that it has rows of.
+    So a file that is added, removed or replaced changes only the keys that have rows in it.
 
     Parameters
     ----------
     table
         The table.
     found
-        Its files (`job.plan.table_keys.files`).
+        The files of the table (`job.plan.table_keys.files`).
     settings
         The ``input`` section.
     seed
-        Of ``input.sample``.
+        The seed for ``input.sample``.
     ignored, unmatched
-        Objects that are no files of the table.
+        Numbers of objects that are not files of the table.
 
     Raises
     ------
@@ -244,7 +244,7 @@ def select(
 
 
 def _fingerprints(table: TableLayout) -> tuple[np.ndarray, np.ndarray]:
-    """128 bits for each key: which files have how many rows of it."""
+    """128 bits for each key: a digest of the files that have rows of it, and of the numbers of these rows."""
     names = table.files.table.select(["name", "size", "etag"]).to_pylist()
     ids = [hashlib.sha256(data_fingerprint([tuple(each.values())]).encode()).digest() for each in names]
     words = np.frombuffer(b"".join(each[:16] for each in ids), np.uint64).reshape(-1, 2)

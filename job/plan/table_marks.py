@@ -1,7 +1,7 @@
-"""Folders that are tables of a format with a log of its own: their files are not their rows. Pure.
+"""Finds folders that are tables of a format with a log, because not all of their files are live. Pure.
 
-A log (Delta, Iceberg, Hudi ...) says which files are live. The others still lie there: overwritten, deleted, or written
-by a job that failed. A model that is fitted on the files as they lie is fitted on rows that nobody has any more.
+A log (Delta, Iceberg, Hudi ...) says which files are live. The folder also holds other files: overwritten, deleted, or
+written by a job that failed. A model that is fitted on all files is fitted on rows that the table does not have.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FORMATS = {
     "Hive ACID": r"(?:base|delta|delete_delta)_\d{7}(?:_\d+)*(?:_v\d+)?/[^/]+",
     "Spark streaming": r"_spark_metadata/.+",
 }
-"""What lies in the folder of such a table and of no other, below the folder."""
+"""For each format an expression for names below the folder that only a table of this format has."""
 _TRANSACTION = r"_(?:started|committed)_\d+"
-"""Databricks: what a write left beside its files, named by the number of the write."""
+"""Databricks: the marks of a write, which are named by the number of the write."""
 
 _ANY = "(?s)^" + _AT + "(?:" + "|".join([*_FORMATS.values(), _TRANSACTION]) + ")$"
 _EACH = {name: re.compile(f"({_AT}){form}", re.DOTALL) for name, form in _FORMATS.items()}
@@ -34,17 +34,17 @@ _WRITES = re.compile(f"({_AT})_(started|committed)_(\\d+)", re.DOTALL)
 
 
 def tables(names: pa.ChunkedArray) -> dict[str, str]:
-    """The folders that are tables, each with why: ``"Delta"``, or what the marks of several writes mean.
+    """Find the folders that are tables with a log, and the format of each.
 
     Parameters
     ----------
     names
-        All names of a listing, hidden ones too.
+        All names of a listing, also hidden ones.
 
     Returns
     -------
     dict
-        A folder's path with a slash at its end (empty for the listed folder itself) to the format's name.
+        The format's name for each folder. Paths of folders end with a slash; the listed folder itself is "".
     """
     marks = names.filter(pc.match_substring_regex(names, _ANY)).to_pylist()
     found: dict[str, str] = {}
@@ -56,7 +56,7 @@ def tables(names: pa.ChunkedArray) -> dict[str, str]:
         if match := _WRITES.fullmatch(mark):
             writes[match[1]][match[2]].add(match[3])
     for folder, seen in writes.items():
-        # One write that was committed is all there is; of several, or of one that was not, some files may be dead.
+        # After a single committed write all files are live; after others some may be dead.
         if len(seen["started"] | seen["committed"]) > 1 or not seen["committed"]:
             found.setdefault(folder, "Databricks")
     return found
@@ -70,9 +70,9 @@ def refuse(names: pa.ChunkedArray, chosen: pa.ChunkedArray, uri: str) -> None:
     names
         All names of a listing.
     chosen
-        Those that would be read as they lie.
+        The names of the files that would be read.
     uri
-        Of the input, for the message.
+        The URI of the input, for the message.
     """
     for folder, name in sorted(tables(names).items()):
         if folder and not pc.any(pc.starts_with(chosen, folder)).as_py():
@@ -93,7 +93,7 @@ def refuse(names: pa.ChunkedArray, chosen: pa.ChunkedArray, uri: str) -> None:
 
 
 def folder_marks(names: pa.ChunkedArray, sizes: pa.ChunkedArray) -> list[str]:
-    """The names of empty objects that stand for a folder, since others lie below them: what Azure and others leave."""
+    """The names of empty objects that stand for a folder, such as Azure makes them: other objects are below them."""
     empty = set(names.filter(pc.equal(sizes, 0)).to_pylist())
     if not empty:
         return []

@@ -1,1 +1,1 @@
-"""Scoring: the predictions of a model for the rows of its key, as tables. Pure."""
+"""Scoring: applies a model to the rows of its key, and makes tables of predictions. Pure."""

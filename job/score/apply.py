@@ -33,35 +33,35 @@ class Recipe:
     spec: ReadSpec
     """how bytes become rows"""
     method: str
-    """of the model"""
+    """the method of the model to call, such as ``predict``"""
     features: tuple[str, ...] | None
-    """as the training named them, for models that do not know their names; None: all columns but ``others``"""
+    """features of the training, for models that do not record their names; None: all columns except ``others``"""
     series: bool
-    """the model takes one column, not a frame"""
+    """whether the model takes one column (a Series) and not a frame"""
     others: tuple[str, ...]
-    """columns that are no features: the training's target and weights, the truth"""
+    """columns that are not features: target and weights of the training, and the truth"""
     outputs: tuple[str, ...]
-    """names of the outputs of a model with several"""
+    """names of the outputs, for a model with several outputs"""
     keep: tuple[str, ...] | None
-    """columns that are carried over; None: all"""
+    """columns of the input that the predictions keep; None: all"""
     types: tuple[tuple[str, pa.DataType], ...] | None
-    """types of the kept columns and of ``prediction``; None: not known, every file as it comes"""
+    """types of the kept columns and of ``prediction``; None: unknown, each file has its own"""
     missing: str
-    """fail, drop or null"""
+    """what happens to rows with missing features: fail, drop or null"""
     actual: str | None
-    """the column with the truth"""
+    """the column with the truth; None if there is none"""
     on_empty: str
-    """skip or fail"""
+    """what happens to a key without rows: skip or fail"""
     allow_version_skew: bool
     run: str
     at: datetime
-    """when the run was planned"""
+    """time of the plan"""
     version: int
-    """of the models"""
+    """version of the set of models"""
     function: UserFunction | None = None
-    """called with the model, the rows and the key, instead of a method"""
+    """the user's function, called with model, rows and key instead of the method"""
     rows: bool = True
-    """there is an input; False: each model forecasts without rows"""
+    """whether there is an input; False: each model forecasts without rows"""
     backtest: Backtest | None = None
     """how the training counted the steps of its held-out rows"""
 
@@ -72,11 +72,11 @@ class Scored:
 
     table: pa.Table
     read: int | None
-    """rows that were read; None where those that are written do not stand for them, one by one"""
+    """number of rows that were read; None if the written rows do not correspond to them one to one"""
     errors: dict[str, float]
-    """where the rows hold the truth"""
+    """errors of the predictions; empty if the rows do not hold the truth"""
     within: dict[str, tuple[int, int]]
-    """of each level of intervals: rows whose truth lies within, and rows that have both"""
+    """for each level of intervals: the rows whose truth is within, and the rows that have an interval and a truth"""
     warnings: tuple[str, ...]
     seconds: float
 
@@ -84,20 +84,20 @@ class Scored:
 def apply(
     recipe: Recipe, key: str, rows: pa.Table, model: Any, *, digest: str, source: str, held: HeldOut | None = None
 ) -> Scored:
-    """The predictions of a model for the rows of its key.
+    """Predict the rows of a key with its model.
 
     Parameters
     ----------
     recipe
-        What is done.
+        The settings of the scoring.
     key, rows
         The key, and its rows as they were read.
     model
-        Loaded.
+        The loaded model.
     digest, source
-        What is written beside each prediction: of the model, and where the rows came from.
+        The digest of the model, and the origin of the rows; both are written with each prediction.
     held
-        What intervals are made of; None for none.
+        The residuals on held-out rows, for intervals; None: no intervals.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _takes_missing(model: Any) -> bool:
 
         return bool(get_tags(model).input_tags.allow_nan)
     except (ImportError, AttributeError, TypeError, ValueError):
-        return not hasattr(model, "__sklearn_tags__")  # a model of the user's own judges by itself
+        return not hasattr(model, "__sklearn_tags__")  # a user's own model checks its input itself
 
 
 def _called(
@@ -191,7 +191,7 @@ def _called(
     method = getattr(model, recipe.method, None)
     if method is None:
         raise PartitionError("predict_error", f"the {type(model).__name__} has no method {recipe.method}")
-    # A plain number array is what scikit-learn makes of such a frame, to the last bit, at a fraction of the time.
+    # scikit-learn would convert the frame to this array of numbers. To make it here gives the same bits in less time.
     given = None if recipe.series or not _of_sklearn(model) else frame.block(rows, names)
     if given is None:
         given = frame.features(rows, names, series=recipe.series)
@@ -209,7 +209,7 @@ def _called(
 
 
 def _of_sklearn(model: Any) -> bool:
-    """Whether an array will do: not for a pipeline or a transformer that picks columns by name."""
+    """Whether the model accepts an array: a pipeline or a transformer that selects columns by name does not."""
     module = type(model).__module__.split(".")
     return module[0] == "sklearn" and module[1] not in ("pipeline", "compose", "model_selection", "feature_extraction")
 
@@ -218,7 +218,7 @@ def _outputs(recipe: Recipe, model: Any, answer: Any, rows: int) -> dict[str, pa
     if hasattr(answer, "toarray"):
         answer = answer.toarray()
     named: Sequence[Any] | None = list(answer.columns) if isinstance(answer, pd.DataFrame) else None
-    if isinstance(answer, list):  # of a classifier with several outputs: an array of probabilities each
+    if isinstance(answer, list):  # a classifier with several outputs returns one array of probabilities for each
         raise PartitionError("predict_error", f"{recipe.method} of a model with several targets gives no one table")
     values = np.asarray(answer)
     if values.shape[:1] != (rows,):
@@ -273,7 +273,7 @@ def _kept(recipe: Recipe, rows: pa.Table) -> dict[str, Any]:
 
 
 def _left_out(recipe: Recipe, rows: pa.Table) -> list[str]:
-    """What is said of columns that should be kept, and that the table does not have."""
+    """The warning about columns that should be kept, but that the table of predictions does not have."""
     if recipe.types is None:
         return []
     known = {name for name, _ in recipe.types}

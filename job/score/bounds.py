@@ -1,9 +1,9 @@
 """Prediction intervals of a key, from the residuals of its model on held-out rows. Pure.
 
-`job.judge.intervals` says what the half-widths are. In a backtest they depend on the step into the future: the step of
-a row is its place, from 1, among the rows of its key that are later than the last row which the model was fitted on;
-where the backtest's horizon is a span of time, its place among their time stamps. Rows that are not later have no step,
-and get the width over all steps.
+`job.judge.intervals` computes the half-widths. In a backtest they depend on the step into the future. The step of a row
+is its position, from 1, among the rows of its key that are later than the last row of the training. If the backtest's
+horizon is a time span, it is the position among the time stamps of these rows. Rows that are not later have no step,
+and get the half-width over all steps.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class HeldOut:
     """The residuals of a key's model on held-out rows, and its last training row."""
 
     residuals: str
-    """JSON of `job.judge.intervals.describe`"""
+    """the residuals: JSON of `job.judge.intervals.describe`"""
     until: str | None = None
-    """the last time stamp that the model was fitted on"""
+    """the last time stamp of the training rows"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Backtest:
     """How the training counted steps."""
 
     column: str
-    """orders the rows"""
+    """the column that orders the rows"""
     by_time: bool
-    """steps are time stamps, not rows"""
+    """whether a step is a time stamp; False: a step is a row"""
 
 
 def steps(rows: pa.Table, backtest: Backtest | None, until: str | None) -> Array | None:
@@ -53,15 +53,15 @@ def steps(rows: pa.Table, backtest: Backtest | None, until: str | None) -> Array
     rows
         All rows of the key, in any order.
     backtest
-        None where the held-out rows were of no backtest.
+        None if the held-out rows come from another kind of validation.
     until
-        As `HeldOut` has it.
+        As in `HeldOut`.
 
     Returns
     -------
     numpy.ndarray or None
-        Shape (n,): from 1, and 0 for rows that are not later than ``until``. None where no step is known: the rows lack
-        the column, or it has gaps or another type than in training.
+        Shape (n,): from 1, and 0 for rows that are not later than ``until``. None if the steps are unknown, because the
+        column is missing, has nulls, or has another type than in the training.
     """
     if backtest is None or until is None or backtest.column not in rows.column_names or not rows.num_rows:
         return None
@@ -81,21 +81,21 @@ def steps(rows: pa.Table, backtest: Backtest | None, until: str | None) -> Array
 
 
 def around(predicted: Any, held: HeldOut, at: Array | None) -> dict[str, Array]:
-    """The columns ``lo_<level>`` and ``hi_<level>``.
+    """The bounds of the intervals: the columns ``lo_<level>`` and ``hi_<level>``.
 
     Parameters
     ----------
     predicted
-        The predictions as numbers, shape (n,).
+        Shape (n,): the predictions as numbers.
     held
-        Of the key's model.
+        The residuals of the key's model.
     at
-        The step of each row, shape (n,), if it is known.
+        Shape (n,): the step of each row; None if unknown.
 
     Returns
     -------
     dict
-        Arrays of shape (n,); NaN where there were too few held-out rows for the level.
+        Arrays of shape (n,); NaN if there were too few held-out rows for the level.
     """
     found = {}
     for name in json.loads(held.residuals)["all"]:

@@ -1,4 +1,4 @@
-"""The columns of a table of predictions: which there are, of which types, and what kept columns become. Pure."""
+"""The columns of a table of predictions: their names and types, and the conversion of kept columns. Pure."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ OURS = pa.schema(
         ("_scored_at", TIME),
     ]
 )
-"""What is said of each row beside its prediction: its key, the digest of the model, the version of the set, the object,
-the run, and when the run was planned."""
+"""The columns that manyfit adds to each row: its key, the digest of the model, the version of the set, the object, the
+run, and the time of the plan."""
 PREDICTION = "prediction"
 _FREE = re.compile(rf"{PREDICTION}_.*|proba_.*|(lo|hi)_[0-9.e+-]+", re.DOTALL)
 
 
 def is_free(name: str) -> bool:
-    """Whether a column is one that not every model has, such as an interval's: it is null where a model has none."""
+    """Whether a column is one that not every model gives, such as that of an interval. It is null for other models."""
     return _FREE.fullmatch(name) is not None
 
 
 def stored(kind: pa.DataType) -> pa.DataType:
-    """The type that a column has in the predictions: the widest of its sort, so that the next file fits too.
+    """The type of a column in the predictions: the widest type of its kind, so that later files have the same.
 
-    Times without a zone are taken as UTC, and finer units than microseconds are cut: a Delta table holds no others.
+    Times without a zone become UTC, and times are cut to microseconds, as a Delta table has no other times.
     """
     if pt.is_boolean(kind) or pt.is_date32(kind):
         return kind
@@ -57,12 +57,12 @@ def stored(kind: pa.DataType) -> pa.DataType:
 
 
 def column(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
-    """The values of a kept column in the type that the table has.
+    """Cast a kept column to its type in the table.
 
     Raises
     ------
     PartitionError
-        ``schema_mismatch``: they do not fit into it.
+        ``schema_mismatch``: a value does not fit into the type.
     """
     if pt.is_timestamp(values.type) and values.type.tz is None and kind == TIME:
         values = pc.assume_timezone(values, "UTC")
@@ -77,12 +77,12 @@ def column(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedA
 
 
 def check_names(kept: Iterable[str]) -> None:
-    """Refuse kept columns whose names the predictions need.
+    """Refuse kept columns whose names the predictions use.
 
     Raises
     ------
     ConfigurationError
-        Names the columns.
+        There are such columns; the message names them.
     """
     taken = sorted(each for each in kept if each in OURS.names or each == PREDICTION or is_free(each))
     if taken:
@@ -93,14 +93,14 @@ def check_names(kept: Iterable[str]) -> None:
 
 
 def ordered(schema: pa.Schema) -> list[str]:
-    """Names in the one order that all files have: kept columns, predictions, ours."""
+    """The names in the order that all files have: kept columns, predictions, the columns of `OURS`."""
     free = sorted(name for name in schema.names if is_free(name))
     last = [*([PREDICTION] if PREDICTION in schema.names else []), *free, *OURS.names]
     return [name for name in schema.names if name not in last] + last
 
 
 class Written(Protocol):
-    """The values that every row of a run shares."""
+    """The values that are the same in all rows of a run."""
 
     @property
     def run(self) -> str:
@@ -108,7 +108,7 @@ class Written(Protocol):
 
     @property
     def at(self) -> datetime:
-        """When it was planned."""
+        """The time of the plan."""
 
     @property
     def version(self) -> int:
@@ -118,16 +118,16 @@ class Written(Protocol):
 def with_ours(
     made: Mapping[str, Any], count: int, written: Written, *, key: str, digest: str, source: str | None
 ) -> pa.Table:
-    """Some columns of a key's rows, and beside them those of `OURS`, in the one order that all files have.
+    """Make a table from columns of a key's rows and the columns of `OURS`, in the order that all files have.
 
     Parameters
     ----------
     made
-        Arrays of shape (count,).
+        Arrays of shape (count,), by column.
     count
         The number of rows.
     written, key, digest, source
-        What `OURS` say.
+        The values of the columns of `OURS`.
     """
     about = {
         "_key": key,
@@ -143,7 +143,7 @@ def with_ours(
 
 
 def union(schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """All columns of all schemas, whose types agree where they share one; and `OURS`."""
+    """One schema with all columns of all schemas, and `OURS`. A column must have the same type in all of them."""
     try:
         made = pa.unify_schemas([*(pa.schema(list(each)) for each in schemas), OURS])
     except pa.ArrowTypeError as error:
@@ -155,22 +155,22 @@ def union(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 
 def fits(schema: pa.Schema, types: Mapping[str, pa.DataType]) -> bool:
-    """Whether a file with this schema can stand in a table with these types."""
+    """Whether a file with this schema fits into a table with these types."""
     return all(types.get(field.name, field.type) == field.type for field in schema)
 
 
 def described(schema: pa.Schema) -> str:
-    """A schema as a text."""
+    """Write a schema as text."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
 def parsed(text: str) -> pa.Schema:
-    """The inverse of `described`."""
+    """Read a schema that `described` has written."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """A type as we write it: another library may say large texts where it means texts."""
+    """A type as manyfit writes it: other libraries may use large strings instead of strings."""
     if pt.is_large_string(kind) or pt.is_string_view(kind):
         return pa.string()
     if pt.is_large_binary(kind) or pt.is_binary_view(kind):

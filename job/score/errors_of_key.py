@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 _LEAST = 1e-15
-"""A probability below this counts as this: the logarithm of 0 is no number."""
+"""The lower limit of probabilities, because the logarithm of 0 is not finite."""
 
 
 def of_numbers(truth: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> dict[str, float]:
-    """``n``, mean absolute error and root mean squared error of the rows that have both."""
+    """``n``, mean absolute error and root mean squared error, over the rows that have a truth and a prediction."""
     both = np.isfinite(truth) & np.isfinite(predicted)
     off = truth[both] - predicted[both]
     if not len(off):
@@ -23,14 +23,15 @@ def of_numbers(truth: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> 
 def of_classes(
     truth: Sequence[Any], predicted: Sequence[Any] | None, classes: Sequence[Any] = (), probabilities: Any = None
 ) -> dict[str, float]:
-    """``n``, the share of right classes, and with probabilities the mean logarithmic loss.
+    """``n``, the accuracy, and with probabilities the mean logarithmic loss.
 
     Parameters
     ----------
     truth, predicted
-        Classes; None where there is none. Without ``predicted``, the class with the highest probability.
+        The classes of the rows; None for a missing one. Without ``predicted``, the class with the highest probability
+        is the prediction.
     classes, probabilities
-        Names of the columns of an array of shape (n, classes).
+        An array of shape (n, classes), and the class of each of its columns.
     """
     if predicted is None:
         predicted = [None if np.isnan(row).all() else classes[int(row.argmax())] for row in probabilities]

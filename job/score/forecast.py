@@ -1,4 +1,4 @@
-"""Predictions by the user's function: it gets the model, the rows and the key, and gives rows of its own. Pure."""
+"""Predictions by the user's function: it gets the model, the rows and the key, and returns rows of its own. Pure."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def scored(
     source: str,
     held: HeldOut | None = None,
 ) -> Scored:
-    """The predictions of a key, by the recipe's function or else by the model's method.
+    """Predict the rows of a key, by the recipe's function if it has one, or else by the model's method.
 
     Parameters
     ----------
     rows
-        None where the scoring has no input: only a function can do without.
+        The rows of the key; None if the scoring has no input, which only a function allows.
 
     Raises
     ------
     PartitionError
-        As `job.score.apply.apply`; of a function ``predict_error``, and ``schema_mismatch`` where it gives other
-        columns than for other keys.
+        For a method as `job.score.apply.apply`. For a function ``predict_error``, or ``schema_mismatch`` if it returns
+        columns or types that the table of predictions does not have.
     """
     if recipe.function is not None:
         return _forecast(recipe, recipe.function, key, rows, model, digest=digest, source=source)
@@ -83,19 +83,19 @@ def _forecast(
 
 
 def called(function: UserFunction, model: Any, rows: Any, key: str) -> Any:
-    """Call the function with a model, the frame of its key's rows (None: there are none) and the key."""
+    """Call the function with a model, the frame of its key's rows (None without an input) and the key."""
     loaded = function.load()
     return loaded(*(model, rows, key)[: arguments(loaded)])
 
 
 @lru_cache(maxsize=16)
 def arguments(function: Callable[..., Any]) -> int:
-    """How many of model, frame and key a function takes, by position.
+    """The number of positional arguments (model, frame and key) that a function takes: 2 or 3.
 
     Raises
     ------
     TypeError
-        It takes fewer than the first two, or needs more than the three.
+        The function takes fewer than two arguments, or needs more than three.
     """
     parameters = list(inspect.signature(function).parameters.values())
     places = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
@@ -111,14 +111,14 @@ def arguments(function: Callable[..., Any]) -> int:
 
 
 def _columns(function: UserFunction, answer: Any) -> dict[str, Any]:
-    """What the function gave as columns: a frame's as they are named, else ``prediction``; an index that says something
-    is a column, too."""
+    """The columns of the function's result: those of a frame, or else ``prediction``. An index with a name, or one that
+    is not of integers, becomes a column, too."""
     if isinstance(answer, pd.Series):
         answer = answer.to_frame(PREDICTION)
     if isinstance(answer, pd.DataFrame):
         if isinstance(answer.index, pd.PeriodIndex):
             answer = answer.to_timestamp()
-        # What is left of a numbering of rows says nothing.
+        # An unnamed index of integers only numbers the rows.
         if answer.index.names != [None] or not pd.api.types.is_integer_dtype(answer.index):
             names = [name if name is not None else "index" for name in answer.index.names]
             answer = answer.reset_index(names=[str(name) for name in names])

@@ -1,7 +1,7 @@
-"""One generation of predictions for each key: how its rows lie in parts, and how some keys' rows are replaced. Pure.
+"""The parts of a table whose rows are replaced (``mode: replace``): which part holds a key, and new parts. Pure.
 
-Parts hold neighbouring keys, in their order, and no key is in two. So a table of parts is a list of ranges: part number
-i has the keys from its first one to that of part i + 1. New rows of a key go where its range is.
+Each part holds neighbouring keys, sorted, and no key is in two parts. So the parts divide the keys into ranges: the
+range of part i goes from its first key to the first key of part i + 1. New rows of a key belong to its range.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import pyarrow as pa
 from job.arrow import whole
 
 MOST_KEYS = 32
-"""Keys of a part: fewer make more files, more make replacing dearer (docs/decisions/0016-replacing-predictions.md)."""
+"""Number of keys of a part at most. With fewer there are more files; with more, a replacement copies more rows
+(docs/decisions/0016-replacing-predictions.md)."""
 MOST_BYTES = 32_000_000
-"""Objects, or rows in memory, of a part; a larger key is a part of its own."""
+"""Bytes of the input, or of rows in memory, of a part at most; a larger key is a part of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A part of the table, as it is now."""
+    """A part of the current table."""
 
     path: str
     size: int
@@ -40,28 +41,33 @@ def ranges(keys: Sequence[str], firsts: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     keys
-        Sorted.
+        The keys, sorted.
     firsts
-        The first key of each part, sorted. What lies before all of them belongs to the first range.
+        The first key of each part, sorted. Keys before the first part belong to the first range.
 
     Returns
     -------
     numpy.ndarray
-        Shape (keys,); zeros where there is no part.
+        Shape (keys,); zeros if there are no parts.
     """
     begins = [bisect_left(keys, first) for first in firsts[1:]]
     return np.searchsorted(np.array(begins, int), np.arange(len(keys)), side="right")
 
 
 def together(keys: Sequence[str], sizes: Sequence[int], firsts: Sequence[str]) -> np.ndarray:
-    """The number of the chunk of each key that is scored: neighbours of one range, as many as a part holds.
+    """Divide the keys to score into chunks: each has neighbouring keys of one range, as many as a part may hold.
 
     Parameters
     ----------
     keys, sizes
-        Sorted, and the bytes of each.
+        The keys, sorted, and the bytes of each.
     firsts
-        As `ranges` takes them.
+        As in `ranges`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (keys,): the number of the chunk of each key.
     """
     found = np.zeros(len(keys), np.int32)
     number, held, count, before = -1, 0, 0, -1
@@ -74,7 +80,7 @@ def together(keys: Sequence[str], sizes: Sequence[int], firsts: Sequence[str]) -
 
 
 def by_key(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each key of a part, in the order in which they lie there: those of one key lie together."""
+    """Yield each key of a part with its rows, in the order of the part, where the rows of a key are adjacent."""
     column = whole(table.column("_key"))
     codes = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     names, numbers = codes.dictionary.to_pylist(), codes.indices.to_numpy(zero_copy_only=False)
@@ -85,21 +91,21 @@ def by_key(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def merged(base: pa.Table | None, new: Iterable[pa.Table], out: Collection[str]) -> Iterator[list[pa.Table]]:
-    """The parts that a range becomes.
+    """Merge old and new rows of a range into new parts.
 
     Parameters
     ----------
     base
-        Its part as it was; None where there was none.
+        The rows of the old part of the range; None if there was none.
     new
-        Rows of keys that were scored.
+        Tables with the rows of keys that were scored.
     out
-        The keys whose old rows go: those that were scored, and those that are retired.
+        The keys whose old rows are left out: those that were scored, and those that are retired.
 
     Yields
     ------
     list of pyarrow.Table
-        The rows of each key of a part, in the order of keys.
+        For each new part, the tables of the rows of its keys, sorted by key.
     """
     rows: dict[str, list[pa.Table]] = {}
     sizes: Counter[str] = Counter()
@@ -110,7 +116,7 @@ def merged(base: pa.Table | None, new: Iterable[pa.Table], out: Collection[str])
                 rows.setdefault(key, []).append(each)
                 sizes[key] += int(size * each.num_rows)
     parts = -(-len(rows) // MOST_KEYS) or 1
-    most = -(-len(rows) // parts)  # of two parts, each gets half: both have room for more
+    most = -(-len(rows) // parts)  # keys are divided equally, so that all new parts have room for more
     gathered: list[pa.Table] = []
     keys = held = 0
     for key in sorted(rows):
@@ -124,6 +130,6 @@ def merged(base: pa.Table | None, new: Iterable[pa.Table], out: Collection[str])
 
 
 def apart(spans: Sequence[tuple[str, str]]) -> bool:
-    """Whether no two of some parts, each from its first key to its last, have keys between each other's."""
+    """Whether the spans of keys (first and last key of each part) do not overlap."""
     ordered = sorted(spans)
     return all(one[1] < other[0] for one, other in pairwise(ordered))

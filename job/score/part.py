@@ -1,4 +1,4 @@
-"""A part: the predictions of a few keys as one Parquet file, whose name is its digest. Pure."""
+"""A part: a Parquet file with the predictions of a few keys. Its name is its digest. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from job.score import columns
 
 ROW_GROUP = 131_072
 FOLDER = "predictions"
-"""below the output: the Delta table"""
+"""the folder of the Delta table of predictions below the output"""
 TEXTS = ("_key", "_model", "_input", "_run")
-"""Texts that are the same in many rows: they may come as dictionaries."""
+"""Columns whose texts are the same in many rows; they may be dictionary-encoded."""
 _REPEATED = (*TEXTS, "_models_version", "_scored_at")
 
 
@@ -25,9 +25,9 @@ class Part:
 
     data: bytes
     digest: str
-    """SHA-256, hex"""
+    """SHA-256 of the file, as hexadecimal digits"""
     columns: str
-    """its schema (`job.score.columns.described`)"""
+    """schema of the file (`job.score.columns.described`)"""
 
 
 def path(digest: str) -> str:
@@ -36,13 +36,13 @@ def path(digest: str) -> str:
 
 
 def pack(tables: Sequence[pa.Table]) -> Part:
-    """The rows of some keys, in this order, as one file. Equal rows give equal bytes."""
+    """Encode the rows of some keys, in this order, as one file. Equal rows give equal bytes."""
     if any(map(_is_coded, tables)):
         tables = [each if _is_coded(each) else _coded(each) for each in tables]
     table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     table = table.select(columns.ordered(table.schema))
     sink = pa.BufferOutputStream()
-    # Without Arrow's own schema: what lies there is plain Parquet, whoever wrote it.
+    # Without Arrow's own schema, so that the file is plain Parquet.
     pq.write_table(
         table,
         sink,
