@@ -1,4 +1,4 @@
-"""Every error manyfit raises on purpose, in one tree.
+"""All errors that manyfit raises on purpose, in one class hierarchy.
 
 ::
 
@@ -24,8 +24,8 @@
     └── PartitionError           -    one partition: becomes a row, never ends a run
         └── SkipPartition        -    empty input, too few rows
 
-A message says what, with which value, and what to do next (``hint``). Each class survives pickling: it may be raised on
-an executor and read on the driver.
+A message says what happened and with which value; the ``hint`` says what to do next. All classes can be pickled,
+because an error may be raised on an executor and read on the driver.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ManyfitError(Exception):
     message
         What happened, with the values that matter. Never a value out of the user's data.
     hint
-        What the reader can do about it, as one sentence; may be empty.
+        What the user can do about it, as one sentence; may be empty.
     """
 
     reason = "internal"
@@ -67,7 +67,7 @@ def _rebuild(cls: type[ManyfitError], state: dict[str, Any]) -> ManyfitError:
 
 
 class ConfigurationError(ManyfitError):
-    """The settings cannot be used. ``problems`` lists every mistake, one line each."""
+    """The settings cannot be used. ``problems`` has one line for each mistake."""
 
     reason = "configuration"
     exit_code = 2
@@ -116,7 +116,7 @@ class ChangedError(StoreError):
 
 
 class DeniedError(StoreError):
-    """The store refused the credentials or the action. manyfit never takes this for an absent object."""
+    """The store refused the credentials or the action. manyfit does not treat the object as missing."""
 
     reason = "denied"
 
@@ -175,7 +175,7 @@ class ForgottenError(DamageError):
 
 
 class AccountingError(ManyfitError):
-    """The outcomes are not those of the planned keys. The message names the missing keys."""
+    """The outcomes do not match the planned keys, or numbers do not add up. The message says which."""
 
     reason = "accounting"
     exit_code = 1

@@ -1,4 +1,4 @@
-"""File formats and compressions: names, suffixes, and their readers. One table; a new format begins here. Pure."""
+"""The table of file formats and compressions: names, suffixes and readers. A new format is added here first. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class Format:
     """A file format."""
 
     name: str
-    """as in ``input.format.type``"""
+    """name of the format in ``input.format.type``"""
     suffixes: tuple[str, ...]
-    """of file names, in lower case"""
+    """suffixes of file names, in lower case"""
     aliases: tuple[str, ...] = ()
-    """other names that ``input.format.type`` takes for it"""
+    """other names that ``input.format.type`` accepts for it"""
     direct: bool = True
-    """``job.reader`` reads it; else only Spark does"""
+    """whether ``job.reader`` reads it; False: only Spark does"""
 
 
 FORMATS = (
@@ -28,7 +28,7 @@ FORMATS = (
     Format(name="orc", suffixes=(".orc",), direct=False),
     Format(name="avro", suffixes=(".avro",), direct=False),
 )
-"""Every format that a file name can promise."""
+"""All formats that a suffix can name."""
 
 COMPRESSIONS = {
     ".gz": "gzip",
@@ -40,18 +40,18 @@ COMPRESSIONS = {
     ".xz": "xz",
     ".snappy": "snappy",
 }
-"""The compression that a suffix promises."""
+"""The compression for each suffix."""
 
 SUFFIXES = {suffix: each.name for each in FORMATS for suffix in each.suffixes}
-"""The format that a suffix promises."""
+"""The format for each suffix."""
 DIRECT = tuple(each.name for each in FORMATS if each.direct)
 """Names of the formats that ``job.reader`` reads."""
 ALIASES = {alias: each.name for each in FORMATS for alias in each.aliases}
-"""Other names of formats."""
+"""The format for each alias."""
 
 
 def compression(name: str) -> tuple[str | None, str]:
-    """The compression that a file name promises, and the name without its suffix.
+    """The compression that the suffix of a file name indicates (None if none), and the name without this suffix.
 
     >>> compression("sales.csv.gz")
     ('gzip', 'sales.csv')
@@ -64,7 +64,7 @@ def compression(name: str) -> tuple[str | None, str]:
 
 
 def format_of(name: str) -> str | None:
-    """The format that a file name promises, its compression aside; None where the suffix is unknown.
+    """The format that the suffix of a file name indicates, without that of a compression; None if it is unknown.
 
     >>> format_of("sales.CSV.gz")
     'csv'

@@ -1,7 +1,6 @@
 """A partition: its key, its objects, and the path of its model.
 
-A partition is an explicit key that *we* plan, never Spark's partition number. Pure: paths and keys in, paths and keys
-out. Keys are exact text and round-trip through the path.
+A partition has an explicit key of the plan; it is never Spark's partition number. Keys are exact text. Pure.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ._=,+@()-]")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectInfo:
-    """One object as it was listed."""
+    """One object of a listing."""
 
     name: str
-    """path below the store's URI, exact"""
+    """exact path below the store's URI"""
     size: int
-    """bytes"""
+    """size in bytes"""
     etag: str | None
-    """the token for If-Match; in a folder made from time and size"""
+    """the token for If-Match; for a file in a folder it is made from time and size"""
     modified: float
-    """seconds since the epoch, by the store's clock"""
+    """time of the last change in seconds since the epoch, by the store's clock"""
 
 
 def suffix(suffixes: Iterable[str], end: str = "$") -> str:
-    """One expression (for RE2) for a known suffix at the end, after at least one character of a name.
+    """A regular expression (for RE2) for one of the suffixes at the end, after at least one character of a name.
 
-    Spelt out in both cases, and Python is given its own ``end``: the two engines do not fold the same letters beyond
-    ASCII, and Python's ``$`` lets a newline follow.
+    Each letter is given in both cases, because RE2 and Python do not ignore case alike beyond ASCII. For Python, pass
+    another ``end``, because its ``$`` also matches before a final newline.
     """
 
     def both(text: str) -> str:
@@ -47,7 +46,7 @@ def suffix(suffixes: Iterable[str], end: str = "$") -> str:
 
 
 def hive_columns(name: str) -> dict[str, str | None]:
-    """The ``k=v`` levels of an object's directories, values unquoted once.
+    """The ``k=v`` levels of an object's directories. Values are unquoted once.
 
     >>> hive_columns("store=1/item=a%2Fb/part-0.parquet")
     {'store': '1', 'item': 'a/b'}
@@ -61,7 +60,7 @@ def hive_columns(name: str) -> dict[str, str | None]:
 
 
 def hive_key(columns: Mapping[str, str | None], keys: Sequence[str]) -> str:
-    """``store=1/item=2`` from the named columns, values quoted as hive does it.
+    """Make the key, such as ``store=1/item=2``, from the named columns. Values are quoted as in `key_of_columns`.
 
     Raises
     ------
@@ -72,9 +71,9 @@ def hive_key(columns: Mapping[str, str | None], keys: Sequence[str]) -> str:
 
 
 def key_of_columns(values: Mapping[str, str | None]) -> str:
-    """The key of a combination of key columns, for ``hive`` and ``columns`` alike.
+    """Make the key from the values of key columns, for the layouts ``hive`` and ``columns``.
 
-    Only what would change the key's structure is quoted: ``%``, ``/``, ``=`` and control characters.
+    Only characters that would change the structure of the key are quoted: ``%``, ``/``, ``=`` and control characters.
     """
     return "/".join(
         f"{quoted_value(name)}={HIVE_NULL if value is None else quoted_value(value)}" for name, value in values.items()
@@ -82,14 +81,15 @@ def key_of_columns(values: Mapping[str, str | None]) -> str:
 
 
 def quoted_value(text: str) -> str:
-    """A name or value as it stands in a key."""
+    """Quote a name or value for a key."""
     return _STRUCTURE.sub(lambda match: quote(match[0], safe=""), text)
 
 
 def key_path(key: str) -> str:
-    """The folder of a key's models: readable where that is safe, else ``~<sha256>``, segment by segment.
+    """The folder of a key's models. Each segment is the text of the key if that is safe in a path, else ``~<sha256>``.
 
-    Injective: a readable segment never starts with ``~``, and a hashed one is the digest of the exact text.
+    Different keys have different folders: a readable segment never starts with ``~``, and a hash is that of the exact
+    text.
     """
     return "/".join(_segment(part) for part in key.split("/"))
 
@@ -108,5 +108,5 @@ def _segment(part: str) -> str:
 
 
 def model_name(key: str, digest: str) -> str:
-    """The path of a model file below the output. It is computed from key and digest, and never read from anywhere."""
+    """The path of a model file below the output. It is computed from key and digest, and never read from the output."""
     return f"models/{key_path(key)}/{digest}.joblib"

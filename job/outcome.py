@@ -1,4 +1,4 @@
-"""An outcome: what became of one partition in one attempt. One row, its Arrow schema, and the reason codes."""
+"""The outcome of one partition in one attempt, as a row; its Arrow schema, and the reason codes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ REASONS: dict[str, str] = {
     "worker_died": "the worker process died during the fit",
     "oom": "out of memory during the fit",
 }
-"""Reason codes of failed and skipped partitions with their meanings. `make docs` writes them into the documents."""
+"""Reason codes of failed and skipped partitions, with their meanings. `make docs` writes them into the documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +170,13 @@ REPEATED = (
     *("estimator", "until", "gate", "gate_note"),
     *("chunk", "part", "columns"),
 )
-"""Columns with few texts in many rows: as dictionaries, a million outcomes are half as large."""
+"""Columns with few distinct texts in many rows. Dictionary-encoded, a million outcomes take half the memory."""
 
 _NAMES = [field.name for field in dataclasses.fields(Outcome)]
 
 
 def coded(schema: pa.Schema) -> pa.Schema:
-    """Some columns of `SCHEMA`, the repeated ones as dictionaries."""
+    """A schema with columns of `SCHEMA`, of which those in `REPEATED` become dictionaries."""
     return pa.schema(
         [each.with_type(pa.dictionary(pa.int32(), each.type)) if each.name in REPEATED else each for each in schema]
     )
@@ -188,7 +188,7 @@ def champion_token(digest: str | None, judged_until: str | None) -> str:
 
 
 def to_table(outcomes: Iterable[Outcome]) -> pa.Table:
-    """Outcomes as one Arrow table with `SCHEMA`."""
+    """Make an Arrow table with `SCHEMA` from outcomes."""
     rows = list(outcomes)
     arrays: list[Any] = [pa.array([getattr(row, name) for row in rows], SCHEMA.field(name).type) for name in _NAMES]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -1,4 +1,4 @@
-"""The paths of a run's files below its output: ``runs/<run id>/...``. No other module spells them. Pure."""
+"""The paths of a run's files below its output: ``runs/<run id>/...``. Only this module defines them. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from job.keys import key_path
 
 LATEST = "runs/latest.json"
-"""names the run that began last"""
+"""the object that names the run that began last"""
 
 
 def folder(run: str) -> str:
@@ -16,27 +16,27 @@ def folder(run: str) -> str:
 
 
 def settings(run: str) -> str:
-    """The settings, versions and fingerprints of a run: put at its start, it makes the run known to others."""
+    """The settings, versions and fingerprints of a run. It is put at the start: with it other runs know of this run."""
     return f"runs/{run}/run.json"
 
 
 def result(run: str) -> str:
-    """The result: put last, so a run without one has not finished."""
+    """The result. It is put last, so a run without a result has not finished."""
     return f"runs/{run}/result.json"
 
 
 def progress(run: str) -> str:
-    """How far the run is, written anew every few seconds."""
+    """The progress of the run, which is rewritten every few seconds."""
     return f"runs/{run}/progress.json"
 
 
 def report(run: str) -> str:
-    """The page for a person."""
+    """The report of the run as an HTML page."""
     return f"runs/{run}/report.html"
 
 
 def metrics(run: str) -> str:
-    """The last metrics as OpenMetrics text."""
+    """The final metrics as OpenMetrics text."""
     return f"runs/{run}/metrics.prom"
 
 
@@ -51,7 +51,7 @@ def failure(run: str, key: str) -> str:
 
 
 def heartbeat(run: str) -> str:
-    """The sign of life of a run's driver."""
+    """The heartbeat of a run's driver."""
     return f"runs/{run}/heartbeat.json"
 
 
@@ -66,7 +66,7 @@ def begun(run: str, plan: str) -> str:
 
 
 def is_begun(run: str, name: str) -> bool:
-    """Whether a name is that of such a notice."""
+    """Whether ``name`` is that of a notice of `begun`."""
     return name.startswith(f"runs/{run}/begun-")
 
 
@@ -76,12 +76,12 @@ def task_list(run: str, plan: str, task: int) -> str:
 
 
 def pieces(run: str, plan: str) -> str:
-    """The pieces of a table's files, each with who reads it."""
+    """The pieces of a table's files, with the task that reads each."""
     return f"runs/{run}/plan/{plan}/pieces.arrow"
 
 
 def table_keys(run: str, plan: str) -> str:
-    """The planned keys of a table, each with its task and its place there."""
+    """The planned keys of a table, with the task of each, in the order of the task lists."""
     return f"runs/{run}/plan/{plan}/keys.arrow"
 
 
@@ -91,12 +91,12 @@ def segments(run: str, plan: str = "") -> str:
 
 
 def marks(run: str, plan: str) -> str:
-    """The folder of the marks that attempts leave before they fit a key."""
+    """The folder of the marks that attempts put before they fit a key."""
     return f"runs/{run}/marks/{plan}/"
 
 
 def mark(run: str, plan: str, task: int, key: str) -> str:
-    """A key's mark, without what is unique to the attempt."""
+    """The mark of a key, without the end that is unique to the attempt."""
     return f"{marks(run, plan)}t{task:05d}-{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
@@ -106,10 +106,10 @@ def task_begun(run: str, plan: str, task: int) -> str:
 
 
 def released_rows(run: str, plan: str) -> str:
-    """Scoring: what a release says of each key, written down before it."""
+    """Scoring: the rows of the index for a release, which are recorded before the release."""
     return f"runs/{run}/release-{plan}.arrow"
 
 
 def released_errors(run: str, plan: str) -> str:
-    """Scoring: the errors of each key, written down before the release."""
+    """Scoring: the errors of each key, which are recorded before the release."""
     return f"runs/{run}/errors-{plan}.arrow"

@@ -1,30 +1,30 @@
-"""Numbers and texts as a person reads them: counts with their noun, rates, sizes, times, what cannot be seen. Pure."""
+"""Formats numbers and texts for a person: counts with a noun, rates, sizes, times, invisible characters. Pure."""
 
 from __future__ import annotations
 
 import re
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""Control characters, marks that turn the direction of what follows, and what no XML can hold."""
+"""Control characters, marks that change the direction of text, and characters that XML does not allow."""
 
 
 def legible(text: str) -> str:
-    """A text of the user's with what cannot be seen as escapes: ``a\\x07b``, ``a\\nb``."""
+    """A text of the user, with invisible characters as escapes: ``a\\x07b``, ``a\\nb``."""
     return text if text.isprintable() else _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def pace(rate: float) -> str:
-    """A rate for a person: slow ones with a digit after the point, for 0/s would say that nothing moves."""
+    """Format a rate. Slow rates have a digit after the point, because 0/s would mean that nothing happens."""
     return f"{rate:,.0f}" if rate >= 9.5 else f"{rate:.2g}"
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2,000 rows``."""
+    """Format a count with its noun: ``1 row``, ``2,000 rows``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def size(number: float) -> str:
-    """Bytes for a person."""
+    """Format a number of bytes."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(number) < 1000 or unit == "TB":
             return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
@@ -33,7 +33,7 @@ def size(number: float) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """``1h 02m``, ``3m 05s``, ``12s``; an en dash where it is not known."""
+    """Format a duration: ``1h 02m``, ``3m 05s``, ``12s``; an en dash if it is unknown."""
     if seconds is None:
         return "–"
     whole = round(seconds)
@@ -43,5 +43,5 @@ def clock(seconds: float | None) -> str:
 
 
 def first_line(said: BaseException | str) -> str:
-    """The first line of a text or of an error's, cut after 300 characters; the error's class where it has none."""
+    """The first line of a text, or of an error's message, cut after 300 characters; without one, the error's class."""
     return str(said).splitlines()[0][:300] if str(said) else type(said).__name__
