@@ -1,9 +1,9 @@
-"""Object storage: one port, and what lies behind it.
+"""Object storage: the interface `Store`, and its implementations.
 
-`Store` is all that the rest of the package knows: S3 and its kin, GCS, Azure, a folder, and memory for tests. obstore
-(Rust) moves the data; boto3 lists S3 and finds AWS credentials, because it alone knows the whole chain and addresses
-every name. No other module imports either. Called by the driver and by every executor; decides nothing about jobs or
-models.
+The rest of the package uses only `Store`. There are implementations for S3 and compatible stores, GCS, Azure, a folder,
+and memory for tests. obstore (Rust) moves the data. boto3 lists S3 and finds AWS credentials, because only boto3 knows
+all sources of credentials and can address every name. No other package imports either. The driver and every executor
+use this package. It knows nothing of jobs and models.
 """
 
 from job.keys import ObjectInfo

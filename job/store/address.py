@@ -1,7 +1,7 @@
 """The address of a store: parses, checks and normalises a URI. Pure.
 
-URIs are literal text, as with the AWS command line: ``%``, ``?`` and ``#`` in ``s3://bucket/a%20b`` are characters of
-the name and not markup. Only ``file://`` is a real URL, and is unquoted.
+URIs are literal text, as in the AWS command line: ``%``, ``?`` and ``#`` are characters of the name, so that
+``s3://bucket/a%20b`` is not unquoted. Only ``file://`` is a real URL, and is unquoted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Address:
     bucket: str
     """bucket or container; empty for a folder; the registry's name for memory"""
     path: str
-    """below the bucket, without slashes at its ends; for a folder the absolute path"""
+    """path below the bucket, without slashes at its ends; for a folder the absolute path"""
     account: str | None = None
     """Azure: the storage account, if the URI names it"""
 
@@ -64,7 +64,7 @@ class Address:
         return replace(self, path=f"{self.path.rstrip('/')}/{name}" if self.path else name)
 
     def key(self, name: str) -> str:
-        """The full key of an object, in its bucket."""
+        """The full name of an object in its bucket."""
         return f"{self.path}/{name}" if self.path else name
 
 
@@ -74,8 +74,8 @@ def check_name(name: str) -> None:
     Raises
     ------
     PartitionError
-        ``unsupported_key``: an empty, ``.`` or ``..`` segment, a slash at an end, or a control character. Clients
-        drop or resolve these, and so would read or write another object than the one that is meant.
+        ``unsupported_key``: the name has an empty, ``.`` or ``..`` segment, a slash at an end, or a control character.
+        Clients drop or resolve these, and so would read or write another object.
     """
     if _ODD.search(name):
         raise PartitionError(
@@ -151,13 +151,13 @@ def _folder(path: str) -> Address:
 
 
 def delta_uri(address: Address) -> str:
-    """The URL under which the deltalake package means this address.
+    """The URL of this address for the deltalake package.
 
     Raises
     ------
     ConfigurationError
-        The path has a percent escape in it, which deltalake (1.6) resolves once too often and then looks elsewhere;
-        or it is a folder with one of ``[]^|\\`` in its path, on which deltalake panics.
+        The path has a percent escape, which deltalake (1.6) unquotes once too often, so that it uses another path. Or
+        it is a folder with one of ``[]^|\\`` in its path, on which deltalake panics.
     """
     bad = (_ESCAPE if address.scheme != "file" else _NO_FOLDER).search(address.path)
     if bad:
@@ -174,7 +174,7 @@ def delta_uri(address: Address) -> str:
 
 
 def folder_prefix(prefix: str) -> str:
-    """A prefix to list, as a folder: ``""`` or a text that ends with one slash."""
+    """Normalise a prefix for a listing: ``""``, or a text that ends with one slash."""
     name = prefix.strip("/")
     if not name:
         return ""

@@ -1,4 +1,4 @@
-"""The interface of an object store: the operations that manyfit needs, and no others."""
+"""The interface of an object store, with only the operations that manyfit needs."""
 
 from __future__ import annotations
 
@@ -24,36 +24,37 @@ if TYPE_CHECKING:
 LISTING = pa.schema(
     [("name", pa.string()), ("size", pa.int64()), ("etag", pa.string()), ("modified", pa.timestamp("us", "UTC"))]
 )
-"""One row per object: name relative to the store's URI (exact text), bytes, token for If-Match, the store's time."""
+"""Schema of a listing, one row for each object: exact name below the store's URI, bytes, token for If-Match, and the
+time of the last change by the store's clock."""
 
 Progress = Callable[[int], None]
-"""called now and then with the number of objects found so far"""
+"""Called from time to time with the number of objects found so far."""
 
 
 class Reserve:
-    """Room that is held until it is given back.
+    """Reserved space, until `give_back` frees it.
 
     Parameters
     ----------
     release
-        Gives it back; None where nothing is held.
+        Frees the space; None if nothing is reserved.
     """
 
     def __init__(self, release: Callable[[], None] | None = None) -> None:
         self._release = release
 
     def give_back(self) -> None:
-        """Free the room. A second call does nothing."""
+        """Free the space. A second call does nothing."""
         release, self._release = self._release, None
         if release is not None:
             release()
 
 
 class Store(ABC):
-    """A place in an object store, or a folder that behaves like one.
+    """A prefix in an object store, or a folder that behaves like one.
 
     Instances are cheap, picklable and thread-safe. Nothing is opened before the first operation, and each process opens
-    its own client: a store may be sent to an executor, or inherited by a fork, as long as it was not used before.
+    its own client. So a store may be sent to an executor, or be inherited by a fork if it was not used before.
 
     Errors
     ------
@@ -69,7 +70,7 @@ class Store(ABC):
 
     @property
     def uri(self) -> str:
-        """The address as text, written in one way, without a slash at its end."""
+        """The address as text in its normal form, without a slash at its end."""
         return self.address.uri
 
     @property
@@ -78,7 +79,7 @@ class Store(ABC):
         return self.address.scheme
 
     def child(self, prefix: str) -> Self:
-        """The store of a folder below this one; it shares this one's client."""
+        """The store of a folder below this one. It shares the client of this store."""
         other = copy.copy(self)
         other.address = self.address.below(prefix)
         return other
@@ -95,23 +96,23 @@ class Store(ABC):
     def __key(self) -> tuple[Address, StorageSide, str]:
         return self.address, self.settings, self.what
 
-    # -- what a backend implements --------------------------------------------------------------------------------
+    # -- operations that a backend implements ---------------------------------------------------------------------
 
     @abstractmethod
     def list(self, prefix: str = "", *, progress: Progress | None = None) -> pa.Table:
-        """Every object below a folder, recursively, as a table with the schema `LISTING`.
+        """List every object below a folder, recursively, as a table with the schema `LISTING`.
 
         Parameters
         ----------
         prefix
             A folder below this store, with or without a slash at its end; ``""`` for all.
         progress
-            Called now and then with the number of objects found so far.
+            Called from time to time with the number of objects found so far.
 
         Raises
         ------
         NotFoundError
-            The bucket, or the folder that was opened, does not exist. An empty or missing prefix is an empty table.
+            The bucket, or the folder of this store, does not exist. For a missing prefix the table is empty.
         """
 
     @abstractmethod
@@ -120,26 +121,26 @@ class Store(ABC):
 
     @abstractmethod
     def get(self, name: str, *, if_match: str | None = None) -> Buffer:
-        """The bytes of an object (anything with the buffer protocol).
+        """Read the bytes of an object, as any type with the buffer protocol.
 
         Parameters
         ----------
         name
-            Below this store.
+            Name of the object below this store.
         if_match
-            The listed ETag; other bytes than those raise `ChangedError`.
+            The listed ETag. If the object was replaced since, `ChangedError` is raised.
         """
 
     def part(self, name: str, begin: int, end: int, *, if_match: str | None = None) -> Buffer:
-        """The bytes ``begin`` to ``end`` (exclusive) of an object; fewer where it ends before.
+        """Read the bytes ``begin`` to ``end`` (exclusive) of an object; fewer if the object is shorter.
 
-        For tables, whose files may be larger than memory. Errors are those of `get`.
+        For tables, whose files may be larger than memory. It raises the errors of `get`.
         """
         return memoryview(self.get(name, if_match=if_match))[begin:end]
 
     @abstractmethod
     def head(self, name: str) -> ObjectInfo | None:
-        """Size, ETag and time of an object; None only if the store says that there is none."""
+        """Size, ETag and time of an object; None only if the store answers that it does not exist."""
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
@@ -148,38 +149,38 @@ class Store(ABC):
         Returns
         -------
         bool
-            True: this call created it, a lost acknowledgement included. False: an object of that name is there.
+            True: this call created the object, even if the first answer was lost. False: the object existed before.
         """
 
     @abstractmethod
     def put(self, name: str, data: bytes) -> None:
-        """Write an object, over an older one if need be. Only for what is derived: progress, reports."""
+        """Write an object, or replace it. Only for objects that nothing depends on, such as progress and reports."""
 
     @abstractmethod
     def delete(self, names: Iterable[str]) -> int:
-        """Remove objects; a missing one is no error. Returns how many names were given. For ``gc`` and ``forget``."""
+        """Remove objects, for ``gc`` and ``forget``. A missing one is no error. Returns the number of ``names``."""
 
     @abstractmethod
     def delta(self) -> tuple[str, dict[str, str]]:
-        """URI and storage options under which the deltalake package opens a table at this store's address.
+        """URI and storage options with which the deltalake package opens a table at this store's address.
 
-        The options hold credentials: never log or keep them. Commits are create-only puts, no lock table is needed.
+        The options hold credentials: never log or store them. Commits are create-only puts and need no lock table.
         """
 
-    # -- what follows from it -------------------------------------------------------------------------------------
+    # -- operations that use those above --------------------------------------------------------------------------
 
     def ensure(self, name: str, data: bytes) -> bool:
-        """Make sure that a content-addressed object is there.
+        """Write a content-addressed object, if it does not exist yet.
 
         Returns
         -------
         bool
-            True: written by this call. False: it was there, with the same size.
+            True: this call has written the object. False: it existed, with the same size.
 
         Raises
         ------
         StoreError
-            An object of that name with another size is there: its bytes cannot be the ones that its name promises.
+            An object of that name exists with another size, so that its content does not match its name.
         """
         for _ in range(3):
             if self.create(name, data):
@@ -197,19 +198,19 @@ class Store(ABC):
         )
 
     def check(self) -> None:
-        """One cheap request: raises if the store cannot be reached, its bucket is missing, or listing is denied."""
+        """Make one cheap request. It raises if the store is unreachable, its bucket missing, or listing denied."""
         self.prefixes()
 
     def now(self) -> datetime:
-        """The store's clock, in UTC; where it has none to ask, this machine's."""
+        """The current time by the store's clock, in UTC; by this machine's clock if the store has none."""
         return datetime.now(UTC)
 
     def reserve(self, size: int) -> Reserve:
-        """Bytes that stay free for what must be written even if there is no room for more; most stores have no end."""
+        """Reserve bytes for data that must be written even if the disk is full. Most stores need no reservation."""
         return Reserve()
 
     def sync(self) -> None:  # noqa: B027 - most stores acknowledge only what is durable
-        """Make everything acknowledged so far survive a power cut; before a release."""
+        """Make all acknowledged writes survive a power cut. Called before a release."""
 
     def _check(self, name: str) -> None:
         check_name(name)

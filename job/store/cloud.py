@@ -1,7 +1,7 @@
-"""Object storage through obstore: GCS and Azure as they are, and what `job.store.s3` builds on.
+"""Object storage through obstore: GCS, Azure, and the base class of `job.store.s3`.
 
-obstore's runtime does not survive a fork, so clients belong to a process: they are made at the first operation and kept
-by `job.store.link`. Its errors become ours in `job.store.faults`.
+obstore's runtime does not survive a fork. So each process has its own clients: `job.store.link` makes them at the first
+operation, and keeps them. `job.store.faults` translates obstore's errors.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RAISED = (BaseError, OSError, ValueError)
 _BULK = 16_000_000
 _DELETE_BATCH = 1000
 _WRITE_ID = "manyfitwrite"
-"""Metadata of an object: which write made it. Azure allows letters only."""
+"""Name of the metadata of an object that identifies the write. Azure allows only letters."""
 
 
 class CloudStore(Store):
@@ -44,7 +44,7 @@ class CloudStore(Store):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_cached"}
-        # A store that was reached before it was sent somewhere is retried there with patience from the start.
+        # If this process has reached the store, the process that unpickles it retries patiently from the start.
         state["_reached"] = self._reached or (self._cached is not None and self._cached.reached)
         return state
 
@@ -130,7 +130,7 @@ class CloudStore(Store):
             found = obstore.head(link.client(), self.address.key(name))
         except _RAISED as error:
             failure = self._fail(error, "look up", name)
-            # An answer to HEAD has no body: a missing bucket looks the same, and the next request tells.
+            # An answer to HEAD has no body: a missing bucket looks like a missing object. The next request tells.
             if isinstance(error, FileNotFoundError) and isinstance(failure, NotFoundError):
                 return None
             raise failure from error
@@ -144,9 +144,10 @@ class CloudStore(Store):
     def create(self, name: str, data: bytes) -> bool:
         """See `Store.create`.
 
-        obstore does not repeat a create whose answer was lost, and a server error that it does repeat may be refused by
-        the very object that the first try wrote. So each create carries an id of its own as metadata: the write is
-        repeated with the same bytes and id, and whoever is told "exists" looks whether the object is his.
+        obstore does not repeat a create whose answer was lost. It repeats one after a server error, and the repeated
+        create may be refused because the first one has written the object. So each create has a unique id in the
+        object's metadata, and is repeated with the same bytes and id. If the store answers "exists", the id tells
+        whether this call wrote the object.
         """
         self._check(name)
         if self.settings.single_writer and self.head(name) is not None:
@@ -163,7 +164,7 @@ class CloudStore(Store):
                 if found is not None:
                     link.reached = True
                     return found == write
-                # 409: another create of this key was under way, and came to nothing.
+                # 409: another create of this object was in progress, and failed.
                 failure: Exception = link.place.unreachable("409 conflicting writes")
             except _RAISED as error:
                 if self.settings.single_writer and _not_supported(error):
@@ -242,7 +243,7 @@ class CloudStore(Store):
     def delta(self) -> tuple[str, dict[str, str]]:
         """See `Store.delta`."""
         if not self._link.reached:
-            # deltalake would try a wrong endpoint for minutes, and say less about it.
+            # deltalake would retry a wrong endpoint for minutes, and its error would say less.
             self.check()
         certificate = self._link.certificate()
         if certificate:
