@@ -13,6 +13,7 @@ import yaml
 from tests.e2e.authority import issued
 from tests.e2e.harness import CHART, HERE, Failed, Space, wait
 from tests.e2e.scenario_scored import scored
+from tests.e2e.scenario_tables import shuffled, tables
 
 SLOW = """
 import time
@@ -255,24 +256,6 @@ def drained(space: Space) -> str:
     return said
 
 
-def tables(space: Space) -> list[str]:
-    """A table that Spark reads from s3a, and its event log there; the names of the logs."""
-    rows = "".join(f"shop-{key},{x},{x * (key + 1)}\n" for x in range(20) for key in range(5))
-    for part in range(2):
-        space.s3.put_object(Bucket=space.bucket, Key=f"table/part-{part}.csv", Body=f"store,x,y\n{rows}".encode())
-    space.s3.put_object(Bucket=space.bucket, Key="logs/", Body=b"")
-    source = {"uri": f"s3://{space.bucket}/table/", "layout": "columns", "key": ["store"], "reader": "spark"}
-    values = space.values("table", "table-out", input=source)
-    assert space.cluster.image_s3a
-    repository, _, tag = space.cluster.image_s3a.rpartition(":")
-    values["image"] = {"repository": repository, "tag": tag}
-    values["eventLog"] = {"enabled": True, "dir": f"s3a://{space.bucket}/logs/"}
-    values["executor"]["memory"] = values["driver"]["memory"] = "1g"
-    space.install("tables", values)
-    space.completed("tables")
-    return space.objects("logs/")
-
-
 def rescheduled(space: Space) -> dict[str, str]:
     """The times of a schedule that never fires here are changed; the next time by the operator, and what Helm said."""
     space.put("later", {"a": 1.0})
@@ -390,6 +373,7 @@ ALL: dict[str, Callable[[Space], Any]] = {
         drained,
         mistaken,
         tables,
+        shuffled,
         poisoned,
         applied,
         rescheduled,

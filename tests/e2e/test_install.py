@@ -250,6 +250,23 @@ def test_an_unchanged_upgrade_runs_nothing_and_a_new_run_id_trains_only_what_cha
     assert (report["totals"]["trained"], report["totals"]["unchanged"]) == (1, len(SLOPES) - 1)
 
 
+def test_values_that_have_run_before_get_the_recorded_result_and_train_nothing(
+    space: Space, values: dict[str, Any], run: dict[str, Any]
+) -> None:
+    before, version = space.applications.named("nightly")["status"]["submissionID"], space.result("models")["version"]
+    space.put("nightly", {"shop-05": 55.0})  # is not looked at
+    space.install("nightly", values)
+
+    def again() -> bool:
+        now = space.applications.named("nightly").get("status", {}).get("submissionID")
+        return bool(now) and now != before
+
+    space.applications.until("a new submission", again, 300)
+    space.completed("nightly")
+    assert f"the run {run['run']} has ended already" in space.driver_log("nightly")
+    assert space.result("models")["version"] == version
+
+
 def test_helm_uninstall_leaves_nothing_behind(space: Space, run: dict[str, Any]) -> None:
     space.cluster.helm("uninstall", "nightly", "-n", space.name, "--wait")
     kinds = "sparkapplications,pods,services,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets"

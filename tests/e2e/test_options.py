@@ -35,6 +35,11 @@ def tables(space: Space, begun: dict[str, Future[Any]]) -> Any:
     return begun["tables"].result()
 
 
+@pytest.fixture(scope="module")
+def shuffled(begun: dict[str, Future[Any]]) -> Any:
+    return begun["shuffled"].result()
+
+
 def test_a_proxy_that_is_dead_is_not_asked_for_what_is_near(elastic: Seen) -> None:
     assert elastic["report"]["totals"]["trained"] == len(SLOPES)
 
@@ -102,3 +107,11 @@ def test_spark_reads_a_table_from_s3_and_writes_its_event_log_there(space: Space
     assert (report["totals"]["trained"], report["totals"]["failed"]) == (5, 0)
     assert "5 models checked" in space.cluster.manyfit("verify", f"s3://{space.bucket}/table-out")
     assert [name for name in tables if "spark-" in name and not name.endswith("/")]
+
+
+def test_rows_of_a_key_that_lie_in_several_files_meet_on_the_cluster(space: Space, shuffled: dict[str, Any]) -> None:
+    assert (shuffled["totals"]["trained"], shuffled["totals"]["failed"]) == (12, 0)
+    assert {row["rows"] for row in space.outcomes("rows-out", shuffled["run"])} == {40}
+    uri = f"s3://{space.bucket}/rows-out"
+    shown = json.loads(space.cluster.manyfit("show", uri, "store=shop-07", "--json", "--allow-version-skew"))
+    assert shown["learnt"]["coef_"]["x"] == pytest.approx(8.0)
