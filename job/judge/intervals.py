@@ -98,7 +98,8 @@ def widths(text: str | None, level: float, steps: Array | None = None, count: in
         Level of the interval, in percent.
     steps
         The step into the future of each prediction, from 1; None: unknown. A prediction gets the half-width of its
-        step, or if the step is unknown or has none, the half-width over all steps.
+        step. If the step is unknown or has none, the prediction gets the half-width over all steps, and at least that
+        of its step for a lower level.
     count
         The number of predictions, if ``steps`` is None.
 
@@ -110,16 +111,24 @@ def widths(text: str | None, level: float, steps: Array | None = None, count: in
     size = count if steps is None else len(steps)
     if text is None:
         return np.full(size, np.nan)
-    kept, name = json.loads(text), f"{level:g}"
-    general = kept["all"].get(name)
+    kept = json.loads(text)
+    general = kept["all"].get(f"{level:g}")
     found = np.full(size, np.nan if general is None else general)
-    by_step = kept.get("steps", {}).get(name)
-    if steps is not None and by_step:
-        own = np.array([np.nan if each is None else each for each in by_step])
-        within = (steps >= 1) & (steps <= len(own))
-        at = own[np.where(within, steps - 1, 0)]
-        found = np.where(within & ~np.isnan(at), at, found)
-    return found
+    if steps is None:
+        return found
+    by_step = kept.get("steps", {})
+    # A step may have rows enough for 80 % and too few for 95 %: the interval over all steps must not be narrower then.
+    for name in sorted((each for each in by_step if float(each) < level), key=float):
+        lower = _of_steps(by_step[name], steps)
+        found = np.where(np.isnan(found), found, np.fmax(found, lower))
+    own = _of_steps(by_step.get(f"{level:g}", []), steps)
+    return np.where(np.isnan(own), found, own)
+
+
+def _of_steps(widths: Sequence[float | None], steps: Array) -> Array:
+    """The half-width of each step; NaN where there is none."""
+    own = np.array([np.nan, *(np.nan if each is None else each for each in widths)])
+    return own[np.where((steps >= 1) & (steps < len(own)), steps, 0)]
 
 
 def coverage(texts: Sequence[str | None]) -> dict[str, tuple[int, int]]:

@@ -66,3 +66,9 @@ def test_widths_are_those_of_the_step_else_those_over_all() -> None:
 def test_the_coverage_of_a_fleet_adds_rows_up() -> None:
     texts = [json.dumps({"held": {"80": [7, 10]}}), None, json.dumps({"held": {"80": [10, 10], "95": [5, 5]}}), "{}"]
     assert intervals.coverage(texts) == {"80": (17, 20), "95": (5, 5)}
+
+
+def test_an_interval_is_never_narrower_than_that_of_a_lower_level() -> None:
+    text = json.dumps({"n": 40, "all": {"80": 2.0, "95": 4.0}, "steps": {"80": [1.0, 7.0], "95": [None, None]}})
+    assert intervals.widths(text, 80, np.array([1, 2, 3])).tolist() == [1.0, 7.0, 2.0]
+    assert intervals.widths(text, 95, np.array([1, 2, 3])).tolist() == [4.0, 7.0, 4.0]

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from deltalake import DeltaTable
 
 from job import ModelSet
 from job.cli import compare_table, models_table
 from job.config import load
+from job.config.score_settings import ScoringSettings
 from job.engine.inline import InlineEngine
 from job.judge import intervals
 from job.run.assembly import assemble
 from job.run.report import RunReport, lines
 from job.run.run import run
+from job.run.score_assembly import assemble_scoring
+from job.run.scoring_run import ScoringRun
 from job.store import open_store
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "employment"
@@ -44,6 +48,18 @@ def trained(folder: Path, *more: str) -> RunReport:
     loaded = load.load(argv_overrides=overrides, file=str(EXAMPLE / "job.yaml"), env={})
     made = assemble(loaded.settings, loaded.base)
     return run(made, loaded.to_document(defaults=False), make_engine=lambda _: InlineEngine())
+
+
+def scored(folder: Path) -> tuple[RunReport, pd.DataFrame]:
+    """The example's own score.yaml, with the models of 2016."""
+    overrides = ["--models.uri", str(folder / "models"), "--models.at", "2"]
+    overrides += ["--input.uri", str(folder / "next"), "--output.uri", str(folder / "predictions")]
+    loaded = load.load(file=str(EXAMPLE / "score.yaml"), env={}, argv_overrides=overrides, kind=ScoringSettings)
+    assert isinstance(loaded.settings, ScoringSettings)
+    made = assemble_scoring(loaded.settings, loaded.base)
+    document = loaded.to_document(defaults=False)
+    report = run(made, document, purpose=ScoringRun(made), make_engine=lambda _: InlineEngine())
+    return report, DeltaTable(str(folder / "predictions" / "predictions")).to_pandas()
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +125,13 @@ def test_intervals_hold_about_what_they_say_of_the_next_two_years(
         held += (off <= intervals.widths(json.dumps(models.info(key)["residuals"]), 80, np.arange(1, 13))).tolist()
     assert len(held) == SOME * 12
     assert np.mean(held) == pytest.approx(0.861, abs=0.02)
+
+    assert script.lay_out(folder / "next", "2017-09", "2016-09") == 148
+    report, table = scored(folder)
+    assert (report.totals.scored, report.totals.skipped) == (SOME, 148 - SOME)  # the others have no model
+    assert report.coverage["80"] == (sum(held), SOME * 12)
+    assert ((table["employed"] >= table["lo_80"]) & (table["employed"] <= table["hi_80"])).sum() == sum(held)
+    assert (table["hi_95"] >= table["hi_80"]).all()
 
 
 def test_two_years_are_compared(three_years: tuple[Path, list[RunReport]]) -> None:
