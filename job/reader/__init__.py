@@ -1,7 +1,7 @@
-"""Object bytes to one Arrow table, strictly.
+"""Reads the bytes of objects into one Arrow table, strictly.
 
-``read`` inflates, parses and joins the objects of one partition. Data that is damaged, cut, ragged, or not what was
-declared is a `PartitionError` with a reason; nothing is guessed or repaired. Pure: bytes in, table out.
+``read`` decompresses, parses and joins the objects of one partition. Damaged, truncated or ragged data, and data that
+differs from the declared schema, raise a `PartitionError` with a reason; nothing is guessed or repaired. Pure.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ KEY_FIELD = NO_FEATURE
 """Metadata of a column that comes from the partition's key: no feature unless the recipe names it."""
 
 TEXTS = ("csv", "tsv")
-"""The formats whose values are texts without a type."""
+"""Formats whose values have no type of their own."""
 
 
 def read(
     blobs: Sequence[tuple[str, Any]],
     spec: ReadSpec,
 ) -> pa.Table:
-    """The objects of one partition as one table.
+    """Read the objects of one partition as one table.
 
     Parameters
     ----------
     blobs
-        Name and bytes (any buffer) of each object, in the order the rows shall have.
+        Name and bytes (any buffer) of each object. The rows of the table come in this order.
     spec
         How to read them.
 
@@ -71,7 +71,7 @@ def read(
     if not spec.hive:
         return table
     if len(tables) > 1 and not spec.order_by:
-        table = order.without_order(table)  # the names of files are no order that anybody means
+        table = order.without_order(table)  # the order of file names has no meaning for the user
     found = [hive_columns(name) for name in names]
     same = all(each == found[0] for each in found)
     file_of_row = None if same else np.repeat(np.arange(len(rows)), rows)
@@ -79,7 +79,7 @@ def read(
 
 
 def _with_optional(table: pa.Table, spec: ReadSpec) -> pa.Table:
-    """The table of one file with the optional columns that it lacks, without a value."""
+    """The table of one file, with missing values in each optional column that the file lacks."""
     for name in spec.optional:
         if name not in table.column_names and (spec.needed is None or name in spec.needed):
             kind = declared_types(spec.schema)[name]
@@ -88,9 +88,9 @@ def _with_optional(table: pa.Table, spec: ReadSpec) -> pa.Table:
 
 
 def _give_types(tables: list[tuple[str, pa.Table]], texts: Sequence[int], spec: ReadSpec) -> None:
-    """Put the typed tables in the places of those that are texts (csv).
+    """Replace the csv tables, whose columns are texts, by typed tables (in place).
 
-    A column has one type for all files of a key: none of them knows alone whether it is numbers.
+    A column has one type in all files of a key, so its type is inferred from the rows of all of them.
     """
     if not texts:
         return
@@ -104,7 +104,7 @@ def _give_types(tables: list[tuple[str, pa.Table]], texts: Sequence[int], spec: 
 
 
 def _typed(table: pa.Table, spec: ReadSpec) -> pa.Table:
-    """Texts of csv with the types that they have; lets go of each column's texts once it has them."""
+    """Infer the types of csv columns. The texts of each column are released as soon as its values are converted."""
     names, columns = table.column_names, table.columns
     del table
     untyped = set(names) - {*spec.texts, *declared_types(spec.schema)}
@@ -127,7 +127,7 @@ def _read_one(name: str, data: Any, spec: ReadSpec, elsewhere: tuple[str, ...]) 
     if kind in TEXTS:
         delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
         return read_csv(name, data, spec, delimiter, elsewhere, declared)
-    needed = None if spec.whole_schema else spec.needed  # the whole schema was declared: the whole is checked
+    needed = None if spec.whole_schema else spec.needed  # with a full input.schema all columns are checked
     if kind == "json":
         table = read_json(name, data, spec.encoding, declared)
     elif kind == "parquet":

@@ -17,13 +17,13 @@ from job.reader.schema import NO_FEATURE, check_duplicates, wanted
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
-"""How pandas calls an index without a name that it stores as a column."""
+"""The column name under which pandas stores an index without a name."""
 
 
 def read_parquet(
     name: str, data: Any, needed: Collection[str] | None, elsewhere: Collection[str], max_bytes: int
 ) -> pa.Table:
-    """One parquet file; page checksums are verified where the writer made them.
+    """Read one parquet file. Page checksums are verified if the file has them.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read_parquet(
         check_duplicates(name, names)
         metadata = file.metadata
         unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-        # Encodings hide rows, too: a dictionary page can stand for billions of equal values in a few bytes.
+        # Encodings compress, too: a few bytes with a dictionary can stand for billions of equal values.
         if max(unpacked, metadata.num_rows * len(names)) > max_bytes:
             raise PartitionError(
                 "decompression_limit",
@@ -54,9 +54,10 @@ def read_parquet(
 
 
 def _old_time_stamps(data: Any, file: pq.ParquetFile, table: pa.Table) -> pa.Table:
-    """The table with time stamps of the old kind (INT96) in microseconds where nanoseconds do not reach.
+    """The table, in which INT96 time stamps outside the range of nanoseconds are in microseconds.
 
-    Years beyond 2262 wrap round without a word when they are read as nanoseconds, which is the default.
+    INT96 is parquet's old type for time stamps. By default pyarrow reads it as nanoseconds, and years beyond 2262
+    overflow without an error.
     """
     old = {
         column.name
@@ -78,9 +79,16 @@ def _old_time_stamps(data: Any, file: pq.ParquetFile, table: pa.Table) -> pa.Tab
 def read_arrow(
     name: str, data: Any, needed: Collection[str] | None, elsewhere: Collection[str], max_bytes: int
 ) -> pa.Table:
-    """One Arrow IPC file (also called Feather, version 2) or stream.
+    """Read one Arrow IPC file (also called Feather, version 2) or stream.
 
-    A stream must end with its end-of-stream marker: cut between two messages it would read as a shorter one.
+    A stream must end with its end-of-stream marker: without it, a stream truncated between two messages would be read
+    as a shorter one.
+
+    Raises
+    ------
+    PartitionError
+        ``corrupt_parquet`` (for Arrow data, too), ``duplicate_column``, ``decompression_limit``,
+        ``unsupported_format``.
     """
     buffer = pa.py_buffer(data)
     head = buffer.slice(0, min(8, buffer.size)).to_pybytes()
@@ -102,7 +110,7 @@ def read_arrow(
                 hint="If that is right, raise input.format.max_bytes.",
             )
         check_duplicates(name, table.column_names)
-        table.validate(full=True)  # offsets of a damaged file would be followed into nowhere
+        table.validate(full=True)  # wrong offsets in a damaged file would be read out of bounds
     except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError) as error:
         raise corrupt(name, "arrow", error) from error
     columns = wanted(table.column_names, needed, elsewhere)
@@ -110,9 +118,9 @@ def read_arrow(
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:
-    """Without pandas' index as a feature, which its ``to_parquet`` stores as a column.
+    """The table without the index that pandas' ``to_parquet`` stores as a column.
 
-    One without a name is dropped. One that has a name is no feature unless the recipe names it.
+    An index without a name is dropped. An index with a name is marked: it is no feature unless the recipe names it.
     """
     index = [each for each in table.column_names if PANDAS_INDEX.fullmatch(each)]
     table = table.drop_columns(index) if index else table
@@ -124,12 +132,12 @@ def _without_pandas_index(table: pa.Table) -> pa.Table:
 
 
 def named_index(metadata: Mapping[bytes, bytes]) -> list[str]:
-    """The columns that pandas' own description of its frame calls the index."""
+    """The names of the index columns, from pandas' metadata in the file."""
     try:
         described = json.loads(metadata.get(b"pandas", b"{}"))
         return [each for each in described.get("index_columns", ()) if isinstance(each, str)]
     except (ValueError, AttributeError):
-        return []  # whoever wrote that, it is not pandas
+        return []  # not the metadata that pandas writes
 
 
 def corrupt(name: str, what: str, error: Exception) -> PartitionError:

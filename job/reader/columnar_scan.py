@@ -16,17 +16,17 @@ from job.reader.spec import ReadSpec
 from job.reader.table_file import Piece, Portion
 
 _BATCH_BYTES = 32 << 20
-"""Decoded at a time, about."""
+"""Approximate number of decoded bytes in a batch."""
 _DAMAGED = (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, OverflowError)
 
 
 class ParquetTable:
-    """One parquet file, by row groups.
+    """One parquet file, read by row groups.
 
     Raises
     ------
     PartitionError
-        ``corrupt_parquet``, ``duplicate_column``, ``decompression_limit``; here and while rows are read.
+        ``corrupt_parquet``, ``duplicate_column``, ``decompression_limit``; by the constructor and while rows are read.
     """
 
     def __init__(self, name: str, file: Any, codec: str | None, spec: ReadSpec) -> None:
@@ -45,7 +45,7 @@ class ParquetTable:
             pa.PythonFile(source, mode="r") if self._codec is None else pa.BufferReader(source),
             page_checksum_verification=True,
             read_dictionary=list(dictionary) or None,
-            # Time stamps of the old kind (INT96) beyond the year 2262 would wrap round as nanoseconds.
+            # As nanoseconds, INT96 time stamps beyond the year 2262 would overflow.
             coerce_int96_timestamp_unit="us",
             pre_buffer=True,
         )
@@ -99,7 +99,7 @@ class ParquetTable:
 
 
 class ArrowTable:
-    """One Arrow IPC file (Feather, version 2), by record batches; a stream, or a compressed one, as one piece."""
+    """One Arrow IPC file (Feather, version 2), read by record batches. Streams and compressed files are one piece."""
 
     def __init__(self, name: str, file: Any, codec: str | None, spec: ReadSpec) -> None:
         self._name = name
@@ -144,14 +144,14 @@ class ArrowTable:
             return self._whole
         try:
             table = pa.Table.from_batches([self._file.get_batch(part)])
-            table.validate(full=True)  # offsets of a damaged file would be followed into nowhere
+            table.validate(full=True)  # wrong offsets in a damaged file would be read out of bounds
             return table
         except _DAMAGED as error:
             raise _stored(error) or corrupt(self._name, "arrow", error) from error
 
 
 def _nothing(rows: int) -> pa.Table:
-    """Rows without a column, which Arrow cannot count: one that nobody asks for."""
+    """A table with a dummy column. Arrow loses the number of rows of a table without columns."""
     return pa.table({"": pa.nulls(rows)})
 
 
@@ -161,7 +161,7 @@ def _inflated(name: str, file: Any, codec: str, spec: ReadSpec) -> Any:
 
 
 def _without_index(schema: pa.Schema) -> pa.Schema:
-    """Without pandas' index as a feature: one without a name is left out, one with a name is marked."""
+    """The schema without pandas' index: an index without a name is left out, one with a name is no feature."""
     named = named_index(schema.metadata or {})
     return pa.schema(
         [
@@ -181,7 +181,7 @@ def _decoded_bytes(group: Any, columns: set[str]) -> int:
 
 
 def _stored(error: BaseException | None) -> Exception | None:
-    """An error of ours that came through Arrow's reader: the file was replaced, or its store cannot be reached."""
+    """The `ManyfitError` behind an error of Arrow's reader, if any: a replaced file, or a store that is unreachable."""
     while error is not None:
         if isinstance(error, ManyfitError):
             return error

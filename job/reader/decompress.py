@@ -1,8 +1,8 @@
-"""Compressed bytes to plain bytes, with the caps checked while inflating.
+"""Decompresses bytes, and checks the limits on size meanwhile.
 
-Damage, a cut and trailing garbage are errors: a multi-member gzip file whose tail is not gzip would otherwise read as a
-shorter file. What cannot be seen from the bytes is a cut exactly between two members; the object's size and ETag guard
-against that one.
+Damaged data, truncated data and trailing garbage are errors: otherwise a gzip file of several members whose tail is
+damaged would be read as a shorter file. Truncation exactly between two members cannot be seen in the bytes; there the
+size and the ETag of the object are the protection.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"PK\x03\x04": "zip",
 }
-"""First bytes of compressed data, to tell why something that should be text is not."""
+"""Magic numbers of compressed data. Messages use them to explain data that is not what its name says."""
 
 _CHUNK = 1 << 20
 _DAMAGED: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub says an instance
 
 
 def looks_compressed(data: Any) -> str | None:
-    """The compression whose magic number the data starts with."""
+    """The compression whose magic number is at the start of the data, or None."""
     head = bytes(memoryview(data)[:10])
     return next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
 
 
 def inflate(name: str, data: Any, codec: str, *, max_bytes: int, max_ratio: float) -> Any:
-    """The plain bytes of ``data``.
+    """Decompress ``data``.
 
     Parameters
     ----------
     name
-        For messages.
+        The object's name, for messages.
     data
         Any buffer.
     codec
         One of the values of `job.formats.COMPRESSIONS`.
     max_bytes, max_ratio
-        More output than this, absolute or as a multiple of the input, ends the reading at once.
+        Limits of the output: in bytes, and as a multiple of the input. Decompression stops as soon as one is exceeded.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def inflate(name: str, data: Any, codec: str, *, max_bytes: int, max_ratio: floa
 
 
 def _gunzip(data: Any, limit: int) -> bytes | None:
-    """As zlib does it, in half of the time."""
+    """Decompress gzip like zlib, in half of the time; None if the output exceeds the limit."""
     inflater = _member(data)
     plain: bytes = inflater.decompress(data, limit + 1)
     if inflater.eof and not inflater.unused_data and len(plain) <= limit:
@@ -113,9 +113,9 @@ def _gunzip(data: Any, limit: int) -> bytes | None:
 
 
 def _member(data: Any) -> Any:
-    """What inflates the member that the data starts with."""
+    """A decompressor for the gzip member at the start of the data."""
     if len(head := memoryview(data)[:4]) == 4 and head[3] & 0xE0:
-        raise OSError("unknown header flags set")  # the one thing that zlib refuses and ISA-L lets pass
+        raise OSError("unknown header flags set")  # zlib refuses these flags, ISA-L ignores them
     return isal_zlib.decompressobj(31)
 
 

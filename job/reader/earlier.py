@@ -1,7 +1,7 @@
-"""Reading as version 1 of the rules did it: whether equal bytes are still the rows that a model was fitted on.
+"""Compares with version 1 of the rules of reading: do equal bytes still give the rows that a model was fitted on?
 
-Version 1 took the types that pyarrow infers: texts that look like dates became dates, each file by itself. A key whose
-rows come out the same either way need not be fitted again when an output of version 0.1 is taken over.
+Version 1 used the types that pyarrow infers for each file alone: texts that look like dates became dates. After an
+upgrade of an output from manyfit 0.1, a key whose rows are equal under both versions need not be fitted again.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from job.reader.text_csv import to_utf8
 _INTEGER = re.compile(r"-?\d{1,18}")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
 _PLAIN = (pt.is_boolean, pt.is_int64, pt.is_int32, pt.is_int16, pt.is_int8, pt.is_float64, pt.is_float32, pt.is_string)
-"""Types whose values version 1 handed on as they are now."""
+"""Types whose values version 1 read in the same way."""
 
 
 def same_rows(blobs: Sequence[tuple[str, Any]], spec: ReadSpec) -> bool:
-    """Whether version 1 read these objects as the rows that they are today; False where it cannot be told.
+    """Whether version 1 read these objects as the same rows as today; False if that is unknown.
 
     Parameters
     ----------
     blobs
-        Name and bytes of each object of one partition; they are read, and kept.
+        Name and bytes of each object of one partition.
     spec
         How to read them.
     """
@@ -98,7 +98,7 @@ def _before(name: str, data: Any, spec: ReadSpec) -> pa.Table | None:
 
 
 def _same_levels(now: pa.Table, in_files: Sequence[str], levels: dict[str, str | None]) -> bool:
-    """Whether version 1 gave the columns of the directories their types of today; it preferred the files' columns."""
+    """Whether columns from directories had today's types in version 1, which preferred columns of the files to them."""
     for name, text in levels.items():
         if name in in_files or text is None or name not in now.column_names:
             return False

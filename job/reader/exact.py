@@ -1,4 +1,4 @@
-"""Conversions that keep each value, or round it once and correctly; all others are errors by column and row. Pure."""
+"""Conversions that keep each value, or round it once to the nearest float. Others raise an error. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pyarrow.types as pt
 from job.errors import PartitionError
 
 EXACT = 2**53
-"""Up to this, float64 holds every whole number."""
+"""float64 holds every whole number up to this one exactly."""
 
 _STORED = {
     pa.string_view().id: pa.string(),
     pa.binary_view().id: pa.binary(),
     pa.float16().id: pa.float64(),
 }
-"""Ways of storing values that most of Arrow's functions do not know, and the plain type of the same values."""
+"""Ids of types that most of Arrow's functions do not support, and the plain type for the same values."""
 
 
 def inexact(file: str, column: str, row: int, why: str) -> PartitionError:
-    """The error of a whole number that would be rounded; ``file`` may be empty."""
+    """The ``inexact_number`` error for a whole number that would be rounded; ``file`` may be empty."""
     where = f"{file}: column {column!r}, row {row}" if file else f"column {column!r}, row {row}"
     message = f"{where} is a whole number that a float64 cannot hold, and {why}"
     hint = f"Declare it in input.schema: {column}: string (a code), or float64 (a quantity that may be rounded)."
@@ -30,7 +30,7 @@ def inexact(file: str, column: str, row: int, why: str) -> PartitionError:
 
 
 def refuse_rounded(column: pa.ChunkedArray, name: str, why: str) -> None:
-    """Raise ``inexact_number`` where a whole number of the column, which becomes float64, is not one of float64's."""
+    """Raise ``inexact_number`` if float64 cannot hold a whole number of the column exactly."""
     bounds = pc.min_max(column).as_py()
     if bounds["min"] is None or (bounds["min"] >= -EXACT and bounds["max"] <= EXACT):
         return
@@ -41,30 +41,30 @@ def refuse_rounded(column: pa.ChunkedArray, name: str, why: str) -> None:
 
 
 def to_float(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Numbers as float64, each rounded once and correctly: a DECIMAL 0.70 is the float 0.7.
+    """Convert numbers to float64, each to the nearest one: a DECIMAL 0.70 is the float 0.7.
 
     Raises
     ------
     PartitionError
-        ``inexact_number``: decimals without digits behind the point are whole numbers, and one would be rounded.
+        ``inexact_number``: the column has decimals of scale 0 (whole numbers), and one of them would be rounded.
     """
     kind = column.type
     if pt.is_decimal(kind):
         if kind.scale <= 0:
             refuse_rounded(column, name, "a decimal is given to estimators as one")
-        return column.cast(pa.string()).cast(pa.float64())  # Arrow's own cast divides, and is off by one bit in seven
+        return column.cast(pa.string()).cast(pa.float64())  # Arrow's own cast is off by one bit for one value in seven
     return column.cast(pa.float64(), safe=not pt.is_integer(kind))
 
 
 def convert(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.ChunkedArray:
-    """The column with another type that holds its values.
+    """Convert the column to a type that holds its values.
 
     Integers and decimals become the nearest float64, and float64 the nearest float32; nothing else is rounded.
 
     Raises
     ------
     pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError
-        A value has no such form, or would lose a part: the time of a day, digits, all that is not zero or one.
+        A value cannot be converted, or would lose a part: the time of day, digits, or any number but 0 and 1 as a bool.
     """
     kind = column.type
     if kind == wanted:
@@ -86,7 +86,7 @@ def convert(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.Chunk
 
 
 def _may_lose(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether Arrow's cast between these is silent about what it drops."""
+    """Whether Arrow's cast between these types may lose a part of a value without an error."""
     number = pt.is_integer(kind) or pt.is_floating(kind)
     if pt.is_timestamp(kind):
         return bool(pt.is_date(wanted) or pt.is_time(wanted))
@@ -94,10 +94,10 @@ def _may_lose(kind: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The table without the ways of storing that most of Arrow's functions do not know: the values are the same.
+    """The table with the same values in types that most of Arrow's functions support.
 
-    Views become texts and bytes, run-end encoded columns plain ones, half floats float64; a dictionary of anything but
-    texts and numbers is decoded.
+    Views become strings and binaries, run-end encoded columns plain ones, and float16 becomes float64. Dictionaries of
+    float16 values or decimals are decoded.
     """
     for at, kind in enumerate(table.schema.types):
         column: Any = table.column(at)
@@ -116,7 +116,7 @@ def _simple(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column if stored is None else column.cast(stored)
     stored = _STORED.get(kind.value_type.id)
     if stored is not None:
-        # By their dictionaries: Arrow cannot take rows of views.
+        # Cast the dictionaries, not the rows: Arrow's `take` does not support views.
         chunks = [
             pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(stored), ordered=kind.ordered)
             for chunk in column.chunks

@@ -1,4 +1,4 @@
-"""JSON lines (one object a line) to a table: texts stay texts, dates too, and whole numbers stay what they are."""
+"""Reads JSON lines (one object a line). Texts stay texts, also those of dates; whole numbers keep their value."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _TWICE = re.compile(r"Column\(/(.*?)\) was specified twice")
 def read_json(
     name: str, data: Any, encoding: str, declared: Mapping[str, pa.DataType] | None = None
 ) -> pa.Table | None:
-    """One file of JSON objects, or None for one without any.
+    """Read one file of JSON objects. Returns None if it holds none.
 
-    A name that a line lacks is a missing value there, as JSON lines have it. The columns do not yet have the declared
-    types, but nothing is lost on the way to them.
+    A name that a line lacks is a missing value in its row. The columns do not have the declared types yet, but can be
+    cast to them without a loss.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def read_json(
         raise _no_object(name, text, other.start(1))
     try:
         table = _parsed(text, None)
-        # The parser takes texts that look like it for time stamps: then it is told that they are texts.
+        # The parser turns texts that look like time stamps into time stamps. Then parse again, with these as texts.
         timed = [field.with_type(_untimed(field.type)) for field in table.schema if _untimed(field.type) != field.type]
         if timed:
             table = _parsed(text, pa.schema(timed))
@@ -61,7 +61,7 @@ def read_json(
 
 
 def _parsed(text: bytes, explicit: pa.Schema | None) -> pa.Table:
-    # One block, so that row numbers and types are those of the file, not of a part of it.
+    # One block: then row numbers in errors, and types, refer to the whole file.
     block = max(_BLOCK, min(len(text) + 1, _ONE_BLOCK))
     return pjson.read_json(
         pa.BufferReader(text),
@@ -82,7 +82,7 @@ def _untimed(kind: pa.DataType) -> pa.DataType:
 
 
 def _whole_numbers(name: str, table: pa.Table, text: bytes, declared: Mapping[str, pa.DataType]) -> pa.Table:
-    """Whole numbers beyond 64 bits, or beside fractions, are doubles to the parser: none may have been rounded."""
+    """Check that no whole number was rounded. The parser makes doubles of those beyond 64 bits or beside fractions."""
     for at, field in enumerate(table.schema):
         wanted = declared.get(field.name)
         if not _may_be_rounded(table.column(at), text) or (wanted is not None and pt.is_floating(wanted)):
@@ -94,7 +94,7 @@ def _whole_numbers(name: str, table: pa.Table, text: bytes, declared: Mapping[st
                 table = table.set_column(at, field.with_type(column.type), column)
                 continue
             except pa.ArrowInvalid:
-                pass  # fractions among them, or more digits than any whole type has
+                pass  # some are fractions, or have more digits than any integer type
         for row, line in enumerate((each for each in text.split(b"\n") if each.strip()), start=1):
             if field.name.encode() in line and _rounded(json.loads(line).get(field.name)):
                 raise inexact(name, field.name, row, "no whole type holds it and the others")
@@ -146,5 +146,5 @@ def _error(name: str, text: str) -> PartitionError:
 
 
 def _without_values(text: str) -> str:
-    """The parser's own words: they hold no values but may name a row, which counts from zero."""
+    """The parser's message without its row number, which counts from 0. It holds no values of the data."""
     return _ROW.sub("", text.removeprefix("JSON parse error: ").splitlines()[0][:120])

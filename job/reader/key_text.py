@@ -1,6 +1,6 @@
-"""Key columns as text: what stands in a csv file, and for typed columns what Spark's cast to string gives. Pure.
+"""Key columns as text: the text in a csv file, and for typed columns the result of Spark's cast to string. Pure.
 
-A table keeps its keys whoever reads it: dates, decimals, floats and booleans have the text that Spark gives them.
+So a table has the same keys with either reader: dates, decimals, floats and booleans have the text that Spark writes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.types as pt
 from job.keys import HIVE_NULL, quoted_value
 
 _MOST_DIGITS = 7
-"""Java writes a float without an exponent from 0.001 up to below ten to this power."""
+"""Java writes floats without an exponent if they are at least 0.001 and less than ten to this power."""
 
 
 def no_text(kind: pa.DataType) -> bool:
@@ -45,7 +45,7 @@ def row_keys(columns: Mapping[str, pa.Array], rows: int) -> tuple[np.ndarray, pa
     Returns
     -------
     numpy.ndarray
-        For each row the place of its key in the second value, int32.
+        For each row the position of its key in the second value, int32, shape (rows,).
     pyarrow.StringArray
         The keys that occur (``store=1/item=2``), each once.
     """
@@ -72,11 +72,11 @@ def row_keys(columns: Mapping[str, pa.Array], rows: int) -> tuple[np.ndarray, pa
 
 
 def _coded(column: pa.Array) -> tuple[np.ndarray, pa.StringArray]:
-    """The text of each row as a number, and the texts, each once; a missing value is the last of them."""
+    """A code for the text of each row, and the texts, each once. The last text is null, for missing values."""
     if not pt.is_dictionary(column.type):
         column = column.dictionary_encode()
     texts = key_texts(column.dictionary)
-    # Two values may have one text (hive's word for null, two dictionaries' entries): one key.
+    # Two values with the same text are one key: Hive's text for null and null itself, or two entries of a dictionary.
     once = texts.dictionary_encode()
     place = pc.fill_null(once.indices, len(once.dictionary)).to_numpy()
     codes = pc.fill_null(column.indices.cast(pa.int32()), len(place)).to_numpy(zero_copy_only=False)
@@ -94,7 +94,7 @@ def _levels(name: str, texts: pa.StringArray) -> pa.StringArray:
 
 
 def key_texts(values: pa.Array) -> pa.StringArray:
-    """Values as the texts of their keys; what is missing, and hive's word for it, are null."""
+    """The texts of values in a key. Missing values, and Hive's text for null, become null."""
     kind = values.type
     if pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind):
         texts = values.cast(pa.string())
@@ -118,7 +118,7 @@ def _python(values: pa.Array, text: object) -> pa.StringArray:
 
 
 def java_float(value: float | np.floating) -> str:
-    """A float as ``Double.toString`` (or, given a float32, ``Float.toString``) writes it.
+    """The text that Java's ``Double.toString`` (for a float32 ``Float.toString``) gives for a float.
 
     >>> [java_float(each) for each in (1.0, 0.001, 1e7, 1.5e-10, float("nan"))]
     ['1.0', '0.001', '1.0E7', '1.5E-10', 'NaN']
@@ -148,7 +148,7 @@ def plain_decimal(value: Decimal) -> str:
 
 
 def _times(values: pa.Array) -> pa.StringArray:
-    """``2024-01-01 12:30:00.5``: in UTC where there is a zone, to the microsecond, without last zeros."""
+    """Texts such as ``2024-01-01 12:30:00.5``: UTC for types with a zone, microseconds, no trailing zeros."""
     plain = values.cast(pa.timestamp(values.type.unit))
     plain = pc.floor_temporal(plain, unit="microsecond").cast(pa.timestamp("us"))
     texts = plain.cast(pa.string())

@@ -1,4 +1,4 @@
-"""The rows of one key out of a table of texts (csv), with the types that a small file of just these rows would have."""
+"""Gives types to the rows of one key of a csv table: the types that a file with only these rows would have."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from job.reader.text_types import typed
 
 
 def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: Callable[[int], str]) -> pa.Table:
-    """The rows with the declared types, or with those that their texts have.
+    """Convert the rows to the declared types; columns without one to the type inferred from their texts.
 
     Parameters
     ----------
     table
-        All rows of one key; columns of files as texts.
+        All rows of one key; the columns of its files are texts.
     spec
         How texts become values.
     given
-        Columns that have their types already: those that directories give.
+        Columns that come from directories, and have their types already.
     place
-        Tells file and line of a row, for messages.
+        Gives the file and the line of a row (from 0) as text, for messages.
 
     Raises
     ------
     PartitionError
-        ``schema_mismatch``: a text is not of the declared type; ``inexact_number``: see `job.reader.text_types`.
+        ``schema_mismatch``: a text cannot be cast to the declared type; ``inexact_number``: see
+        `job.reader.text_types`.
     """
     declared = declared_types(spec.schema)
     columns = []
@@ -47,7 +48,7 @@ def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: C
 
 
 def key_levels(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The rows of a key with its directories' texts as the numbers that they may be; each is one text in all rows."""
+    """Convert the columns of directories (``names``) to numbers where possible. Each has one value in a key's rows."""
     for name in names:
         if name in table.column_names and table.num_rows:
             value, kind = level_value(table.column(name)[0].as_py())
@@ -58,7 +59,7 @@ def key_levels(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def declared_rows(source: str, table: pa.Table, spec: ReadSpec) -> pa.Table:
-    """Rows of typed files with the declared types that only a key can have, such as categories."""
+    """Cast rows of typed files to the declared types, also to those of one key only, such as categories."""
     declared = declared_types(spec.schema)
     if not declared:
         return table
@@ -89,7 +90,7 @@ def _declared(
 
 
 def _first_bad(column: pa.ChunkedArray, kind: pa.DataType, low: int, high: int) -> int:
-    """The first row that cannot be cast, found by halves."""
+    """The first row in [low, high) that cannot be cast, by binary search."""
     while high - low > 1:
         middle = (low + high) // 2
         try:

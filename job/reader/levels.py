@@ -1,4 +1,4 @@
-"""Columns that directories give: ``store=1/month=02/`` adds ``store`` and ``month`` to the rows of its files. Pure."""
+"""Columns from directories: ``store=1/month=02/`` adds ``store`` and ``month`` to the rows of its files. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTES = b"manyfit.notes"
 
 
 def level_value(text: str | None) -> tuple[int | float | str | None, pa.DataType]:
-    """What a directory's text stands for: a whole number, a number, or itself."""
+    """The value and the type of a directory's text: an int64, a float64, or the text itself."""
     if text is not None and _INTEGER.fullmatch(text):
         return int(text), pa.int64()
     if text is not None and _NUMBER.fullmatch(text):
@@ -37,26 +37,26 @@ def add(
     file_of_row: np.ndarray[Any, Any] | None = None,
     declared: Mapping[str, pa.DataType] | None = None,
 ) -> pa.Table:
-    """The table with the columns of its directories, which are no features unless the recipe names them.
+    """Add the columns of the directories. They are no features unless the recipe names them.
 
-    A level wins over a column of its name in the files, as in Spark and DuckDB: directories are what people rename, and
-    what keys are made of. Where the two differ, a note says so (`notes`).
+    A directory level replaces a column of the same name in the files, as in Spark and DuckDB: people rename
+    directories, and keys come from them. If the values differ, a note is added (`notes`).
 
     Parameters
     ----------
     table
         The rows of one partition.
     levels
-        The levels of each file, the same names in all.
+        The levels of each file, from name to text.
     file_of_row
-        For each row, its place in ``levels``; None where there is one file, or all have the same levels.
+        For each row the position of its file in ``levels``, shape (rows,); None if all files have the same levels.
     declared
-        Declared types; others are whole numbers where all texts are such, else numbers, else texts.
+        Declared types. Other columns are int64 if all texts are whole numbers, float64 if all are numbers, else texts.
 
     Raises
     ------
     PartitionError
-        ``schema_mismatch``: the files have other levels, or a text is not of its declared type.
+        ``schema_mismatch``: the files have different levels, or a text cannot be cast to its declared type.
     """
     told = list(notes(table))
     if any(each.keys() != levels[0].keys() for each in levels):
@@ -81,7 +81,7 @@ def add(
 
 
 def notes(table: pa.Table) -> tuple[str, ...]:
-    """Warnings about the rows."""
+    """The warnings about the rows that `add` has put into the metadata of the table."""
     return tuple(json.loads((table.schema.metadata or {}).get(_NOTES, b"[]")))
 
 
@@ -101,7 +101,7 @@ def _typed(name: str, texts: Sequence[str | None], declared: pa.DataType | None)
 
 
 def _agree(own: pa.ChunkedArray, given: pa.ChunkedArray) -> bool:
-    """Whether a file's own column says the same wherever it says anything."""
+    """Whether the file's own column has the same values as the directory, apart from missing ones."""
     try:
         same = pc.equal(convert(own, given.type, ""), given)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

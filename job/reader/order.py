@@ -1,4 +1,4 @@
-"""Rows in the order that the user named: by value, never by text. Pure."""
+"""Sorts rows by the columns of ``input.order_by``: by value, never by text. Pure."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _UNORDERED = {b"manyfit.order": b"none"}
 
 
 def sort(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The rows sorted by the values of these columns, from left to right; rows that compare equal stay as they were.
+    """Sort the rows by the values of these columns, from left to right. Equal rows keep their order.
 
     Parameters
     ----------
     table
         The rows of one partition.
     names
-        Columns of numbers, truth values, dates, times, or texts that are ISO dates or times; without gaps.
+        Columns of numbers, truth values, dates, times, or texts that are ISO dates or times; without missing values.
 
     Returns
     -------
     pyarrow.Table
-        The columns named are marked as no features, unless the recipe names them.
+        The sorted rows. The columns ``names`` are marked: they are no features unless the recipe names them.
 
     Raises
     ------
@@ -53,31 +53,31 @@ def sort(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def without_order(table: pa.Table) -> pa.Table:
-    """Mark rows as unordered: they come from several files, or from Spark."""
+    """Mark the rows as unordered, because they come from several files or from Spark."""
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **_UNORDERED})
 
 
 def has_order(table: pa.Table) -> bool:
-    """Whether the order of the rows is the user's: that of a file, or of ``input.order_by``."""
+    """Whether the order of the rows has a meaning: it is that of one file, or of ``input.order_by``."""
     return not (_UNORDERED.items() <= (table.schema.metadata or {}).items())
 
 
 def values(column: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
-    """A column's values as something that can be compared: numbers and times as they are, texts as the times they are.
+    """The values of a column in a type that can be sorted: texts are parsed as times, others stay as they are.
 
     Parameters
     ----------
     column
-        Of any type.
+        A column of any type.
     name
         The column's name, for messages.
     setting
-        What names the column, for messages.
+        The setting that names the column, for messages.
 
     Raises
     ------
     PartitionError
-        ``missing_values``: it has gaps; ``bad_time``: a text is no ISO date or time, or values have no order.
+        ``missing_values``: a value is missing; ``bad_time``: a text is no ISO date or time, or the type has no order.
     """
     if pt.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

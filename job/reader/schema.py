@@ -1,4 +1,4 @@
-"""Column names and types: what must agree between a declared schema, a header, and the files of one key."""
+"""Column names and types: checks that a declared schema, a header, and the files of one key agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from job.errors import ConfigurationError, PartitionError
 from job.reader.exact import convert, refuse_rounded
 
 NO_FEATURE = {b"manyfit": b"key"}
-"""Metadata of a column that orders, names or numbers rows: no feature unless the recipe names it."""
+"""Metadata of key, order and index columns, which are no features unless the recipe names them."""
 
 _TYPES = {
     "date": pa.date32(),
@@ -27,7 +27,7 @@ _TYPES = {
 
 
 def arrow_type(column: str, name: str) -> pa.DataType:
-    """The Arrow type a setting names: Arrow's own aliases and a few that people expect.
+    """The Arrow type for a name in ``input.schema``: one of Arrow's aliases, or of a few further names.
 
     Raises
     ------
@@ -52,9 +52,10 @@ def check_duplicates(name: str, columns: Sequence[str]) -> None:
 
 
 def wanted(names: Sequence[str], needed: Collection[str] | None, elsewhere: Collection[str]) -> list[str] | None:
-    """Which of a file's columns are decoded; None for all, also where a needed one is in neither place.
+    """Choose the columns of a file to decode, or None for all.
 
-    All, because the message about a missing column is to tell what there is instead.
+    All are decoded, too, if a needed column is neither in the file nor in ``elsewhere``: then the message about the
+    missing column lists the columns that exist.
     """
     if needed is None or not all(each in names or each in elsewhere for each in needed):
         return None
@@ -70,7 +71,7 @@ def check_declared(
 ) -> None:
     """Raise ``schema_mismatch`` unless the columns are exactly the declared ones, in any order.
 
-    Those that are ``elsewhere``, in the path, may be declared or not.
+    Columns in ``elsewhere`` (from the path, or optional) may be declared or not.
     """
     if set(columns) - set(elsewhere) == set(declared) - set(elsewhere):
         return
@@ -83,7 +84,7 @@ def check_declared(
 
 
 def delimiter_hint(columns: Sequence[str], delimiter: str | None = None) -> str:
-    """Why a header of one column may be wrong, or an empty text."""
+    """A hint at a wrong delimiter for a header of one column, or an empty text."""
     if len(columns) == 1:
         for mark, word in ((";", "';'"), ("\t", "a tab"), ("|", "'|'"), (",", "','")):
             if mark != delimiter and mark in columns[0]:
@@ -92,7 +93,7 @@ def delimiter_hint(columns: Sequence[str], delimiter: str | None = None) -> str:
 
 
 def cast_declared(name: str, table: pa.Table, declared: Mapping[str, pa.DataType]) -> pa.Table:
-    """The table with the declared types, losslessly; else ``schema_mismatch``."""
+    """Cast the table to the declared types; raises ``schema_mismatch`` if a value would be lost."""
     for number, field in enumerate(table.schema):
         wanted = declared.get(field.name)
         if wanted is None or field.type == wanted:
@@ -109,12 +110,13 @@ def cast_declared(name: str, table: pa.Table, declared: Mapping[str, pa.DataType
 
 
 def concatenate(tables: Sequence[tuple[str, pa.Table]]) -> pa.Table:
-    """The files of one key as one table; names must agree, and types up to what inference may widen.
+    """Join the files of one key into one table. Their columns must have equal names and a common type (`wider`).
 
     Raises
     ------
     PartitionError
-        ``schema_mismatch``, naming both files and the columns.
+        ``schema_mismatch``: names or types differ; the message names the files and the columns. ``inexact_number``: an
+        integer would be rounded, because its column is float64 in another file.
     """
     first_name, first = tables[0]
     if len(tables) == 1:
@@ -163,7 +165,11 @@ def _widened(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.Chun
 
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The type that holds both, if two readings of one column may differ so: empty or number columns."""
+    """The common type of a column that has these types in two files, or None if they must not be mixed.
+
+    A column without values fits every type. Numbers have a common type, so have texts, and so have time stamps of one
+    zone. A dictionary counts as its values.
+    """
     if one == other or pt.is_null(other):
         return one
     if pt.is_null(one):

@@ -1,4 +1,4 @@
-"""The settings of the reader, as small plain data for the executors: how bytes become a table."""
+"""The settings of the reader as small plain data, which is sent to executors."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from job.config.settings import InputSettings
 from job.reader.schema import arrow_type
 
 VERSION = 2
-"""Of the rules of reading, a part of the fingerprint: raised when equal bytes and settings become another table.
+"""Version of the rules of reading, a part of the fingerprint. Raise it if equal bytes and settings give other tables.
 
-2: csv has the types of ``pandas.read_csv``, texts of JSON stay texts, decimals are the nearest floats, and times are in
-nanoseconds.
+Version 2: csv has the types of ``pandas.read_csv``, texts in JSON stay texts, decimals become the nearest floats, and
+times are in nanoseconds.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadSpec:
-    """How bytes become a table: `InputSettings`' part of it, small, hashable and picklable."""
+    """How bytes become a table: the part of `InputSettings` that reading needs. Hashable and picklable."""
 
     type: str = "auto"
     """csv, tsv, json, parquet, arrow, or auto: by the object's name"""
     delimiter: str = ","
-    """csv"""
+    """csv: the character between fields"""
     quote: str = '"'
-    """csv"""
+    """csv: the quoting character"""
     encoding: str = "utf-8"
-    """csv and json"""
+    """csv and json: the encoding of the text"""
     null_values: tuple[str, ...] = ("",)
     """csv: texts that mean 'missing'"""
     decimal: str = "."
-    """csv"""
+    """csv: the decimal point"""
     max_bytes: int = 4_000_000_000
-    """cap on what an object unpacks to"""
+    """limit of the decompressed size of an object, in bytes"""
     max_ratio: float = 1000.0
-    """the same, as a multiple of its size"""
+    """limit of the decompressed size as a multiple of the stored size"""
     schema: tuple[tuple[str, str], ...] = ()
-    """declared columns and their types, as written"""
+    """declared columns and the names of their types, as in the settings"""
     optional: tuple[str, ...] = ()
     """declared columns that a file may lack"""
     needed: tuple[str, ...] | None = None
-    """decode only these columns where that saves work; all headers are checked as a whole nevertheless"""
+    """the only columns to decode, None for all; headers are checked as a whole nevertheless"""
     texts: tuple[str, ...] = ()
-    """csv: columns that are texts even where all of them look like numbers"""
+    """csv: columns that stay texts even if all values look like numbers"""
     times: tuple[tuple[str, str], ...] = ()
-    """columns whose texts are times, and how they are written"""
+    """columns whose texts are times, each with its format (``iso``, or one of strptime)"""
     order_by: tuple[str, ...] = ()
-    """columns that order the rows"""
+    """columns to sort the rows by"""
     hive: bool = False
-    """directories are columns"""
+    """whether directories (``name=value``) become columns"""
     unordered: bool = False
-    """the rows of a partition come in no order of the user's"""
+    """whether the order of a partition's rows has no meaning: Spark reads a table without ``order_by``"""
 
     @property
     def whole_schema(self) -> bool:
-        """All columns are declared: a file must have these and no others. Optional ones may be declared alone."""
+        """Whether a file must have exactly the declared columns. False if only optional columns are declared."""
         return any(name not in self.optional for name, _ in self.schema)
 
     @classmethod
@@ -71,12 +71,12 @@ class ReadSpec:
         settings
             The ``input`` section.
         needed, texts
-            What the recipe needs: see the fields.
+            The columns that the recipe needs, and those that it takes as texts; see the fields.
 
         Raises
         ------
         ConfigurationError
-            A type of the schema does not exist.
+            ``input.schema`` names a type that does not exist.
         """
         form = settings.format
         spec = cls(
@@ -110,6 +110,6 @@ def declared_types(schema: tuple[tuple[str, str], ...]) -> dict[str, pa.DataType
     Raises
     ------
     ConfigurationError
-        A type does not exist.
+        ``input.schema`` names a type that does not exist.
     """
     return {column: arrow_type(column, name) for column, name in schema}

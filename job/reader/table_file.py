@@ -9,58 +9,58 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 LINE, FILE = "__manyfit_line", "__manyfit_file"
-"""Columns that a reader can be asked for: of a text the line of each row; the number of the file, where it is given."""
+"""Names of extra columns: the line of each row in a text file, and the number of the row's file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """A part of a file that is read by itself: a row group, or a range of bytes."""
+    """A part of a file that can be read alone: a row group, a record batch, or a range of bytes."""
 
     part: int
-    """number in the file: of the row group, of the block"""
+    """number of the row group, record batch or block in the file, from 0"""
     begin: int = 0
-    """text: its first byte"""
+    """text: position of its first byte"""
     end: int = 0
-    """text: the byte behind its last"""
+    """text: position after its last byte"""
     line: int = 1
-    """text: number of its first line"""
+    """text: number of its first line, from 1"""
     rows: int = 0
-    """rows, once they are counted"""
+    """number of rows; 0 until they are counted"""
     bytes: int = 0
-    """its stored size, as a measure of the cost of reading it"""
+    """its size in bytes, as a measure of the cost of reading it; 0 if unknown"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Portion:
-    """Some rows of a piece that are about to be counted."""
+    """Some rows of a piece, for counting the rows of each key."""
 
     piece: Piece
-    """whose rows these are; several portions may have one piece"""
+    """the piece that the rows belong to; several portions may share one"""
     load: Callable[[], tuple[pa.Schema, pa.Table]]
-    """reads it: the types found in it, and the key columns of its rows"""
+    """reads the portion: returns the schema of the file, and a table of the key columns"""
 
 
 class TableFile(Protocol):
     """One opened file."""
 
     def schema(self) -> pa.Schema:
-        """Its columns, all of them; None-typed where only the rows tell."""
+        """All columns of the file; empty for JSON, whose columns are known only from the rows."""
 
     def portions(self, key: Sequence[str]) -> Iterator[Portion]:
-        """All of its rows, in order, for counting by key columns."""
+        """All rows of the file, in order, with the key columns, to count the rows of each key."""
 
     def rows(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of a piece, in order, with some columns; those that it does not have are left out."""
+        """The rows of a piece, in order, with these columns; columns that the file lacks are left out."""
 
 
 class RandomAccess(Protocol):
     """Bytes that can be read at any place (`job.store.stored_file.StoredFile`)."""
 
     def size(self) -> int:
-        """How many."""
+        """The number of bytes."""
 
     def between(self, begin: int, end: int) -> Any:
-        """Some of them."""
+        """The bytes from position ``begin`` to before ``end``."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next ones."""
+        """The next bytes, at most ``size``; all that are left for -1."""

@@ -1,4 +1,4 @@
-"""The files of a table, read without Spark: pieces of files in, rows with the table's own columns out.
+"""Reads the files of a table without Spark: takes pieces of files, gives rows with the columns of the table.
 
 A table is many files with the same columns. What is the same is settled once, on the driver (`settle`): the columns in
 their order, each with one type. Whoever reads a piece afterwards gives its rows exactly these columns.
@@ -25,7 +25,7 @@ from job.reader.table_file import Piece, TableFile
 from job.reader.text_scan import TextTable
 
 TEXTS = ("csv", "tsv")
-"""Formats whose values are texts until the rows of a key are together."""
+"""Formats whose values stay texts until all rows of a key are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,13 @@ class TableScan:
     key: tuple[str, ...]
     """the key columns"""
     schema: pa.Schema
-    """what a fit gets, in order; columns of csv files are texts"""
+    """the columns that are read, in order; those of csv files are texts"""
     levels: tuple[str, ...] = ()
-    """columns that directories (or a log) give; they win over columns of that name in the files"""
+    """columns from directories (or a table's log); they replace columns of the same name in the files"""
     dropped: tuple[str, ...] = ()
-    """key columns that no fit needs: only read, to tell whose a row is"""
+    """key columns that the fit does not need: they are read only to find the key of each row"""
     typed: bool = False
-    """a log says of which types the values of ``levels`` are; else the text of a key's level is what counts"""
+    """whether a table's log gives the types of ``levels``; else the type comes from the text in the key"""
     optional: tuple[str, ...] = ()
     """columns that a file may lack"""
     spec: ReadSpec
@@ -51,7 +51,7 @@ class TableScan:
 
 
 def kind_of(names: Sequence[str], declared: str) -> str | None:
-    """The format that all files have; None where their names do not say one that is read here."""
+    """The one format of all files; None if their names show no format, several, or one that cannot be read here."""
     if declared != "auto":
         return declared if declared in DIRECT else None
     kinds = {format_of(name) for name in names}
@@ -60,23 +60,23 @@ def kind_of(names: Sequence[str], declared: str) -> str | None:
 
 
 def open_file(name: str, file: Any, kind: str, spec: ReadSpec) -> TableFile:
-    """One file of a table.
+    """Open one file of a table.
 
     Parameters
     ----------
     name
-        Below ``input.uri``.
+        Path of the file below ``input.uri``.
     file
-        Its bytes (`job.reader.table_file.RandomAccess`).
+        The bytes of the file (`job.reader.table_file.RandomAccess`).
     kind
-        Its format.
+        The format of the file.
     spec
-        How it is read.
+        The settings of the reader.
 
     Raises
     ------
     PartitionError
-        It is damaged.
+        The file is damaged.
     """
     codec = compression(name)[0]
     if kind == "parquet":
@@ -94,18 +94,18 @@ def rows(scan: TableScan, name: str, file: TableFile, piece: Piece, given: Mappi
     scan
         The table.
     name
-        The file's.
+        Path of the file below ``input.uri``.
     file
-        Opened (`open_file`).
+        The opened file (`open_file`).
     piece
-        Of this file.
+        A piece of this file.
     given
-        Columns that are the same for all rows of the file (of directories, or of a log), with their values.
+        Columns from directories, or from a table's log, with the value that all rows of the file have.
 
     Raises
     ------
     PartitionError
-        It is damaged, or not what it was when the table was looked at.
+        The file is damaged, or has changed since the plan was made.
     """
     wanted = [each for each in scan.schema.names if each not in given]
     for table in file.rows(piece, wanted):
@@ -113,7 +113,13 @@ def rows(scan: TableScan, name: str, file: TableFile, piece: Piece, given: Mappi
 
 
 def shaped(scan: TableScan, name: str, table: pa.Table, given: Mapping[str, Any]) -> pa.Table:
-    """The rows of a file with the table's columns and types."""
+    """Give the rows of a file the columns and types of the table.
+
+    Raises
+    ------
+    PartitionError
+        ``schema_mismatch``: a column is missing, or a value does not fit the type. ``inexact_number``.
+    """
     columns = []
     table = simple(table)
     for field in scan.schema:
@@ -143,19 +149,19 @@ def _cast(scan: TableScan, name: str, field: pa.Field, column: pa.ChunkedArray) 
 
 
 def given_columns(texts: Mapping[str, str | None], schema: pa.Schema) -> dict[str, Any]:
-    """The values that directories, or a log, give to all rows of a file."""
+    """The values that all rows of a file have from directories or from a table's log."""
     return {name: given_value(text, schema.field(name).type) for name, text in texts.items() if name in schema.names}
 
 
 def given_value(text: str | None, kind: pa.DataType) -> Any:
-    """A text of a directory or a log as a value of a type."""
+    """Convert the text of a directory or of a table's log to a value of a type."""
     if text is None or pt.is_string(kind):
         return text
     return pa.scalar(text, pa.string()).cast(kind).as_py()
 
 
 def level_type(texts: Iterable[str | None]) -> pa.DataType:
-    """The one type of a level's values over all files: whole numbers, numbers, or text."""
+    """The type of a directory level over all files: int64 or float64 if all texts are such numbers, else string."""
     kinds = {level_value(text)[1] for text in texts if text is not None}
     if not kinds or pa.string() in kinds:
         return pa.string()
@@ -163,7 +169,7 @@ def level_type(texts: Iterable[str | None]) -> pa.DataType:
 
 
 def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], needed: Sequence[str] | None) -> pa.Schema:
-    """The columns of a table, in the order of its first file, each with a type that holds what every file has.
+    """The columns of a table, in the order of its first file, each with a type that holds the values of all files.
 
     Parameters
     ----------
@@ -172,12 +178,13 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
     optional
         Columns that a file may lack.
     needed
-        Only these need to have one type; None for all.
+        Names of the columns that must have one type over all files; None for all columns.
 
     Raises
     ------
     PartitionError
-        ``schema_mismatch``: a file lacks a column that another has, or a type that cannot be both; both are named.
+        ``schema_mismatch``: a file lacks a column that another has, or the types of a column have no common type. The
+        message names both files.
     """
     first_name, first = files[0]
     fields = {field.name: (first_name, plain(field.type)) for field in first}
@@ -195,7 +202,7 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
             parts += [f"{first_name} lacks {', '.join(map(repr, extra[:5]))}"] if extra else []
             column = (missing or extra)[0]
             kind = (first if missing else schema).field(column).type
-            kind = "float64" if pt.is_string(kind) else kind  # of a csv nobody knows
+            kind = "float64" if pt.is_string(kind) else kind  # an example: csv columns have no known type
             raise PartitionError(
                 "schema_mismatch",
                 f"the files of the table differ: {'; '.join(parts)}",
@@ -222,7 +229,7 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """Values, and not how they are stored: a dictionary is of a file, not of a table."""
+    """The type of the values without special storage: a dictionary, for example, belongs to a file, not to a table."""
     if pt.is_dictionary(kind):
         return plain(kind.value_type)
     if pt.is_run_end_encoded(kind):
@@ -237,7 +244,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
 
 
 def marked(schema: pa.Schema, keys: Iterable[str]) -> pa.Schema:
-    """The schema with key and level columns marked as such: no features unless the recipe names them."""
+    """Mark the columns ``keys`` of the schema: they are no features unless the recipe names them."""
     for name in keys:
         if name in schema.names:
             at = schema.get_field_index(name)

@@ -1,7 +1,7 @@
-"""Cuts a large text into blocks of whole rows; line breaks in quotes do not end a row. Parses nothing.
+"""Cuts a large text into blocks of whole rows, without parsing. Line breaks in quotes do not end a row.
 
-A quote character occurs in a csv file only around fields, or twice inside of one: before the end of a row there is an
-even number of them. So a line break ends a row exactly if an even number of quotes lies before it.
+In a csv file, quote characters stand around fields, or twice inside a field. So the number of quotes before the end of
+a row is even, and a line break ends a row exactly if an even number of quotes comes before it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from job.errors import PartitionError
 
 BLOCK = 16 << 20
-"""Bytes that are read at a time; a block ends with the last whole row in them."""
+"""Number of bytes to read at a time; a block ends with the last whole row in them."""
 LARGEST_ROW = 256 << 20
-"""A row beyond this is a quote that is never closed."""
+"""Bytes of a row at most. A longer one means that a quote is never closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Block:
     """Some whole rows of a text."""
 
     begin: int
-    """where it begins in the text, in bytes"""
+    """position of its first byte in the text"""
     line: int
     """number of its first line, from 1"""
     data: bytes
@@ -30,23 +30,23 @@ class Block:
 
     @property
     def end(self) -> int:
-        """Where it ends in the text."""
+        """Position in the text after its last byte."""
         return self.begin + len(self.data)
 
 
 def blocks(read: Callable[[int], bytes], quote: bytes | None, *, name: str, size: int = BLOCK) -> Iterator[Block]:
-    """The text in blocks, the first row (a header) in a block of its own.
+    """Cut the text into blocks. The first row (a header) is a block of its own.
 
     Parameters
     ----------
     read
-        Gives the next bytes, at most as many as it is asked for; none at the end.
+        Returns the next bytes, at most as many as its argument says, and no bytes at the end.
     quote
-        The quoting character; None where line breaks cannot be quoted.
+        The quoting character; None if line breaks cannot be quoted.
     name
-        For messages.
+        Name of the file, for messages.
     size
-        Bytes of a block, about.
+        Approximate number of bytes of a block.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def blocks(read: Callable[[int], bytes], quote: bytes | None, *, name: str, size
 
 
 def _last(data: bytes, quote: bytes | None, mark: bytes) -> int:
-    """Behind the last row that ends in the data; 0 where none does."""
+    """Position after the last row that ends in the data; 0 if none does."""
     if quote is None or quote not in data:
         return data.rfind(mark) + 1
     before, at = data.count(quote), len(data)
@@ -103,7 +103,7 @@ def _last(data: bytes, quote: bytes | None, mark: bytes) -> int:
 
 
 def _first(data: bytes, quote: bytes | None, mark: bytes) -> int:
-    """Behind the first row that is not empty; 0 where none ends in the data."""
+    """Position after the first row that is not empty; 0 if no such row ends in the data."""
     at = 0
     while data[at : at + 1] in (b"\n", b"\r"):
         at += 1

@@ -1,7 +1,7 @@
-"""CSV text to a table, strictly: text that a lenient parser would repair is an error here.
+"""Reads CSV text strictly: text that a lenient parser would repair is an error here.
 
-pyarrow parses. It accepts, without a word, a quote that is never closed (the rest of the file becomes one field), two
-columns of one name, text that is not UTF-8 (as binary) and NUL bytes: those are checked around it.
+pyarrow parses. It silently accepts a quote that is never closed (the rest of the file becomes one field), two columns
+of one name, text that is not UTF-8 (as binary) and NUL bytes. This module checks for them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from job.reader.schema import check_declared, check_duplicates, delimiter_hint, 
 from job.reader.spec import ReadSpec
 from job.reader.text_types import null_texts
 
-_BLOCK = 1 << 25  # a column comes in as many pieces as there are blocks, which costs time for each
+_BLOCK = 1 << 25  # a large block: each block makes one more chunk of a column, and each chunk costs time
 _BOM = b"\xef\xbb\xbf"
 _CONVERSION = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+)")
 
@@ -34,7 +34,9 @@ def read_csv(
     elsewhere: Collection[str],
     declared: Mapping[str, pa.DataType],
 ) -> pa.Table | None:
-    """One CSV file, or None for one without any byte of text; undeclared columns are texts (`job.reader.text_types`).
+    """Read one CSV file. Returns None if it has no text.
+
+    Columns without a declared type are texts; `job.reader.text_types` infers their types later.
 
     Raises
     ------
@@ -71,7 +73,13 @@ def read_csv(
 
 
 def to_utf8(name: str, data: Any, encoding: str) -> Any:
-    """The text as UTF-8 bytes; the data itself where that is what it is."""
+    """Convert text to UTF-8 bytes. UTF-8 bytes are returned as they are, without a byte order mark.
+
+    Raises
+    ------
+    PartitionError
+        ``encoding``; ``corrupt_compression`` if the data is compressed and its name does not say so.
+    """
     view = memoryview(data)
     head = bytes(view[:4])
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig"):
@@ -102,7 +110,7 @@ def to_utf8(name: str, data: Any, encoding: str) -> Any:
 
 
 def _header(name: str, text: bytes, delimiter: str, quote: str) -> tuple[list[str] | None, bool]:
-    """The column names (None: no text at all), and whether nothing follows them."""
+    """The column names (None if there is no text), and whether the file ends after the header."""
     start = 0
     while text[start : start + 1] in (b"\n", b"\r"):
         start += 1
@@ -179,10 +187,10 @@ def _parse_error(
 
 
 def _check_quotes(name: str, text: bytes, delimiter: str, quote: str, rows: int) -> None:
-    """Raise ``corrupt_csv`` for a quote that is never closed, or closed in another line by accident.
+    """Raise ``corrupt_csv`` if a quote is never closed, or closed by accident in another line.
 
-    Only where one may be: an odd number of quotes, or line breaks inside of fields. Then Python's strict parser
-    decides, which is slower.
+    This is possible only with an odd number of quotes, or with line breaks inside fields. Only then Python's strict
+    parser, which is slower, checks the text.
     """
     breaks = text.count(b"\n") or text.count(b"\r")
     lines = breaks + (not text.endswith((b"\n", b"\r")))
@@ -213,7 +221,7 @@ def _corrupt_quotes(name: str, line: int | None) -> PartitionError:
 
 
 def _not_utf8(name: str, text: bytes, header: list[str], delimiter: str, quote: str) -> PartitionError:
-    """Which column and row: the values are read once more, as bytes."""
+    """The ``encoding`` error with column and row. To find them, the values are read once more, as bytes."""
     table = pcsv.read_csv(
         pa.BufferReader(text),
         read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),

@@ -1,8 +1,8 @@
 """CSV and JSON lines files of a table, in blocks of whole rows.
 
-A plain file is cut into ranges of bytes that are read apart; one that is compressed, or whose encoding is wider than a
-byte, is one piece, unpacked and cut on the way. What is parsed is always a block with the header before it, by the
-strict readers of whole objects.
+A plain file is cut into ranges of bytes that can be read separately. A compressed file, or one in an encoding such as
+UTF-16, is one piece; it is decoded and cut into blocks while it is read. For csv the header is put before each block.
+The readers of whole objects then parse it strictly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from job.reader.text_csv import read_csv, to_utf8
 from job.reader.text_stream import stream
 
 _WIDE = re.compile(r"utf[-_]?(16|32|7)|ucs|hz|iso2022", re.IGNORECASE)
-"""Encodings in which a byte that looks like a line end need not be one."""
+"""Encodings in which a byte with the value of a line break may be a part of another character."""
 _LINE = re.compile(r"\bline (\d+)")
 
 
@@ -35,20 +35,20 @@ class TextTable:
     Parameters
     ----------
     name
-        For messages, and nothing else.
+        Name of the file, used only in messages.
     file
-        Its bytes (`job.reader.table_file.RandomAccess`).
+        The bytes of the file (`job.reader.table_file.RandomAccess`).
     codec
-        How it is compressed, or None.
+        The compression, or None.
     spec
-        How it is read.
+        The settings of the reader.
     kind
         csv, tsv or json.
 
     Raises
     ------
     PartitionError
-        As `job.reader.read` does, with the line in the file; here and while rows are read.
+        The errors of `job.reader.read`, with the line in the file; by ``schema`` and while rows are read.
     """
 
     def __init__(self, name: str, file: Any, codec: str | None, spec: ReadSpec, kind: str) -> None:
@@ -61,11 +61,11 @@ class TextTable:
 
     @property
     def splits(self) -> bool:
-        """Whether it can be read in several pieces at once."""
+        """Whether the file can be read in several pieces."""
         return self._codec is None and not self._wide
 
     def schema(self) -> pa.Schema:
-        """See `TableFile`: of csv the header, all texts; of json nothing, because only the rows tell."""
+        """See `TableFile`. For csv the columns of the header, as texts; empty for json."""
         if self._kind == "json":
             return pa.schema([])
         if self._names is None:
@@ -91,7 +91,7 @@ class TextTable:
             yield Portion(piece=piece, load=load)
 
     def rows(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """See `TableFile`; csv as texts."""
+        """See `TableFile`. The values of csv are texts."""
         found: Iterator[Block]
         if self.splits:
             self.schema()
@@ -101,7 +101,7 @@ class TextTable:
         for block in found:
             table = self._parse(block, [each for each in columns if each != LINE])
             if LINE in columns:
-                # Of a block with quoted line breaks it is the line at which the row begins, or one before.
+                # In a block with quoted line breaks, the number may be lower than the real line of the row.
                 lines = pa.array(np.arange(block.line, block.line + table.num_rows))
                 table = table.append_column(LINE, lines)
             yield table.select([each for each in columns if each in table.column_names])
@@ -109,7 +109,7 @@ class TextTable:
     # -- blocks
 
     def _blocks(self) -> Iterator[Block]:
-        """All of the file, the header first."""
+        """All blocks of the file; for csv the first one is the header."""
         quote = None if self._kind == "json" else self._spec.quote.encode()
         self._file.seek(0)
         if self._wide:
@@ -163,7 +163,7 @@ class TextTable:
 
     def _csv(self, text: bytes, columns: list[str] | None) -> pa.Table | None:
         needed = None if columns is None else tuple(each for each in columns if each in (self._names or ()))
-        # As texts: what they are declared as is looked at key by key.
+        # All columns as texts: declared types are applied later, for each key.
         spec = replace(self._spec, encoding=self._encoding, needed=needed or None, schema=(), optional=())
         return read_csv(self._name, text, spec, self._delimiter, (), {})
 
@@ -172,7 +172,7 @@ class TextTable:
         return "utf-8" if self._wide else self._spec.encoding
 
     def _placed(self, error: PartitionError, block: Block) -> PartitionError:
-        """The error with the line in the file instead of the line in the block."""
+        """The error with the line number in the file instead of that in the block."""
         above = 0 if self._header is None else self._header.count(b"\n") or self._header.count(b"\r")
 
         def moved(match: re.Match[str]) -> str:

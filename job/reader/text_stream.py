@@ -1,4 +1,4 @@
-"""Streams the unpacked bytes of a text file, for files that are larger than memory."""
+"""Streams the decompressed bytes of a text file that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from job.errors import PartitionError
 
 
 def stream(name: str, file: Any, codec: str | None, *, max_ratio: float) -> Callable[[int], bytes]:
-    """Reads the next plain bytes, and none at the end.
+    """Returns a function that reads the next decompressed bytes. At the end it returns no bytes.
 
     Parameters
     ----------
     name
-        For messages.
+        Name of the file, for messages.
     file
         A binary file with ``read`` and ``size``.
     codec
         A value of `job.formats.COMPRESSIONS`, or None for plain text.
     max_ratio
-        A file that unpacks to more than so many times its size is an error.
+        Limit of the decompressed size as a multiple of the file's size.
 
     Raises
     ------
     PartitionError
-        ``corrupt_compression``, ``decompression_limit``, ``unsupported_format``; by the call, and while reading.
+        ``corrupt_compression``, ``decompression_limit``, ``unsupported_format``; by this call, or while reading.
     """
     if codec is None:
         return file.read  # type: ignore[no-any-return]

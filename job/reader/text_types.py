@@ -1,4 +1,4 @@
-"""Columns of texts, as csv has them, to typed columns: by the rule of ``pandas.read_csv``. Pure.
+"""Infers the types of csv columns by the rule of ``pandas.read_csv``. Pure.
 
 Users predict on frames that ``pandas.read_csv`` made, so a model must have been fitted on the same values: whole
 numbers, fractions, truth values; all else is text as it stands in the file, dates and codes too. The rule is that of
@@ -7,8 +7,8 @@ the whole column at once. What is plainly numbers or plainly text is decided her
 around numbers, plus signs, truth values, ``inf``, numbers beyond 64 bits) pandas itself is asked, with each different
 text once.
 
-Two exceptions. A whole number that pandas would round, because gaps or fractions in its column make it a float, is an
-error. And gaps stay gaps beside numbers that need 64 bits, where pandas makes empty texts of them.
+There are two exceptions. A whole number that pandas would round, because missing values or fractions in its column make
+it a float, is an error. And missing values stay missing in a column of uint64, where pandas makes empty texts of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ANY_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 
 
 def null_texts(nulls: Iterable[str]) -> list[str]:
-    """The texts that mean 'missing' where ``nulls`` do: for a number, pandas knows its usual spellings, too."""
+    """``nulls`` with other spellings of its whole numbers: for pandas, ``-1`` in ``na_values`` means ``-1.0``, too."""
     found = list(nulls)
     for number in map(_number, nulls):
         if number is not None and np.isfinite(number) and number == int(number):
@@ -42,7 +42,7 @@ def null_texts(nulls: Iterable[str]) -> list[str]:
 
 
 def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str = ".") -> pa.ChunkedArray:
-    """One column of texts with the type that ``pandas.read_csv`` would give it.
+    """Convert one column of texts to the type that ``pandas.read_csv`` would give it.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str =
     name
         The column's name, for messages.
     nulls
-        ``input.format.null_values``: numbers among them are missing however they are written.
+        ``input.format.null_values``. A number in it means 'missing' in every spelling.
     decimal
         The decimal point.
 
     Returns
     -------
     pyarrow.ChunkedArray
-        Of type null (every value is missing), int64, uint64, float64, bool, or the texts as they came.
+        A column of type null (every value is missing), int64, uint64, float64 or bool, or the unchanged texts.
 
     Raises
     ------
@@ -88,17 +88,17 @@ def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str =
 
 
 def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """As int64, or None where pandas must say."""
+    """The column as int64, or None if pandas must decide."""
     try:
         found = column.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
-    # Arrow takes 0x1F for a number.
+    # Arrow parses 0x1F as a number, pandas does not.
     return None if any(b"x" in text or b"X" in text for text in map(_bytes, column.chunks)) else found
 
 
 def _fractions(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | None:
-    """As float64, or None where pandas must say; called where at least one is no whole number."""
+    """The column as float64, or None if pandas must decide. At least one value is no whole number."""
     if decimal != ".":
         if any(b"." in _bytes(chunk) for chunk in column.chunks):
             return None
@@ -109,14 +109,14 @@ def _fractions(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray | None:
         return None
     for chunk in found.chunks:
         values = (chunk.fill_null(0.0) if chunk.null_count else chunk).to_numpy(zero_copy_only=False)
-        # Infinite or not a number, or perhaps a whole number that float64 does not hold.
+        # NaN, infinite, or so large that it may be a whole number that float64 cannot hold.
         if len(values) and not (values.min() > -EXACT and values.max() < EXACT):
             return None
     return found
 
 
 def _by_pandas(column: pa.ChunkedArray, name: str, decimal: str) -> pa.ChunkedArray:
-    """The type that pandas gives: it depends on which different texts there are, in the order of their first rows."""
+    """Let pandas decide the type. Only the distinct texts matter, in the order of their first rows."""
     import pandas as pd  # takes long, and the driver of a run begins without it
 
     encoded = pa.chunked_array(pc.dictionary_encode(column)).unify_dictionaries()
@@ -160,7 +160,7 @@ def _sample(column: pa.ChunkedArray) -> list[str]:
 
 
 def _bytes(chunk: pa.Array) -> bytes:
-    """The characters of a chunk's texts, and of no other's in the same buffer."""
+    """The bytes of the texts of this chunk, which may share its buffer with other chunks."""
     _, offsets, data = chunk.buffers()
     if data is None or not len(chunk):
         return b""
@@ -175,11 +175,11 @@ class _Forms:
         point = re.escape(decimal)
         number = rf"(\d+{point}?\d*|{point}\d+)"
         self.fraction = re.compile(rf"-?(\d*{point}\d+|\d+{point}\d*)([eE][+-]?\d+)?|-?\d+[eE][+-]?\d+")
-        """plainly a number that is not whole"""
+        """matches texts that are clearly a number, but no whole number"""
         self.possible = re.compile(
             rf"\s*[+-]?{number}([eE][+-]?\d*)?\s*|\s*[+-]?inf(inity)?\s*|true|false", re.IGNORECASE | re.DOTALL
         )
-        """what pandas may take for anything but text, and a little more"""
+        """matches every text that pandas may not read as text, and a few more"""
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Texts that are dates or times, as time stamps: ISO 8601 by itself, any other form by a declared one. Pure."""
+"""Parses texts of dates and times as time stamps: ISO 8601, or a declared format. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pyarrow.types as pt
 from job.errors import PartitionError
 
 ISO = "iso"
-"""The format, in ``input.times``, of texts in ISO 8601."""
+"""The name of ISO 8601 as a format in ``input.times``."""
 
-# Days may be cut to the month or the year. A moment's offset from UTC is looked at apart: all texts have one, or none.
+# A day may be only a year and month, or a year. Either all texts have an offset from UTC or none: see `_iso`.
 _DAY = r"^\d{4}(-\d{2}(-\d{2})?)?$"
 _MOMENT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}(:\d{2}(:\d{2}([.,]\d{1,9})?)?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
 _OFFSET = r"[T ].*(Z|[+-]\d{2}(:?\d{2})?)$"
@@ -23,19 +23,19 @@ _NANOSECONDS = r"[.,]\d{7,9}"
 
 
 def declared(table: pa.Table, formats: Iterable[tuple[str, str]]) -> pa.Table:
-    """The table with the columns of ``input.times`` as time stamps; columns of dates and times stay as they are.
+    """Convert the columns of ``input.times`` to time stamps. Columns that are dates or times already stay unchanged.
 
     Parameters
     ----------
     table
         The rows of one partition.
     formats
-        Column and `ISO` or a format of strptime.
+        Pairs of a column and its format: `ISO`, or a format of strptime.
 
     Raises
     ------
     PartitionError
-        ``missing_column``; ``bad_time`` where a value is not of the format.
+        ``missing_column``; ``bad_time`` if a value does not match the format.
     """
     for name, form in formats:
         at = position(table, name, "input.times")
@@ -56,9 +56,9 @@ def position(table: pa.Table, name: str, setting: str) -> int:
 
 
 def parse(column: pa.ChunkedArray, form: str = ISO) -> pa.ChunkedArray | None:
-    """The column's texts as time stamps, or None if one of them is not of the format; missing ones stay missing.
+    """Parse the texts of a column as time stamps. Returns None if one does not match the format. Nulls stay null.
 
-    Texts with an offset from UTC become time stamps in UTC. Times of a day become those of 1970-01-01.
+    Texts with an offset from UTC become time stamps in UTC. Texts with only a time of day get the date 1970-01-01.
     """
     if pt.is_null(column.type):
         return column.cast(pa.timestamp("ns"))
@@ -77,7 +77,7 @@ def _iso(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
         length = pc.utf8_length(texts)
         texts = pc.if_else(pc.equal(length, 4), pc.binary_join_element_wise(texts, "01-01", "-"), texts)
         texts = pc.if_else(pc.equal(length, 7), pc.binary_join_element_wise(texts, "01", "-"), texts)
-    # Some with an offset and some without are not moments of one clock: the cast refuses them.
+    # Texts with an offset and texts without one cannot be compared: the cast refuses such a mixture.
     zone = "UTC" if _true(pc.match_substring_regex(texts, _OFFSET)) else None
     unit = "ns" if pc.any(pc.match_substring_regex(texts, _NANOSECONDS)).as_py() else "us"
     try:
@@ -88,7 +88,7 @@ def _iso(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def _formatted(texts: pa.ChunkedArray, form: str) -> pa.ChunkedArray | None:
     values = texts.to_pandas()
-    form = form.replace("%-", "%").replace("%#", "%")  # without padding: what is read may have it or not
+    form = form.replace("%-", "%").replace("%#", "%")  # the flags for "no padding" do not matter for parsing
     try:
         import pandas as pd  # takes long, and the driver of a run begins without it
 
@@ -99,7 +99,7 @@ def _formatted(texts: pa.ChunkedArray, form: str) -> pa.ChunkedArray | None:
 
 
 def _fine(parsed: pa.ChunkedArray) -> pa.ChunkedArray:
-    """In nanoseconds, as pandas has them, where the range of years allows it."""
+    """Convert to nanoseconds, as in pandas, if the range of years allows it."""
     try:
         return parsed.cast(pa.timestamp("ns", parsed.type.tz))
     except pa.ArrowInvalid:
@@ -125,7 +125,7 @@ def _bad(column: pa.ChunkedArray, name: str, form: str) -> PartitionError:
 
 
 def first_bad(column: pa.ChunkedArray, form: str = ISO) -> int | None:
-    """The first row, from 1, that is not of the format by itself; None if each of them is."""
+    """The number, from 1, of the first row that does not match the format; None if each row alone matches it."""
     low, high = 0, len(column)
     if parse(column, form) is not None:
         return None
