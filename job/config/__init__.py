@@ -1,1 +1,1 @@
-"""Arguments, environment and files become settings, every mistake at once."""
+"""Turns arguments, environment and files into settings, and reports all mistakes at once."""

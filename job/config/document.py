@@ -1,8 +1,8 @@
-"""YAML and JSON text as a tree that still knows the exact text and the line of each value. Pure.
+"""YAML and JSON text as a tree that keeps the exact text and the line of each value. Pure.
 
-A plain YAML scalar has no type by itself here: `value` gives it one by what the setting wants. So a key ``007``, ``NO``
-or ``2020-01-01`` stays the text it is where text is wanted, and ``1e-3`` is a number where any value is. Untyped values
-follow YAML 1.2's core schema: ``yes`` and ``on`` are texts, ``012`` is twelve, there are no dates.
+A plain YAML scalar has no type in the tree; `value` gives it a type that the setting allows. So a key ``007``, ``NO``
+or ``2020-01-01`` stays a text where the setting takes texts, and ``1e-3`` becomes a number where it takes any value.
+Untyped values follow YAML 1.2's core schema: ``yes`` and ``on`` are texts, ``012`` is twelve, and there are no dates.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Scalar:
     text: str
     """exactly as written"""
     plain: bool = True
-    """not in quotes: may be a number, a truth value or null"""
+    """not in quotes: may be a number, a boolean or null"""
     line: int | None = None
     """counted from 1"""
 
@@ -57,14 +57,14 @@ class Mapping:
     line: int | None = None
     """counted from 1"""
     plain: frozenset[str] = frozenset()
-    """names that are not in quotes: may be numbers or truth values where the user's own mapping stands"""
+    """names that are not in quotes; in a mapping of the user's own they may be numbers or booleans"""
 
 
 Node = Scalar | Listing | Mapping
 
 
 class SyntaxMistake(ValueError):
-    """Text that cannot be read at all, or that says one thing twice; ``line`` and ``column`` count from 1."""
+    """A mistake in the text itself: invalid YAML, or a name that comes twice. ``line`` and ``column`` count from 1."""
 
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
@@ -73,7 +73,15 @@ class SyntaxMistake(ValueError):
 
 
 def parse(text: str) -> tuple[Node | None, list[SyntaxMistake]]:
-    """The tree of a YAML or JSON text, None if it is empty, with every mistake that does not stop the reading."""
+    """Parse a YAML or JSON text.
+
+    Returns
+    -------
+    Node or None
+        The tree; None if the text is empty or cannot be read.
+    list of SyntaxMistake
+        All mistakes. Reading goes on after a mistake where it can.
+    """
     mistakes: list[SyntaxMistake] = []
     text = text.removeprefix("\ufeff")
     if text.lstrip().startswith(("{", "[")):
@@ -97,7 +105,15 @@ def parse(text: str) -> tuple[Node | None, list[SyntaxMistake]]:
 
 
 def value(node: Node, schema: dict[str, Any]) -> Any:
-    """The Python value of a node where ``schema`` (JSON schema without references) says what is wanted."""
+    """The Python value of a node.
+
+    Parameters
+    ----------
+    node
+        A node of the tree.
+    schema
+        JSON schema of the setting, without references; it decides the types of plain scalars.
+    """
     if isinstance(node, Listing):
         each: dict[str, Any] = next((branch["items"] for branch in branches(schema) if "items" in branch), {})
         return [value(item, each) for item in node.items]
@@ -115,21 +131,21 @@ def value(node: Node, schema: dict[str, Any]) -> Any:
     guess = untyped(node.text)
     if allows(schema, guess) or (guess is None and not node.text):
         return guess
-    # A text is what was written; a truth value must not pass for a number.
+    # Where the schema allows a text, keep the text as written. A boolean stays text too: it must not pass for a number.
     return node.text if allows(schema, "") or isinstance(guess, bool) else guess
 
 
 def _typed(values: dict[str, Any], plain: frozenset[str]) -> dict[Any, Any]:
-    """A mapping of the user's own, with numbers and truth values as names: ``class_weight: {0: 1.0, 1: 5.0}``."""
+    """Convert names of a user's own mapping to numbers and booleans: ``class_weight: {0: 1.0, 1: 5.0}``."""
     names = {name: untyped(name) if name in plain else name for name in values}
     typed = {name: each if isinstance(each, int | float) else name for name, each in names.items()}
-    if len(set(typed.values())) < len(typed):  # 1, 1.0 and true are one name to Python
+    if len(set(typed.values())) < len(typed):  # 1, 1.0 and true are equal keys of a Python dict
         return values
     return {typed[name]: item for name, item in values.items()}
 
 
 def untyped(text: str) -> Any:
-    """A plain scalar by YAML 1.2's core schema."""
+    """The value of a plain scalar by YAML 1.2's core schema."""
     if text.lower() in _SPECIAL and text in (text.lower(), text.upper(), text.title()):
         return _SPECIAL[text.lower()]
     if text.lower() in _ODD:
@@ -142,7 +158,7 @@ def untyped(text: str) -> Any:
 
 
 def branches(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The alternatives of a schema, flattened."""
+    """The alternatives (``anyOf``, ``oneOf``) of a schema, as one flat sequence; the schema itself if it has none."""
     inner = schema.get("anyOf") or schema.get("oneOf")
     if not inner:
         yield schema
@@ -173,7 +189,7 @@ def allows(schema: dict[str, Any], example: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only, and marks plain scalars instead of guessing their type."""
+    """Builds nodes without values. Plain scalars get the tag ``plain`` instead of a guessed type."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is yaml.ScalarNode:
@@ -182,7 +198,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Converter:
-    """YAML nodes to ours; collects what is wrong on the way, and stops where aliases unfold to more than ``most``."""
+    """Converts YAML nodes to `Node`, and collects mistakes. Raises if aliases unfold to more than ``most`` nodes."""
 
     def __init__(self, mistakes: list[SyntaxMistake], *, most: int) -> None:
         self.mistakes = mistakes
@@ -190,7 +206,7 @@ class _Converter:
         self.left = most
 
     def convert(self, node: yaml.Node) -> Node:
-        """One node and all below it."""
+        """Convert a node and all nodes below it."""
         line = node.start_mark.line + 1
         self.left -= 1
         if id(node) in self.above or self.left < 0:
@@ -243,7 +259,7 @@ def _from_json(text: str, mistakes: list[SyntaxMistake]) -> Node:
             if name in items:
                 mistakes.append(SyntaxMistake(f"says {name!r} twice"))
             items[name] = _json_node(item)
-        # JSON has no other names than texts, so that what looks like a number is one.
+        # All names of JSON are in quotes. They count as plain, so that a name that looks like a number is one.
         return Mapping(items=items, plain=frozenset(items))
 
     def token(text: str) -> Scalar:
@@ -259,7 +275,7 @@ def _json_node(item: Any) -> Node:
         return Scalar(text=item, plain=False)
     if item is None or isinstance(item, bool):
         return Scalar(text="null" if item is None else str(item).lower())
-    if isinstance(item, float):  # NaN and Infinity, which are not JSON but which Python writes
+    if isinstance(item, float):  # NaN and Infinity are not JSON, but Python writes them
         return Scalar(text=".nan" if item != item else f"{'-' if item < 0 else ''}.inf")
     return item  # type: ignore[no-any-return]
 

@@ -1,8 +1,8 @@
 """Turns arguments, environment and files into `JobSettings`.
 
-The command line wins over the environment, which wins over one document given as text (what the chart passes), which
-wins over a file. Sections are merged, any other value is replaced as a whole. Every mistake of every source is reported
-at once. Credentials are refused, wherever they stand, and never shown.
+The sources by priority, the highest first: the command line, the environment, a document passed as text (as the chart
+does), a file. Sections are merged; any other value is replaced as a whole. All mistakes of all sources are reported at
+once. Credentials are refused in every source, and never shown.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _SHORTEST_SECRET = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The settings in force and where each came from."""
+    """The settings in force, and the source of each."""
 
     settings: Settings
     """checked, with defaults"""
     sources: Mapping[str, str]
-    """path of each setting to ``argument``, ``env``, ``document``, ``file`` or ``default``"""
+    """source of each setting, by its path: ``argument``, ``env``, ``document``, ``file`` or ``default``"""
     places: Mapping[str, str]
-    """path of each setting that was given to its place, for a person: ``job.yaml, line 4``"""
+    """place of each setting that a source sets, by its path, in words: ``job.yaml, line 4``"""
     base: Path
-    """the folder that paths of code (``recipe.function``, ``recipe.code``) start from"""
+    """the folder that relative paths of code (``recipe.function``, ``recipe.code``) start from"""
 
     def changed(self) -> list[tuple[str, Any, str]]:
-        """(path, value, place) of every setting that was given, in the reference's order; printed when a run starts."""
+        """(path, value, place) of each setting that a source sets, in the reference's order. A run prints them."""
         document = to_document(self.settings)
         return [(path, _at(document, path), place) for path, place in self.places.items()]
 
@@ -52,14 +52,15 @@ class Loaded:
 
 
 def to_document(settings: Settings, *, defaults: bool = True) -> dict[str, Any]:
-    """The settings as plain JSON data, for ``run.json`` and the run id. No credential can be in it: none gets in.
+    """The settings as plain JSON data, for ``run.json`` and the run id. Without credentials: `load` refuses them.
 
     Parameters
     ----------
     settings
-        A whole job.
+        A whole job or scoring.
     defaults
-        Without them, the document stays the same when a later version adds a setting.
+        Whether to include settings that have their default value. Without them, the document stays the same when a
+        later version adds a setting.
     """
     # Not pydantic's own JSON mode: that writes null for infinity.
     found = settings.model_dump(by_alias=True, exclude_defaults=not defaults)
@@ -78,24 +79,25 @@ def load(
     judge: Callable[[RecipeSettings], list[str]] = lambda recipe: [],
     kind: type[Settings] = JobSettings,
 ) -> Loaded:
-    """Settings from all sources.
+    """Read, merge and check the settings of all sources.
 
     Parameters
     ----------
     argv_overrides
-        ``["--input.uri", "s3://b/", "--run.max_failed=5%"]``.
+        Settings of the command line: ``["--input.uri", "s3://b/", "--run.max_failed=5%"]``.
     file
         Path of a YAML or JSON file, or a URI that ``read`` can read.
     document
-        The same as text.
+        A document as YAML or JSON text.
     env
         The environment; variables named ``MANYFIT_*`` are settings.
     read
         Reads ``file`` if that is a URI.
     judge
-        What is wrong with estimators and scorers, asked where something else is wrong: then nobody will look later.
+        Returns the mistakes in the estimators and scorers of a recipe. It is called only if there are other mistakes,
+        so that all are reported at once. Without other mistakes, the caller checks the recipe later.
     kind
-        What is described: a job or a scoring.
+        The kind of the document: `JobSettings` or `ScoringSettings`.
 
     Raises
     ------
@@ -128,7 +130,13 @@ def load_storage(
     env: Mapping[str, str],
     read: Callable[[str], bytes] | None = None,
 ) -> StorageSettings:
-    """The ``storage`` section alone, for commands that look at an output and need no job. Parameters as in `load`."""
+    """The ``storage`` section alone, for commands on an output, which need no job. Parameters as in `load`.
+
+    Raises
+    ------
+    ConfigurationError
+        With every mistake in ``problems``.
+    """
     found, mistakes = _collect(argv_overrides, file, document, env, read)
     merged, more = resolve(found, complete=False)
     mistakes += [each for each in more if each.path.startswith("storage")]
@@ -147,7 +155,7 @@ def _collect(
     read: Callable[[str], bytes] | None,
     document: type[Settings] = JobSettings,
 ) -> tuple[list[Source], list[Mistake]]:
-    """All sources, the one that wins first."""
+    """All sources, the one with the highest priority first, and their mistakes."""
     secrets = [each for name, each in env.items() if is_secret_variable(name, each) and len(each) >= _SHORTEST_SECRET]
     made = {
         kind: Source(kind, home=env.get("HOME"), secrets=secrets, document=document)

@@ -12,13 +12,15 @@ def read(path: str | Path, what: str = "") -> bytes:
 
     Parameters
     ----------
+    path
+        The file.
     what
-        The setting that names it, or what it is, for the message.
+        The setting or option that names the file; it begins the error message.
 
     Raises
     ------
     ConfigurationError
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         return Path(path).expanduser().read_bytes()

@@ -40,7 +40,7 @@ class Mistake:
 
 
 def show(value: Any) -> str | None:
-    """A value in a message: short, on one line, and never a credential."""
+    """A value as text for a message: short, on one line, never a credential. None for a mapping or no value."""
     if isinstance(value, dict) or value is None:
         return None
     text = repr(value) if isinstance(value, str) else str(value)
@@ -50,16 +50,18 @@ def show(value: Any) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str], *, siblings: Iterable[str] = ()) -> str | None:
-    """The known name that ``name`` was most likely meant to be: a sibling, the same name elsewhere, or one spelt alike.
+    """The path that is most likely meant by an unknown name; None if no path is similar.
+
+    A sibling with a similar name comes first, then the same name in another section, then a path spelt similarly.
 
     Parameters
     ----------
     name
         A dotted path.
     known
-        All paths there are.
+        Paths of all settings.
     siblings
-        Names that may stand where the last part of ``name`` stands.
+        Names of the settings in the section that ``name`` points into.
     """
     above, _, last = name.rpartition(".")
     plain = last.lower().replace("-", "_")
@@ -79,7 +81,7 @@ def nearest(name: str, known: Iterable[str], *, siblings: Iterable[str] = ()) ->
 
 
 def from_validation(error: ValidationError, kind: type[Section]) -> Iterator[tuple[str, str, Any, str]]:
-    """(path, what is wrong, value, pydantic's type) of every mistake pydantic found; a union's branches are one."""
+    """Mistakes found by pydantic: (path, what is wrong, value, pydantic's type). One for all branches of a union."""
     grouped: dict[str, list[Any]] = {}
     schemas: dict[str, dict[str, Any]] = {}
     for each in error.errors(include_url=False):
@@ -88,7 +90,7 @@ def from_validation(error: ValidationError, kind: type[Section]) -> Iterator[tup
         schemas[path] = schema
     for path, found in grouped.items():
         if any(other.startswith(f"{path}[") for other in grouped):
-            continue  # a list was given, and what is wrong is one of its items
+            continue  # the mistake is in an item of the list, and is reported there
         first = found[0]
         inner = first.get("ctx", {}).get("error")
         if isinstance(inner, Mistakes):
@@ -101,7 +103,7 @@ def from_validation(error: ValidationError, kind: type[Section]) -> Iterator[tup
 
 
 def _path(loc: tuple[int | str, ...], kind: type[Section]) -> tuple[str, dict[str, Any]]:
-    """Pydantic's location without the names of union branches, and the schema there."""
+    """The path of a pydantic location, without the names of union branches, and the schema of this path."""
     schema: dict[str, Any] = job_schema(kind)
     path = ""
     for part in loc:

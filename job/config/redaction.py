@@ -17,7 +17,7 @@ _NAMES = (
     "secret", "secretaccesskey", "secretkey", "securitytoken", "sessiontoken", "sharedkey", "token",
 )  # fmt: skip
 _NAME = re.compile(r"(?:^|aws|gcp|azure|google|s3|s3a|my|minio|storage)(?:" + "|".join(_NAMES) + r")s?$")
-# Spark's own settings that name where a secret lies, instead of holding it.
+# Settings of Spark that name the place of a secret, but do not hold the secret.
 _NAMES_A_PLACE = re.compile(r"(?i)(\.file|file|path|secretkeyref\..+|\.secrets\..+)$")
 _SPARK = re.compile(
     r"(?i)(access\.?key(\.?id)?|secret\.?(access\.?)?key|session\.?token|password|passphrase|account\.key(\..+)?|sas(\.token)?(\..+)?|"
@@ -46,15 +46,15 @@ _ASSIGNED = re.compile(
 def is_secret_name(name: str) -> bool:
     """Whether a setting of this name would hold a credential: ``aws_secret_access_key``, ``password``, ``token``.
 
-    ``token_pattern`` or ``tokenizer`` of a text vectoriser are none.
+    Names that only contain such a word are no credentials: ``token_pattern`` or ``tokenizer`` of a text vectoriser.
     """
     return bool(_NAME.search(re.sub(r"[^a-z0-9]", "", name.lower())))
 
 
 def is_secret_variable(name: str, value: str) -> bool:
-    """Whether an environment variable holds a credential, by its name; a path says where something lies.
+    """Whether an environment variable holds a credential, by its name. An existing absolute path is none.
 
-    ``PWD`` is the working folder, ``TOKEN=/run/secrets/token`` a file: both are parts of ordinary settings.
+    ``PWD`` is the working folder and ``TOKEN=/run/secrets/token`` names a file: settings may contain such values.
     """
     if name in ("PWD", "OLDPWD") or (os.path.isabs(value) and os.path.exists(value)):
         return False
@@ -62,19 +62,19 @@ def is_secret_variable(name: str, value: str) -> bool:
 
 
 def is_secret_spark_name(name: str) -> bool:
-    """The same for ``spark.*`` settings; one that names a file or a Kubernetes secret is none."""
+    """Whether a ``spark.*`` setting would hold a credential. The name of a file or of a Kubernetes secret is none."""
     return bool(_SPARK.search(name)) and not _NAMES_A_PLACE.search(name)
 
 
 def is_secret_setting(path: str, name: str) -> bool:
-    """Whether a setting of this name would hold a credential where it stands; names of columns may be any."""
+    """Whether the setting ``name`` at ``path`` would hold a credential. Column names in ``input.schema`` are free."""
     if path.startswith("input.schema."):
         return False
     return is_secret_spark_name(name) if path.startswith("spark.conf.") else is_secret_name(name)
 
 
 def is_secret_text(text: str, known: Iterable[str] = ()) -> bool:
-    """Whether a value is, or holds, a credential; ``known`` are the environment's own."""
+    """Whether a text is or contains a credential; ``known`` are credentials that the environment holds."""
     return (
         any(pattern.search(text) for pattern in _TEXTS)
         or uri_secret(text) is not None

@@ -16,52 +16,59 @@ from job.config.sources import Source
 
 _MOST_ROUNDS = 6
 _REQUIRED = ("input", "recipe", "models", "output")
-"""Sections that a document needs."""
+"""Sections that a document must have."""
 NO_ESTIMATOR = {"_target_": "x"}
-"""Stands where ``recipe.estimator`` is missing or wrong."""
+"""The value of ``recipe.estimator`` where it is missing or wrong."""
 _STAND_INS: dict[str, Any] = {
     "input.uri": "memory://in",
     "output.uri": "memory://out",
     "models.uri": "memory://models",
     "recipe.estimator": NO_ESTIMATOR,
 }
-"""What is required, so that the rest can be looked at without it."""
+"""Values for required settings that are missing or wrong, so that the other settings can be checked."""
 
 
 class Job(JobSettings, BaseSettings):  # type: ignore[misc]
-    """`JobSettings` as pydantic-settings fills them in: from the sources given as ``sources``, the first one wins."""
+    """`JobSettings`, filled by pydantic-settings from the argument ``sources``; the first source wins."""
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The job's own sources instead of the usual ones."""
+        """The argument ``sources``, instead of the usual sources of pydantic-settings."""
         return tuple(sources["init_settings"].init_kwargs["sources"])
 
 
 class Scoring(ScoringSettings, BaseSettings):  # type: ignore[misc]
-    """The same of `ScoringSettings`."""
+    """`ScoringSettings`, filled as `Job` is."""
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
-        """As `Job`."""
+        """The argument ``sources``, instead of the usual sources of pydantic-settings."""
         return tuple(sources["init_settings"].init_kwargs["sources"])
 
 
 def resolve(
     found: list[Source], *, complete: bool, document: type[Settings] = JobSettings
 ) -> tuple[Settings | None, list[Mistake]]:
-    """Merge the sources; return the settings and their mistakes. Settings with a mistake are left out.
+    """Merge the sources, and check the merged settings. Settings with a mistake are left out.
 
-    Validates again without what was wrong, until nothing new turns up: pydantic compares settings with each other only
-    where each is right by itself.
+    After each validation the wrong settings are left out and the rest is validated again, until nothing new is wrong.
+    Reason: pydantic compares settings with each other only if each is valid by itself.
 
     Parameters
     ----------
     found
-        The sources, the one that wins first.
+        The sources, the one with the highest priority first.
     complete
-        Whether what is required must be there.
+        Whether a missing required setting is a mistake.
     document
-        What is described: a job or a scoring.
+        The kind of the document: `JobSettings` or `ScoringSettings`.
+
+    Returns
+    -------
+    JobSettings, ScoringSettings or None
+        The settings; None if they cannot be built.
+    list of Mistake
+        The mistakes that the check found.
     """
     made: Any = Job if document is JobSettings else Scoring
     sections: dict[str, Any] = {
@@ -102,7 +109,7 @@ def storage_alone(found: list[Source]) -> StorageSettings:
 
 
 def _follows(path: str, what: str, kind: str, wrong: set[str], meant: str, complete: bool) -> bool:
-    """Whether a mistake only follows from another one, or from what need not be there."""
+    """Whether to leave a mistake out: it follows from another one, or a setting is missing that need not be there."""
     if kind == "missing" or (kind == "inconsistent" and path == "recipe"):
         either = ["recipe.estimator", "recipe.function"] if path == "recipe" else [path]
         return not complete or any(f"did you mean {each}?" in meant or _is_in(each, wrong) for each in either)
@@ -110,7 +117,7 @@ def _follows(path: str, what: str, kind: str, wrong: set[str], meant: str, compl
 
 
 def _is_in(path: str, wrong: set[str]) -> bool:
-    """Whether this, or a section that it is in, is known to be wrong."""
+    """Whether a setting, or a section that contains it, is known to be wrong."""
     parts = path.split(".")
     return any(".".join(parts[:size]) in wrong for size in range(1, len(parts) + 1))
 

@@ -36,7 +36,7 @@ def _inline(node: Any, definitions: dict[str, Any]) -> Any:
     if "$ref" in node:
         target = definitions[node["$ref"].rpartition("/")[2]]
         node = {**target, **{name: each for name, each in node.items() if name != "$ref"}}
-    # A "title" that is a text is pydantic's restatement of the name; one that is a schema is a setting.
+    # A "title" that is a text is pydantic's copy of the name. A "title" that is a schema is a setting of this name.
     return {
         name: " ".join(each.split()) if name == "description" and isinstance(each, str) else _inline(each, definitions)
         for name, each in node.items()
@@ -58,7 +58,7 @@ def settings(schema: dict[str, Any] | None = None, above: str = "") -> Iterator[
 
 
 def find(path: str, kind: type[Section] = JobSettings) -> dict[str, Any] | None:
-    """The schema of one setting, or None."""
+    """The schema of one setting; None if there is no such setting."""
     return _all(kind).get(path)
 
 
@@ -68,7 +68,7 @@ def _all(kind: type[Section]) -> dict[str, dict[str, Any]]:
 
 
 def describe(schema: dict[str, Any]) -> str:
-    """What may be written, in words: ``a text or a list of texts``."""
+    """The values that a setting takes, in words: ``a text or a list of texts``."""
     words = [_describe(branch) for branch in branches(schema) if branch.get("type") != "null"]
     words = [word for word in words if word != "a whole number" or "a number" not in words]
     return " or ".join(dict.fromkeys(words)) or "anything"
@@ -86,7 +86,7 @@ def _describe(branch: dict[str, Any]) -> str:
 
 
 def choices(schema: dict[str, Any]) -> list[str]:
-    """The texts that a setting is restricted to, empty if it is not."""
+    """The texts that a setting accepts; empty if it accepts others too."""
     return [
         str(each)
         for branch in branches(schema)
@@ -119,7 +119,7 @@ _OF_SCORING = ("models", "score", "output")
 
 
 def markdown() -> str:
-    """The settings reference: one table a section."""
+    """The settings reference: one table for each section."""
     from job.config.score_settings import ScoringSettings
 
     lines = [_HEAD]

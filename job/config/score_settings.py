@@ -1,6 +1,6 @@
 """The settings of scoring: the document that applies a published set of models to data (``manyfit score``).
 
-What a job and a scoring share (input, run, storage, spark, metrics) is described in `job.config.settings`.
+The sections that a job has too (input, run, storage, spark, metrics) are in `job.config.settings`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MissingModelSettings(Section):
     """``fallback``: the key whose model is used instead"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """A fallback without a key."""
+        """The policy ``fallback`` without the key of a model."""
         if self.policy == "fallback" and self.fallback is None:
             yield "fallback", "is required with policy 'fallback': name the key whose model stands in"
 
@@ -94,7 +94,7 @@ class ScoreSettings(Section):
     """score keys again whose input, model and settings were scored before"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Settings of a method beside a function."""
+        """Settings that are for a method, next to a function."""
         if self.function is None:
             if self.code:
                 yield "code", "belongs to score.function, and there is none"
@@ -156,7 +156,7 @@ class ScoringSettings(Section):
         return self.input.uri != NO_ROWS
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """An output that would be read as input, or that is the models' own; no input where a method needs rows."""
+        """Settings that contradict each other: an output inside the input, a method without an input, and others."""
         if not self.has_rows and self.score.function is None:
             yield "input.uri", f"is required: {self.score.method} needs rows, only a score.function can do without"
         if not self.has_rows and (self.input.layout != "objects" or self.input.reader != "direct"):
@@ -176,4 +176,4 @@ class ScoringSettings(Section):
 
 
 Settings = JobSettings | ScoringSettings
-"""Either document."""
+"""The settings of either document: a job or a scoring."""

@@ -48,11 +48,11 @@ class Source(PydanticBaseSettingsSource):
     kind
         ``argument``, ``env``, ``document`` or ``file``.
     home
-        What ``~`` means.
+        The folder that ``~`` stands for.
     secrets
-        Values of credentials that the environment holds: refused wherever they turn up.
+        Credentials that the environment holds. A value that contains one is refused.
     document
-        What is described: a job or a scoring.
+        The kind of the document: `JobSettings` or `ScoringSettings`.
     """
 
     def __init__(
@@ -76,26 +76,26 @@ class Source(PydanticBaseSettingsSource):
         self._secrets = tuple(secrets)
 
     def __call__(self) -> dict[str, Any]:
-        """The tree without what is hidden."""
+        """The tree of values without the hidden settings."""
         return _without(self.tree, self.hidden)
 
     def find(self, path: str) -> dict[str, Any] | None:
-        """The schema of one setting of the document, or None."""
+        """The schema of one setting of the document; None if there is no such setting."""
         return find(path, self.document)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Not asked for: `__call__` gives the whole tree."""
+        """Never called: `__call__` returns the whole tree."""
         raise NotImplementedError
 
     def wrong(self, path: str, what: str, place: str, node: Node | None = None) -> None:
-        """Record a mistake, with the value if ``node`` is one and no credential."""
+        """Record a mistake. The value of a scalar ``node`` is shown, unless it is a credential."""
         shown = None
         if isinstance(node, Scalar):
             shown = HIDDEN if is_secret_text(node.text, self._secrets) else show(node.text)
         self.mistakes.append(Mistake(path=path, what=what, where=place, value=shown))
 
     def graft(self, path: str, node: Node, place: str) -> None:
-        """Put a value, or a mapping of settings, at ``path``; what is unknown or refused becomes a mistake."""
+        """Put a value or a mapping of settings at ``path``. Unknown and refused settings become mistakes."""
         schema = self.find(path) if path else job_schema(self.document)
         inner = section(schema) if schema else None
         if schema is None:
@@ -114,7 +114,7 @@ class Source(PydanticBaseSettingsSource):
             self.wrong(path or place, what, place if path else "", node if path else None)
 
     def graft_text(self, path: str, texts: Sequence[str], place: str) -> None:
-        """The same for a value of the command line or the environment; several texts are one list."""
+        """Put a value of the command line or the environment at ``path``. Several texts become one list."""
         key = _free_mapping(path, self.document)
         schema = self.find(path) or self.find(key or "")
         if schema is None or path == key:
@@ -154,7 +154,7 @@ class Source(PydanticBaseSettingsSource):
         self.places[path] = place
 
     def _below(self, path: str, name: str, node: Scalar, place: str) -> None:
-        """One name in a free mapping: ``--spark.conf.spark.executor.memory 2g``, ``--recipe.estimator.alpha 1``."""
+        """Set one name of a free mapping: ``--spark.conf.spark.executor.memory 2g``, ``--recipe.estimator.alpha 1``."""
         rest: Any = next(
             (
                 each["additionalProperties"]
@@ -199,7 +199,7 @@ class Source(PydanticBaseSettingsSource):
         self.wrong(path, what, place, node)
 
     def _clean(self, path: str, node: Node, place: str) -> bool:
-        """False, and a mistake, if a credential is anywhere in the value."""
+        """Whether a value is free of credentials; each one found becomes a mistake."""
         if isinstance(node, Scalar):
             secret = is_secret_text(node.text, self._secrets)
             if secret:
@@ -219,7 +219,7 @@ class Source(PydanticBaseSettingsSource):
 
 
 def from_text(source: Source, text: str, name: str) -> Source:
-    """Fill a source from a YAML or JSON text; ``name`` is what to call it in messages."""
+    """Fill a source from a YAML or JSON text; messages call it ``name``."""
     node, mistakes = parse(text)
     for each in mistakes:
         place = ", ".join(
@@ -261,7 +261,7 @@ def from_arguments(source: Source, arguments: Sequence[str]) -> Source:
 
 
 def from_environment(source: Source, env: Mapping[str, str]) -> Source:
-    """Fill a source from ``MANYFIT_SECTION__NAME`` variables; those Kubernetes makes for services are none."""
+    """Fill a source from ``MANYFIT_SECTION__NAME`` variables, except those that Kubernetes makes for services."""
     known = {PREFIX + path.upper().replace(".", "__"): path for path, _ in settings(job_schema(source.document))}
     for name in sorted(env):
         if not name.upper().startswith(PREFIX) or _is_service_link(name, env):
@@ -292,7 +292,7 @@ def _is_service_link(name: str, env: Mapping[str, str]) -> bool:
 
 
 def _free_mapping(path: str, document: type[Section]) -> str | None:
-    """The setting with names of the user's own that ``path`` points into, if any."""
+    """The setting that ``path`` points into, if it is a mapping with names of the user's own; else None."""
     parts = path.split(".")
     for size in range(len(parts) - 1, 0, -1):
         schema = find(".".join(parts[:size]), document)

@@ -1,6 +1,6 @@
-"""The kinds of values that settings have beyond Python's own: sizes, durations, shares, URIs. Pure.
+"""Types of settings that Python does not have: sizes, durations, shares, URIs. Pure.
 
-Each is an annotated type; what may be written for it is part of the JSON schema.
+Each is an annotated type. Its JSON schema says which values are accepted.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ SCHEMES = {
     "abfss": "abfss",
 }
 SCHEMES |= {"adl": "adl", "file": "file", "memory": "memory"}
-"""Accepted URI schemes and what they are treated as."""
+"""Accepted URI schemes, each with the scheme that it is treated as."""
 
 
 class Mistakes(ValueError):
-    """Several mistakes of one section, each with the name of the setting below it."""
+    """Several mistakes of one section. Each is (name of the setting in the section, what is wrong)."""
 
     def __init__(self, *found: tuple[str, str]) -> None:
         super().__init__("; ".join(text for _, text in found))
@@ -64,7 +64,7 @@ class Mistakes(ValueError):
 
 
 def parse_size(value: Any) -> Any:
-    """``"2GB"``, ``"512MiB"`` or a number of bytes, as bytes."""
+    """Convert ``"2GB"``, ``"512MiB"`` or a number of bytes to bytes."""
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if isinstance(value, bool) or (isinstance(value, str) and (not match or match[2].lower() not in _BYTES)):
         raise ValueError("is not a size: write a number of bytes, or a text such as 512MB or 2GiB")
@@ -72,7 +72,7 @@ def parse_size(value: Any) -> Any:
 
 
 def parse_duration(value: Any) -> Any:
-    """``"90s"``, ``"15m"``, ``"1h"`` or a number of seconds, as seconds."""
+    """Convert ``"90s"``, ``"15m"``, ``"1h"`` or a number of seconds to seconds."""
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if isinstance(value, bool) or (isinstance(value, str) and (not match or match[2].lower() not in _SECONDS)):
         raise ValueError("is not a duration: write a number of seconds, or a text such as 90s, 15m or 1h")
@@ -92,7 +92,7 @@ def parse_share(value: Any) -> Any:
 
 
 def parse_ratio(value: Any) -> Any:
-    """A fraction of 1, or a percentage such as ``"1%"``, as a fraction."""
+    """Convert a fraction of 1, or a percentage such as ``"1%"``, to a fraction."""
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     if match:
         value = float(match[1]) / 100
@@ -127,7 +127,7 @@ def parse_length(value: Any) -> Any:
 
 
 def parse_gap(value: Any) -> Any:
-    """The same, or nothing: ``0``, ``"0d"``."""
+    """A length as in `parse_length`, or None for no gap: ``0``, ``"0d"``."""
     match = SPAN.fullmatch(value) if isinstance(value, str) else None
     nothing = value is None or (value == 0 and value is not False) or value == "0" or (match and not int(match[1]))
     return None if nothing else parse_length(value)
@@ -177,7 +177,7 @@ def parse_endpoint(value: str) -> str:
 
 
 def as_list(value: Any) -> Any:
-    """One text stands for a list of one."""
+    """A list with one text instead of the text; any other value unchanged."""
     return [value] if isinstance(value, str) else value
 
 
