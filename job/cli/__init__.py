@@ -1,1 +1,1 @@
-"""The command line: parsing, wiring, what is printed."""
+"""The command line: parses arguments, assembles the parts of a command, and prints."""

@@ -1,4 +1,4 @@
-"""From the arguments of a command to its job with all settings, or to its output."""
+"""Turns the arguments of a command into its job with all settings, or into its output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def loaded(arguments: Namespace, overrides: list[str], **judge: Any) -> load.Loaded:
-    """The settings of a job, from all sources; ``judge`` as in `configuration.load`."""
+    """The settings of a job or a scoring, from all sources; ``judge`` holds further arguments of `load.load`."""
     if judge.get("kind") is not ScoringSettings and is_scoring(arguments, overrides):
         raise ConfigurationError(
             "the document is a scoring: it names models, and no recipe",
@@ -53,7 +53,7 @@ def job_of(found: load.Loaded) -> JobSettings:
 
 
 def scoring(arguments: Namespace, overrides: list[str]) -> tuple[ScoreAssembly, load.Loaded]:
-    """The scoring put together, and what it was loaded from."""
+    """Assemble the scoring; return it with the loaded settings."""
     from job.run.score_assembly import assemble_scoring
 
     found = loaded(arguments, overrides, kind=ScoringSettings)
@@ -75,7 +75,7 @@ def is_scoring(arguments: Namespace, overrides: list[str]) -> bool:
 
 
 def output(arguments: Namespace, overrides: list[str]) -> Store:
-    """The store of OUTPUT."""
+    """The store of the argument OUTPUT."""
     from job.store import open_store
 
     found = load.load_storage(argv_overrides=overrides, env=os.environ)
@@ -91,7 +91,7 @@ def none_but(overrides: list[str]) -> None:
 
 
 def _read(uri: str, env: Mapping[str, str]) -> bytes:
-    """A job file in object storage (``-c s3://bucket/jobs/nightly.yaml``), by the environment's storage settings."""
+    """Read a job file in object storage (``-c s3://bucket/job.yaml``) with the storage settings of the environment."""
     from job.store import open_store
 
     folder, _, name = uri.rpartition("/")

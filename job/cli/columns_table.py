@@ -14,12 +14,12 @@ from job.words import counted, size
 
 
 def document(preview: Preview) -> dict[str, Any]:
-    """The columns as plain data."""
+    """The preview as plain data."""
     return dataclasses.asdict(preview)
 
 
 def show(console: Console, preview: Preview) -> None:
-    """The columns for a person, then what would fail."""
+    """Print the columns for a person, then the problems and warnings that a fit would meet."""
     if preview.columns:
         shown = ", ".join(preview.keys[:3])
         console.print(f"columns, as they reach the estimator (from {escape(shown)}: {counted(preview.rows, 'row')})")
@@ -37,7 +37,7 @@ def show(console: Console, preview: Preview) -> None:
 
 
 def show_key(console: Console, found: dict[str, Any]) -> None:
-    """One partition for a person."""
+    """Print one partition for a person."""
     console.print(f"{escape(found['key'])}: {found['action']} ({found['why']}), {size(found['bytes'])}")
     for each in found["objects"][:20]:
         rows = f"  {counted(each['rows'], 'row')} of it" if "rows" in each else ""

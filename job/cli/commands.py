@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def demo(arguments: Namespace, overrides: list[str]) -> int:
-    """The article, end to end."""
+    """Run the example of the article from end to end."""
     given.none_but(overrides)
     from job.cli import demo
 
@@ -66,7 +66,7 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
     try:
         loaded = given.loaded(arguments, overrides)
     except ConfigurationError:
-        given.job(arguments, overrides)  # tells the recipe's mistakes, too
+        given.job(arguments, overrides)  # reports the mistakes of the recipe, too
         raise
     engine = ahead.begin(loaded.settings, os.environ)
     try:
@@ -110,7 +110,7 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def check(arguments: Namespace, overrides: list[str]) -> int:
-    """Read the input, and a scoring's models, write to the output, train and score nothing."""
+    """Read the input and a scoring's models, and write to the output. Train and score nothing."""
     from job.run.assembly import check_identity
     from job.store import probe
 
@@ -129,7 +129,7 @@ def check(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def _check_input(assembly: Assembly) -> None:
-    """List the input, read its first object, and refuse what a run would refuse."""
+    """List the input, read its first object, and check the listing as a run does."""
     from job.plan import selection, table_keys
     from job.run.planning import list_input
 
@@ -161,7 +161,7 @@ def _check_models(assembly: Assembly) -> None:
 
 
 def status(arguments: Namespace, overrides: list[str]) -> int:
-    """Progress of a run, from outside."""
+    """Show the state of a run."""
     output = given.output(arguments, overrides)
     with storage("output", f"{output.uri} cannot be read"):
         if arguments.watch:
@@ -177,14 +177,14 @@ def status(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def report(arguments: Namespace, overrides: list[str]) -> int:
-    """The page about the fleet."""
+    """Write the page about the fleet."""
     from job.cli import fleet_page
 
     return fleet_page.main(arguments, given.output(arguments, overrides))
 
 
 def models(arguments: Namespace, overrides: list[str]) -> int:
-    """The published table."""
+    """List the published table."""
     from job.cli import models_table
 
     output = given.output(arguments, overrides)
@@ -202,7 +202,7 @@ def models(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def compare(arguments: Namespace, overrides: list[str]) -> int:
-    """Two versions of the set, key by key."""
+    """Compare two versions of the set, key by key."""
     from job.cli import compare_table, models_table
 
     output = given.output(arguments, overrides)
@@ -216,7 +216,7 @@ def compare(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def _limit(arguments: Namespace) -> int | None:
-    """How many rows are printed: a screen takes 50, a file all."""
+    """The number of rows to print; None for all. Default: 50 on a terminal, else all."""
     everything = arguments.json or arguments.csv or not sys.stdout.isatty()
     if arguments.limit is None and not everything:
         return 50
@@ -229,7 +229,7 @@ def _form(arguments: Namespace) -> str:
 
 
 def show(arguments: Namespace, overrides: list[str]) -> int:
-    """One model."""
+    """Show one model."""
     from job.cli.one_model import document, text
     from job.cli.version_commands import refuse_predictions
     from job.registry.model_set import ModelSet
@@ -248,7 +248,7 @@ def show(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def verify(arguments: Namespace, overrides: list[str]) -> int:
-    """Re-read every published model."""
+    """Read every published model, or every file of predictions, again and check it."""
     from job.errors import DamageError
     from job.registry.predictions import Predictions
     from job.registry.verify import verify as verify_all
@@ -298,7 +298,7 @@ def _verify_predictions(arguments: Namespace, predictions: Predictions) -> int:
 
 
 def gc(arguments: Namespace, overrides: list[str]) -> int:
-    """Remove what no kept version refers to."""
+    """Remove files that no kept version refers to."""
     from job.run import retention, run_files, scored_before
 
     output = given.output(arguments, overrides)
@@ -308,7 +308,7 @@ def gc(arguments: Namespace, overrides: list[str]) -> int:
         raise ConfigurationError(f"--margin {arguments.margin!r} {error}") from None
     with storage("output", f"{output.uri} cannot be cleaned"):
         if arguments.delete:
-            # Of a scoring that died right after its release: what follows from it is written down below its run.
+            # Finish a change of the predictions whose process died before it had updated the index.
             scored_before.make_good(output)
         keep = run_files.kept_versions(output) if arguments.keep is None else arguments.keep
         done = retention.gc(output, keep=keep, dry_run=not arguments.delete, margin=margin, pins=arguments.pin)
@@ -320,7 +320,7 @@ def gc(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def settings(arguments: Namespace, overrides: list[str]) -> int:
-    """Every setting with its default."""
+    """Print every setting with its default."""
     given.none_but(overrides)
     from job.config import schema
 

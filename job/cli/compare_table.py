@@ -22,31 +22,31 @@ CHANGES = {
     "state": "the same model in another state",
     "same": "the same model",
 }
-"""What may have become of a key between two versions."""
+"""The changes of a key between two versions, each in words."""
 
 
 def read(output: Store, *, now: int | None, then: int | None) -> pd.DataFrame:
-    """All keys of both versions.
+    """Compare two versions: all keys of both.
 
     Parameters
     ----------
     output
-        Where the table lies.
+        The store of the output.
     now
-        The version that is looked at; default the current one.
+        The version to look at; default: the current one.
     then
-        The version that it is compared with; default the one before.
+        The version to compare it with; default: the one before the current one.
 
     Returns
     -------
     pandas.DataFrame
-        By key: ``change``, ``state_then``, ``state_now``, ``skill_then`` and ``skill_now`` where there is a skill, and
-        of each metric ``<metric>_then``, ``<metric>_now`` and ``<metric>_change``.
+        One row for each key, sorted by ``key``: ``change``, ``state_then``, ``state_now``, and for each metric of both
+        versions ``<metric>_then``, ``<metric>_now`` and ``<metric>_change``. A skill counts as a metric.
 
     Raises
     ------
     ConfigurationError
-        There is no such version.
+        There is no such version, or no older one to compare with.
     """
     from job.registry.index import Index
 
@@ -79,7 +79,7 @@ def _changes(found: pd.DataFrame) -> np.ndarray:
 
 
 def summary(shown: pd.DataFrame) -> list[str]:
-    """How many keys changed, and how the metrics of those that are in both versions did."""
+    """Lines of text: the number of keys for each change; for each metric the medians, and how many rose and fell."""
     counts = shown["change"].value_counts()
     lines = ["; ".join(f"{counts[name]:,} {text}" for name, text in CHANGES.items() if counts.get(name))]
     for column in shown.columns:

@@ -1,7 +1,7 @@
 """``manyfit demo``: the article "Embarrassingly Parallel Model Training on Spark - Pandas UDF" (2020), end to end.
 
 Two gzipped data sets in an embedded S3 server, one linear model each, trained by local Spark, uploaded by the workers,
-and read back from storage. Every step of the article is printed with what was measured.
+and read back from storage. Every step of the article is printed with its measurements.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def data_set(slope: float, seed: int, rows: int = ROWS) -> bytes:
 @contextmanager
 def object_store() -> Iterator[str]:
     """An S3-compatible server on this machine, in memory, with throw-away credentials in the environment."""
-    # The workers are started by this process and find the credentials where any job finds them.
+    # The workers inherit the environment of this process, and read the credentials from it as in any job.
     given = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo-secret", "AWS_DEFAULT_REGION": "us-east-1"}
     before = {name: os.environ.get(name) for name in (*given, "AWS_PROFILE", "AWS_SESSION_TOKEN")}
     os.environ.update(given)
@@ -58,7 +58,7 @@ def main(keep: str | None = None) -> int:
     Parameters
     ----------
     keep
-        A folder for copies of the data and of what the job left in storage.
+        A folder for copies of the data and of everything that the job wrote. Default: no copies.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """An S3-compatible server on the loopback, in memory: for ``manyfit demo`` and for tests. Needs ``manyfit[demo]``.
 
-It runs in a process of its own and ends with its parent: a client that holds the interpreter's lock while it waits
-would wait for a server in the same process for ever. moto answers like S3, create-only puts included, but looks and
-writes in two steps: of 16 concurrent creators of one object two may win, now and then (our own admission test found
-it). One lock around conditional writes makes it what a store must be.
+The server runs in a process of its own, which ends with its parent. In the same process, a client that holds the
+interpreter's lock while it waits would block the server for ever. moto answers like S3, and takes create-only puts, but
+it checks and writes in two steps: of 16 clients that create one object at once, two may succeed now and then (our own
+admission test found it). So a lock lets only one conditional write run at a time.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class EmbeddedS3:
 
 
 class _OneWriter:
-    """WSGI: one conditional write at a time."""
+    """A WSGI application that lets one conditional write run at a time."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app
@@ -68,11 +68,11 @@ class _OneWriter:
 
 
 def main() -> None:
-    """Serve until standard input closes, which it does when the parent ends, however it ends."""
+    """Serve until standard input closes. It closes when the parent ends, even if the parent is killed."""
     import logging
     import signal
 
-    # Ctrl-C is for the command that started us; we end when it does.
+    # Ctrl-C is for the parent; this process ends when the parent ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app

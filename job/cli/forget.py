@@ -1,4 +1,4 @@
-"""``manyfit forget``: what lies in an output of some keys is shown, or removed, and what stays is said."""
+"""``manyfit forget``: lists or removes everything that an output holds of some keys, and lists what stays."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from job.words import size as size_of
 
 
 def main(arguments: Namespace, output: Store, seal: Seal) -> int:
-    """Show, or remove; ``seal`` signs the new version of a signed set."""
+    """List what the output holds of the keys, or remove it; ``seal`` signs the new version of a signed set."""
     with storage("output", f"{output.uri} cannot be changed"):
         if arguments.delete:
-            # Of a scoring that died right after its release: what follows from it is written down below its run.
+            # Finish a change of the predictions whose process died before it had updated the index.
             scored_before.make_good(output)
         traces = find(output, arguments.keys)
         warning = seal.check() if traces.published else None

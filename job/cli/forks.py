@@ -1,4 +1,4 @@
-"""Processes that the recipe's code forks, as a pool does: SIGTERM ends them, as it ends any process."""
+"""Makes SIGTERM end the processes that the recipe's code forks, for example those of a pool."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _hooked = False
 
 
 def end_by_sigterm() -> None:
-    """Let a forked child have no handler of ours; a signal that reaches it at once is not lost either.
+    """Give forked children the default action of SIGTERM, also for a signal that arrives during the fork.
 
-    Python forgets what a handler was told before the fork has ended: a pool that ends its processes just after it has
-    made them would wait for them for ever. So the signal is held back until the child has its handler.
+    In the child, Python forgets signals that its handler got before the fork has ended. So a pool that ends its
+    processes right after their start would wait for them for ever. Therefore the signal is blocked until the child has
+    the default action.
     """
     global _hooked
     if not _hooked:

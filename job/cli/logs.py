@@ -1,11 +1,11 @@
-"""One logging set-up: readable on a terminal, one JSON object a line elsewhere; always on standard error.
+"""The set-up of logging: text on a terminal, one JSON object on each line elsewhere; always on standard error.
 
-Commands print their results on standard output; what happens on the way is a log record, with facts as ``extra``::
+Commands print their results on standard output. Events on the way are log records, with their data as ``extra``::
 
     log.info("trained %d of %d", done, planned, extra={"event": "progress", "run": run_id})
 
-Nothing that looks like a credential is written, and in JSON no record spans lines. Values of users' data must not be
-put into a record in the first place.
+Text that looks like a credential is masked, and a JSON record is always one line. Callers must not put values of users'
+data into a record.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _QUIET = {
     "matplotlib": logging.WARNING,
     "obstore": logging.WARNING,
     "py4j": logging.ERROR,
-    # On Ctrl-C the JVM goes first, and py4j reports each broken connection with a traceback.
+    # On Ctrl-C the JVM ends first, and py4j reports each broken connection with a traceback.
     "py4j.clientserver": logging.CRITICAL,
     "py4j.java_gateway": logging.CRITICAL,
     "pyspark": logging.ERROR,
@@ -38,7 +38,7 @@ _QUIET = {
     "urllib3": logging.WARNING,
     "werkzeug": logging.ERROR,
 }
-"""Libraries that would talk over the job, and what they may still say."""
+"""Libraries that log too much, each with the lowest level that is still logged."""
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 _BREAKS = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 _COLOURS = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
@@ -49,7 +49,7 @@ class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: ``ts, level, logger, message``, the extras, ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """The record as one line of JSON."""
         line: dict[str, Any] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
@@ -67,12 +67,12 @@ class TextFormatter(logging.Formatter):
     """A record for a person: time, level, text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, or several where the text or a traceback has them."""
+        """The record as text; it has several lines if its message or traceback has."""
         return f"{_clock(record)} {record.levelname:<7} {said(record)}"
 
 
 def said(record: logging.LogRecord) -> str:
-    """The text of a record: credentials masked, control characters, which a terminal would obey, as escapes."""
+    """The message and traceback of a record. Credentials are masked, and control characters are escaped."""
     text = record.getMessage()
     if record.exc_info:
         text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
@@ -84,13 +84,13 @@ def _clock(record: logging.LogRecord) -> str:
 
 
 class TerminalHandler(logging.Handler):
-    """Records for a person who watches: the time dim, the level in colour where it is not information."""
+    """Prints records on a terminal: the time dim, and the level in colour unless it is INFO."""
 
     def __init__(self, out: TextIO) -> None:
         super().__init__()
         from rich.console import Console
 
-        # By name, not by object: a progress bar puts itself in the place of sys.stderr, and records go above it.
+        # Not the object sys.stderr itself: a progress bar replaces it, and records must be printed above the bar.
         self.console = Console(stderr=True) if out is sys.stderr else Console(file=out)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -119,9 +119,9 @@ def setup(log_format: Format = "auto", *, verbose: bool = False, stream: TextIO 
     log_format
         ``text``, ``json``, or ``auto``: text on a terminal, JSON lines elsewhere.
     verbose
-        Debug records of ours too; libraries stay quiet.
+        Whether to log debug records of manyfit, too; libraries stay quiet.
     stream
-        Instead of standard error.
+        A stream to write to instead of standard error.
     """
     out = stream or sys.stderr
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())

@@ -1,4 +1,4 @@
-"""The command line: commands, wiring, exit codes; nothing else.
+"""The entry point of the command line: runs one command, prints its error, and returns the exit code.
 
 Standard output carries results, standard error everything else. No traceback reaches a user who made a mistake.
 """
@@ -34,7 +34,7 @@ def entry() -> NoReturn:
 
 
 def _left_running() -> bool:
-    """Whether there are threads or processes that Python would wait for."""
+    """Terminate remaining child processes. Returns whether there were any, or threads that Python would wait for."""
     threads = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
     processes = sys.modules["multiprocessing"].active_children() if "multiprocessing" in sys.modules else []
     for each in processes:
@@ -61,12 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ManyfitError as error:
         return _said(error)
     except KeyboardInterrupt:
-        # In a run this is Ctrl-C before or after the training, or a second one.
+        # In a run this is Ctrl-C before or after the training, or the second Ctrl-C during it.
         again = "; run the same command again to go on" if arguments.command in ("run", "score") else ""
         print(f"manyfit: stopped{again}", file=sys.stderr)
         return InterruptedRun.exit_code
     except BrokenPipeError:
-        # The reader of our output went away (| head): not an error, and nothing more can be said.
+        # The reader of our output has ended (| head). This is no error, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _text(error: BaseException) -> str:
-    """The first line of what an error says; some ask a process for it that may have ended."""
+    """The first line of an error's text. Some errors ask another process for their text, and it may have ended."""
     try:
         return next(iter(str(error).strip().splitlines()), "")[:1000]
     except Exception as again:
@@ -89,7 +89,7 @@ def _text(error: BaseException) -> str:
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
-    """``--sort -rows`` as ``--sort=-rows``: argparse takes what begins with a dash for an option."""
+    """Join ``--sort -rows`` to ``--sort=-rows``, because argparse takes a value with a leading dash for an option."""
     found: list[str] = []
     for each in argv:
         if found and found[-1] == "--sort" and each.startswith("-") and not each.startswith("--"):

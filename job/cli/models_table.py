@@ -22,16 +22,23 @@ if TYPE_CHECKING:
 
 _WHERE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|!=|<|>|=)\s*(.+?)\s*")
 _JSON = ("windows", "horizons", "residuals", "challenger_row")
-"""Columns of JSON text, which are unpacked where JSON is written."""
+"""Columns of JSON text; output as JSON contains the parsed values."""
 _TIMES = ("trained_at", "gone_since")
 _TEXTS = ("key", "state", "gate", "reason", *_TIMES)
 _SHOWN = ("key", "state", "rows", "size", "skill", "gate", "trained_at", "reason")
 _SELDOM = ("skill", "gate", "reason")
-"""Shown where a key has it."""
+"""Columns that are printed only if a key has a value."""
 
 
 def read(output: Store, *, at: int | None) -> pd.DataFrame:
-    """All rows, with one further column for each metric.
+    """All rows of the published table, sorted by key, with one further column for each metric.
+
+    Parameters
+    ----------
+    output
+        The store of the output.
+    at
+        The version; None for the current one.
 
     Raises
     ------
@@ -45,7 +52,7 @@ def read(output: Store, *, at: int | None) -> pd.DataFrame:
         raise ConfigurationError(
             f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."
         )
-    # A count that is missing in one row must not make floats of all the others.
+    # Else one missing count would turn all counts of the column into floats.
     whole = {pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = table.to_pandas(date_as_object=False, types_mapper=whole.get)
     frame = frame.sort_values("key", ignore_index=True)
@@ -63,12 +70,12 @@ def choose(
     warnings: bool = False,
     sort: str | None = None,
 ) -> pd.DataFrame:
-    """Filter and sort.
+    """Filter and sort rows.
 
     Raises
     ------
     ConfigurationError
-        An expression or a column that is not understood.
+        An expression cannot be read, or there is no such column.
     """
     if state == "gone":
         rows = rows[rows["gone_since"].notna()]

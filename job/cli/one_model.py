@@ -1,4 +1,4 @@
-"""One model for a person: parameters, what was learnt, metrics, lineage."""
+"""One model for a person: parameters, fitted attributes, metrics, lineage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def document(models: ModelSet, key: str) -> dict[str, Any]:
     ConfigurationError
         There is no such key.
     DamageError
-        From `ModelSet`.
+        The model file is damaged (from `ModelSet`).
     """
     try:
         info = dict(models.info(key))
@@ -51,7 +51,7 @@ def document(models: ModelSet, key: str) -> dict[str, Any]:
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:
-    """Parameters that are not the defaults, or all where that cannot be told."""
+    """Parameters that differ from the defaults; all parameters if the defaults are unknown."""
     try:
         given = estimator.get_params(deep=False)
     except AttributeError:
@@ -64,7 +64,7 @@ def _parameters(estimator: Any) -> dict[str, Any]:
 
 
 def learnt(estimator: Any) -> dict[str, Any]:
-    """Public attributes that end with an underscore: scikit-learn's convention for what a fit leaves."""
+    """Public attributes that end with an underscore: by scikit-learn's convention, the results of a fit."""
     names = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")]
     found = {name: _plain(getattr(estimator, name)) for name in names}
     coefficients = getattr(estimator, "coef_", None)
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def text(found: dict[str, Any]) -> None:
-    """Print a document of `document`."""
+    """Print the plain data that `document` returns."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"{found['key']}: {found.get('estimator', 'no model')} ({found['state']})")
     for name in ("parameters", "learnt", "metrics"):

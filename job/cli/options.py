@@ -21,7 +21,7 @@ class Commands:
     Parameters
     ----------
     subparsers
-        What ``add_subparsers`` of the parser of the whole command line returned.
+        The result of ``add_subparsers`` of the main parser.
     """
 
     def __init__(self, subparsers: Subparsers) -> None:
@@ -78,7 +78,7 @@ def older_version(command: argparse.ArgumentParser) -> None:
 
 
 def keys(command: argparse.ArgumentParser) -> None:
-    """One key or more."""
+    """The argument ``KEY``, once or several times."""
     command.add_argument("keys", nargs="+", metavar="KEY")
 
 

@@ -1,4 +1,4 @@
-"""``manyfit plan`` of a scoring: which keys meet which models, the types of the table, and a few predicted rows."""
+"""``manyfit plan`` of a scoring: the planned keys, the types of the columns, and a few predicted rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROWS = 5
 
 
 def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
-    """Plan and show; nothing is scored but for a few rows, and nothing is written."""
+    """Plan a scoring and print the plan. Only a few rows are scored, and nothing is written."""
     if arguments.key is not None:
         raise ConfigurationError(
             "--key shows one key of a training, and the document is a scoring",

@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
 
 
 def out() -> Console:
-    """Standard output, never wider than asked, never coloured in a pipe."""
+    """A console for standard output; in a pipe it is 240 columns wide and has no colours."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 
 
 def err() -> Console:
-    """Standard error."""
+    """A console for standard error."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def settings_in_force(loaded: Loaded) -> None:
-    """The settings that were given, each with its place."""
+    """On a terminal, print the settings that a source sets, each with its place."""
     console = err()
     if not console.is_terminal:
         return
@@ -58,7 +58,7 @@ def settings_in_force(loaded: Loaded) -> None:
 
 
 def plain(text: str) -> str:
-    """A text that may hold brackets, which rich would take for markup."""
+    """The text with escaped brackets, which rich would take for markup."""
     return text.replace("[", "\\[")
 
 
@@ -120,7 +120,7 @@ def _advice(found: dict[str, Any]) -> list[str]:
 
 
 def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
-    """The plan for a person."""
+    """Print the plan for a person."""
     console, found = out(), plan_document(plan, assembly, keys=keys)
     console.print(f"{found['input']} → {found['output']}")
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -171,7 +171,7 @@ def _table(console: Console, found: dict[str, Any]) -> None:
 
 
 def run_begins(plan: Plan, run: str, words: Wording = TRAINING) -> None:
-    """One line before training or scoring starts."""
+    """Log one line before training or scoring starts."""
     import logging
 
     due = plan.count(TRAIN)
@@ -188,7 +188,7 @@ def run_begins(plan: Plan, run: str, words: Wording = TRAINING) -> None:
 
 
 def run_ends(done: RunReport) -> None:
-    """The summary: on a terminal for a person, elsewhere one log line a sentence."""
+    """Print the summary of a run on a terminal; elsewhere log one line for each of its sentences."""
     import logging
 
     console = err()
@@ -217,7 +217,13 @@ def run_ends(done: RunReport) -> None:
 
 
 def read_status(output: Store, run: str | None) -> dict[str, Any]:
-    """The state of a run: of the one that began last unless ``run`` is given."""
+    """The state of a run; ``run`` is None for the run that began last.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such run, or no run has begun.
+    """
     if run is None:
         try:
             run = str(json.loads(bytes(output.get(run_paths.LATEST)))["run"])
@@ -239,14 +245,14 @@ def read_status(output: Store, run: str | None) -> dict[str, Any]:
 
 
 def begun(output: Store, run: str) -> float | None:
-    """When a run recorded its begin, in seconds since the epoch; None if it has not yet."""
+    """The time at which a run recorded its begin, in seconds since the epoch; None if it has not yet."""
     found = output.list(run_paths.folder(run)).select(["name", "modified"]).to_pylist()
     notices = [each["modified"] for each in found if run_paths.is_begun(run, each["name"])]
     return max(notices).timestamp() if notices else None
 
 
 def status(found: dict[str, Any]) -> None:
-    """The state of a run for a person."""
+    """Print the state of a run for a person."""
     console = out()
     if "result" in found:
         done = RunReport.from_json(json.dumps(found["result"]))
@@ -284,14 +290,14 @@ def status(found: dict[str, Any]) -> None:
 
 
 def gc_document(done: Any) -> dict[str, Any]:
-    """What gc removed, as plain data."""
+    """The result of gc as plain data."""
     import dataclasses
 
     return dataclasses.asdict(done)
 
 
 def gc(done: Any, *, dry_run: bool) -> None:
-    """What gc removed, for a person."""
+    """Print for a person what gc removed, or would remove."""
     console = out()
     verb = "would remove" if dry_run else "removed"
     for name, value in gc_document(done).items():

@@ -9,9 +9,9 @@ import contextlib
 import os
 
 MOST = 4000
-"""Bytes; Kubernetes cuts what is beyond 4,096."""
+"""Bytes of a message at most; Kubernetes cuts a message after 4,096."""
 _LOG = "/dev/termination-log"
-"""Kubernetes mounts it into every container."""
+"""The file of the message; Kubernetes mounts it into every container."""
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from job.store.side import storage
 
 
 def main(arguments: Namespace, overrides: list[str]) -> int:
-    """Register, and say what became of it."""
+    """Register the version, and print the name of its entry."""
     output = given.output(arguments, overrides)
     side = load.load_storage(argv_overrides=overrides, env=os.environ).side("output")
     with storage("output", f"{output.uri} cannot be read"):

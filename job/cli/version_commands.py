@@ -1,5 +1,6 @@
-"""The commands about versions of a set: history, rollback, retire, sign. As `job.cli.commands`: put together, print,
-return the exit code.
+"""The commands about versions of a set: history, rollback, retire, promote, forget, sign and mlflow.
+
+As in `job.cli.commands`, each function assembles the pieces, prints, and returns the exit code.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def history(arguments: Namespace, overrides: list[str]) -> int:
-    """The versions of the set, or of predictions."""
+    """List the versions of the set, or of predictions."""
     from job.registry.index import Index
     from job.registry.predictions import Predictions
 
@@ -56,7 +57,7 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
         )
     with storage("output", f"{output.uri} cannot be changed"):
         if arguments.resume:
-            # Without a hold there is no new version; with a key the current one gets its signature.
+            # Without a hold there is no new version; with a signing key, the current version is signed.
             warning = seal.check() if index.held() else None
             done = index.resume()
             print(f"runs may publish again; version {done.version}")
@@ -89,7 +90,7 @@ def _predictions_back(arguments: Namespace, output: Store) -> int:
 
 
 def refuse_predictions(output: Store, what: str) -> None:
-    """Raise for an output of predictions: its index is derived from them, and names no models of its own."""
+    """Raise if the output holds predictions: its index is derived from them, and names no models of its own."""
     from job.registry.predictions import Predictions
 
     if Predictions(output).version() is not None:
@@ -115,7 +116,7 @@ def retire(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def forget(arguments: Namespace, overrides: list[str]) -> int:
-    """Remove all that lies there of some keys."""
+    """List or remove everything that the output holds of some keys."""
     from job.cli import forget
 
     output = given.output(arguments, overrides)
@@ -151,7 +152,7 @@ def _nothing_published(output: Store) -> ConfigurationError:
 
 
 def seal_of(arguments: Namespace, output: Store) -> Seal:
-    """What signs a new version, by the options of a command."""
+    """The seal for a new version, from the options of a command."""
     from job.registry.seal import Seal
 
     key = local_file.read(arguments.signing_key, "--signing-key") if arguments.signing_key else None
@@ -166,7 +167,7 @@ def _sealed(seal: Seal, version: int | None, warning: str | None) -> None:
 
 
 def sign(arguments: Namespace, overrides: list[str]) -> int:
-    """Sign a version that is there."""
+    """Sign an existing version."""
     from job.registry.index import Index
     from job.registry.seal import Seal
 
@@ -178,7 +179,7 @@ def sign(arguments: Namespace, overrides: list[str]) -> int:
         if (current := index.version()) is None:
             raise _nothing_published(output)
         version = current if arguments.at is None else arguments.at
-        index.files(version)  # refuses one that is not there, or no longer kept
+        index.files(version)  # raises if the version does not exist, or is no longer kept
         seal.put(version, vouch=arguments.vouch)
     print(f"version {version} is signed")
     return 0
@@ -199,7 +200,7 @@ def _document(version: VersionInfo) -> dict[str, Any]:
 
 
 def _show(versions: list[VersionInfo], *, held: bool) -> None:
-    """The versions for a person."""
+    """Print the versions for a person."""
     console = screens.out()
     table = Table(box=None, pad_edge=False)
     for title in ("version", "at (UTC)", "operation", "new", "changed", "gone", "run"):

@@ -1,4 +1,4 @@
-"""``manyfit status --watch``: a run as it goes on, until it ends or its driver is dead.
+"""``manyfit status --watch``: follows a run until it ends or its driver is dead.
 
 Reads ``progress.json``, ``heartbeat.json`` and ``result.json``; works from anywhere that can read the output.
 """
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from job.store import Store
 
 EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two reads of the state."""
 DEAD = 300.0
-"""Seconds without a sign of life after which the driver is said to be dead."""
+"""Seconds without a sign of life after which the driver counts as dead."""
 _LINES_EVERY = 15.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if standard output is no terminal."""
 WAIT = 60.0
-"""Seconds in which a run is waited for where none is in flight."""
+"""Seconds to wait for a run to start, if none is in flight."""
 _NEWEST = 64
-"""Runs that are looked at for one in flight: their names need not tell which is newest."""
+"""Number of runs, the last by name, that are checked for one in flight: the last name need not be the newest run."""
 _SIGNS = ("progress.json", "heartbeat.json", "run.json")
 
 
@@ -55,10 +55,10 @@ def main(
     Parameters
     ----------
     output
-        The output.
+        The store of the output.
     run
-        Default: the newest run in flight. Where there is none, and none has ended within `WAIT` seconds, one is waited
-        for that long; then it is the one that began last.
+        The id of the run. None for the newest run in flight. If there is none: the run that began last, if it ended
+        less than `WAIT` seconds ago; else a run that starts within `WAIT` seconds; else the run that began last.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def main(
     Raises
     ------
     ConfigurationError
-        There is no such run, or none has begun within `WAIT` seconds.
+        There is no such run; or no run has begun yet, and none did within `WAIT` seconds.
     SetupError
         The driver is dead.
     """
@@ -119,14 +119,14 @@ def _awaited(output: Store, sleep: Callable[[float], None], clock: Callable[[], 
 
 
 def _newest(output: Store) -> str | None:
-    """The run that made itself known last; None where none has."""
+    """The run that began last; None if no run has begun."""
     with contextlib.suppress(NotFoundError):
         return str(json.loads(bytes(output.get(run_paths.LATEST)))["run"])
     return None
 
 
 def in_flight(output: Store) -> str | None:
-    """The run without a result that gave a sign of life within `DEAD` seconds; of several the newest; else None."""
+    """The run without a result and with the newest sign of life; None if that is older than `DEAD` seconds."""
     names = sorted(output.prefixes("runs"))[-_NEWEST:]
     if (newest := _newest(output)) is not None:
         names.append(newest)
@@ -136,7 +136,7 @@ def in_flight(output: Store) -> str | None:
         if output.head(run_paths.result(run)) is not None:
             return None
         found = [info.modified for each in _SIGNS if (info := output.head(run_paths.folder(run) + each)) is not None]
-        # while it lists its input it has said no more than that it has begun
+        # a run that still lists its input has only recorded that it began
         return max(found, default=None) or screens.begun(output, run)
 
     with ThreadPoolExecutor(16) as pool:
@@ -146,14 +146,14 @@ def in_flight(output: Store) -> str | None:
 
 
 class Watched:
-    """A run as it was at the last look.
+    """The state of a run at the last look.
 
     Parameters
     ----------
     output, run
-        The run.
+        The store of the output, and the id of the run.
     clock
-        Seconds.
+        Returns the time in seconds.
     """
 
     def __init__(self, output: Store, run: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -167,7 +167,7 @@ class Watched:
         self._sign: object = None
 
     def look(self) -> int | None:
-        """Look once; the run's exit code if it has ended.
+        """Read the state once. Returns the exit code if the run has ended, else None.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Watched:
             self.found = screens.read_status(self._output, self.run)
             beat = self._output.head(heartbeat.name(self.run))
         except UnreachableError:
-            return None  # a laptop that slept; what was there at the last look stays on the screen
+            return None  # for example a laptop that slept; the state of the last look stays on the screen
         if "result" in self.found:
             return int(self.found["result"]["exit_code"])
         progress = self.found["progress"]
@@ -196,7 +196,7 @@ class Watched:
         return None
 
     def _listen(self, beat: Any) -> None:
-        """How long nothing was heard: by the store's clock at the first look, then by our own."""
+        """Measure the silence of the driver: at the first look by the store's clock, then by our own."""
         infos = [self._output.head(run_paths.folder(self.run) + each) for each in ("progress.json", "run.json")]
         sign = max((each.modified for each in (*infos, beat) if each is not None), default=None)
         sign = screens.begun(self._output, self.run) if sign is None else sign
@@ -223,7 +223,7 @@ def line(watched: Watched) -> str:
 
 
 def screen(watched: Watched) -> Group:
-    """The state for a terminal: bar, rate, what failed, the slowest fit."""
+    """The state for a terminal: bar, rate, failures, the slowest fit."""
     state = watched.state
     head = Text.assemble(("run ", "dim"), watched.run, ("  " + watched.phase, "bold"))
     if state is None:
