@@ -20,7 +20,7 @@ _AGES = (
 
 
 def of(facts: Facts) -> Section | None:
-    """The section; None where nothing has been published."""
+    """The section about age; None if nothing has been published."""
     pictures: list[Picture] = []
     grids: list[Grid] = []
     answer = ""

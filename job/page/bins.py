@@ -11,17 +11,17 @@ from job.page.section import keys, written
 
 Numbers = np.ndarray
 BINNED_ABOVE = 5_000
-"""More dots than this are squares that hold many: a dot with its name takes 110 bytes, and a page has two scatters."""
+"""More dots than this are drawn as squares of many keys: a dot with its name takes 110 bytes on the page."""
 _SPAN = 1e-9
 
 
 def is_wide(values: Numbers) -> bool:
-    """Positive numbers over more than two decades: a logarithmic axis shows them better."""
+    """Whether a logarithmic axis is better: all numbers are positive, and the largest is > 200 × the smallest."""
     return bool(len(values) and values.min() > 0 and values.max() / values.min() > 200)
 
 
 def edges(values: Numbers, *, log: bool, most: int) -> Numbers:
-    """Edges of equal bins, as many as the numbers bear; outliers beyond the 0.5 % quantiles are in the outer bins."""
+    """Edges of 5 to ``most`` equal bins, from the lowest to the highest number. More numbers make more bins."""
     low, high = float(values.min()), float(values.max())
     if high - low <= _SPAN * max(abs(high), abs(low), 1e-300):
         reach = max(abs(high) * 0.01, 1e-12)
@@ -36,8 +36,10 @@ def cut(values: Numbers, *, lower: bool) -> float | None:
 
     Parameters
     ----------
+    values
+        Numbers without NaN. Fewer than 20 have no tail.
     lower
-        The tail of low numbers; else that of high ones.
+        True for the tail of low numbers, False for the tail of high numbers.
     """
     if len(values) < 20:
         return None
@@ -51,7 +53,7 @@ def cut(values: Numbers, *, lower: bool) -> float | None:
 
 
 def histogram(values: Numbers, *, log: bool, unit: str = "") -> list[dict[str, Any]]:
-    """Rows ``begin``, ``end``, ``keys``, ``said``."""
+    """One row for each bin: ``begin``, ``end``, ``keys`` (their number) and ``said`` (hover text)."""
     limits = edges(values, log=log, most=30)
     counts, limits = np.histogram(values, bins=limits)
     return [
@@ -66,7 +68,7 @@ def histogram(values: Numbers, *, log: bool, unit: str = "") -> list[dict[str, A
 
 
 def squares(x: Numbers, y: Numbers, *, log_x: bool, names: tuple[str, str]) -> list[dict[str, Any]]:
-    """Rows ``x``, ``x2``, ``y``, ``y2``, ``keys``, ``said`` of squares that are not empty."""
+    """One row for each square that is not empty: ``x``, ``x2``, ``y``, ``y2``, ``keys`` and ``said`` (hover text)."""
     across, up = edges(x, log=log_x, most=40), edges(y, log=False, most=30)
     counts, across, up = np.histogram2d(x, y, bins=[across, up])
     found = []

@@ -1,4 +1,4 @@
-"""The page about a run, put together: its facts become sections, the sections HTML."""
+"""Builds the sections of the page about a run from its facts, and finds their grids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sections(facts: Facts) -> list[Section]:
 
 
 def grids(found: list[Section]) -> Iterator[Grid]:
-    """All grids, each name once."""
+    """All grids of the sections; each name comes once."""
     seen = set()
     for section in found:
         behind = (section.behind,) if section.behind else ()
@@ -33,7 +33,7 @@ def grid(found: list[Section], name: str) -> Grid:
     Raises
     ------
     ConfigurationError
-        There is none of this name on the page.
+        The page has no grid of this name.
     """
     there = {each.name: each for each in grids(found)}
     if name not in there:

@@ -1,4 +1,4 @@
-"""What got worse? The first metric then and now, the models that changed most, and what the gate decided. Pure."""
+"""What got worse? The first metric then and now, the largest losses, and the decisions of the gate. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Numbers = np.ndarray
 
 
 def of(facts: Facts) -> Section | None:
-    """The section; None if there is no earlier version, or no model differs."""
+    """The section about changes; None if one of the two versions was not read."""
     if facts.published is None or facts.before is None:
         return None
     now, then = _models(facts.published), _models(facts.before)
@@ -48,7 +48,7 @@ def _compared(
     after: dict[str, Numbers],
     common: list[str],
 ) -> Section:
-    """The section with the metric then and now."""
+    """The section, completed with the comparison of one metric."""
     name = metrics.first({each: after[each] for each in common}, facts.metric)
     there = np.flatnonzero(np.isfinite(after[name] - before[name]))
     names = named.take(pa.array(there))
@@ -67,7 +67,7 @@ def _compared(
 
 
 def _models(table: pa.Table) -> pa.Table:
-    """What is compared of each row with a model; the rest of a million rows would be copied for nothing."""
+    """The columns to compare of all rows with a model. Other columns are left out, because the filter copies."""
     chosen = table.select([name for name in ("key", "digest", "metrics", "skill") if name in table.column_names])
     return chosen.filter(pc.is_valid(chosen["digest"])) if chosen["digest"].null_count else chosen
 
@@ -142,7 +142,7 @@ def _gains(name: str, gain: Numbers) -> Picture:
 
 
 def _gates(facts: Facts) -> tuple[Picture, ...]:
-    """What the gate decided, where there is one."""
+    """A picture of the decisions of the gate; empty if there is no gate."""
     table = facts.published
     if table is None or "gate" not in table.column_names or table["gate"].null_count == table.num_rows:
         return ()
@@ -161,7 +161,7 @@ def _gates(facts: Facts) -> tuple[Picture, ...]:
 
 
 def _kept(facts: Facts) -> Grid | None:
-    """Keys whose new model did not replace the live one, the nearest to it first."""
+    """Keys whose new model did not replace the live one, sorted by falling gain; None if there are none."""
     table = facts.published
     if table is None or "gate" not in table.column_names:
         return None

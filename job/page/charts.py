@@ -1,4 +1,4 @@
-"""Vega-Lite charts of grids. Pure: plain dictionaries in, plain dictionaries out.
+"""Vega-Lite charts of grids. Pure: takes and returns plain dictionaries.
 
 Colours are CSS variables of the page (light and dark), so one drawing serves both. Each mark has a ``description``,
 which `job.page.svg` turns into the text that is shown on hover.
@@ -20,7 +20,7 @@ STATUS = {
     "gone": "var(--gone)",
 }
 SERIES = tuple(f"var(--series{number})" for number in range(1, 8))
-"""the first two are shades of one colour, for neighbours that are of one kind"""
+"""colours of series; the first two are shades of one colour, for neighbours of the same kind"""
 _KINDS = tuple(SERIES[at] for at in (0, 2, 3, 4, 5, 6, 1))
 
 _CONFIG: dict[str, Any] = {
@@ -66,19 +66,19 @@ def _axis(field: str, title: str | None, *, kind: str = "quantitative", **rest: 
 
 
 _ROOM = 64
-"""Letters that stand side by side below a picture of `HALF` width."""
+"""Number of letters that fit side by side below a picture of `HALF` width."""
 _SAID = {"field": "said", "type": "nominal"}
 
 
 def _ticks(most: float, *, whole: bool, about: int = 4) -> dict[str, Any]:
-    """The ticks of an axis of amounts: ``20k`` where they are large, no half key where they are few."""
+    """The ticks of an axis of amounts. Large amounts are written as ``20k``; few keys get whole ticks only."""
     if whole and most <= about:
         return {"values": list(range(int(most) + 1)), "format": "d"}
     return {"tickCount": about, "labelExpr": "format(datum.value, '~s')"} if most >= 1e4 else {"tickCount": about}
 
 
 def _turned(labels: Sequence[str]) -> dict[str, Any]:
-    """An axis of labels, which are turned where they are too many to stand side by side."""
+    """An axis of labels. They are turned if they are too long to fit side by side."""
     width = sum(len(each) + 2 for each in labels)
     return {"labelAngle": -40 if width > _ROOM else 0, "labelOverlap": True}
 
@@ -129,9 +129,9 @@ def bars(
     log: bool = False,
     height: int | None = None,
 ) -> dict[str, Any]:
-    """Horizontal bars in the order given.
+    """Horizontal bars in the order of ``values``.
 
-    ``values`` have the fields ``label``, ``number``, ``said``, and ``colour`` where a bar has one of its own.
+    Each value has the fields named by ``label`` and ``number``, ``said`` (hover text), and ``colour`` if it differs.
     """
     rows = [{"colour": colour, **each} for each in values]
     whole = all(float(each[number] or 0).is_integer() for each in rows)
@@ -153,14 +153,14 @@ def bars(
 def histogram(
     values: Values, *, title: str, log: bool = False, marks: Sequence[tuple[float, str]] = ()
 ) -> dict[str, Any]:
-    """Bins ``begin`` to ``end`` with ``keys`` in each; ``marks`` are vertical lines with a name."""
+    """A histogram of bins (``begin``, ``end``, ``keys``, ``said``); ``marks`` are vertical lines: (place, name)."""
     rows = list(values)
     scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": False, "nice": False}
     x = _axis("begin", title, scale=scale, axis={"grid": False, "tickCount": 6, "labelOverlap": True})
     top = _ticks(_most(rows, "keys"), whole=True)
     layers: list[dict[str, Any]] = [
         {
-            # bins of a scale that is not linear are rectangles: a bar between two such places would float at its height
+            # on a logarithmic scale bins are rectangles from 0: a bar between two places would float at its height
             "mark": {"type": "rect" if log else "bar", "color": SERIES[0], "stroke": "var(--card)", "strokeWidth": 0.8},
             "encoding": {
                 "x": {**x, "bin": {"binned": True}} if not log else x,
@@ -211,18 +211,18 @@ def scatter(
     width: int = HALF,
     height: int = 260,
 ) -> dict[str, Any]:
-    """Dots with names over squares that hold many.
+    """A scatter plot: dots with names, drawn over squares that stand for many keys.
 
     Parameters
     ----------
     points
-        Fields ``x``, ``y``, ``said``, ``bad`` (marked with the colour of failure).
+        Fields ``x``, ``y``, ``said`` (hover text) and ``bad`` (drawn in the colour of failures).
     cells
-        Fields ``x``, ``x2``, ``y``, ``y2``, ``keys``, ``said``; empty below the number where binning begins.
+        Fields ``x``, ``x2``, ``y``, ``y2``, ``keys``, ``said``; empty if all dots are drawn.
     x, y
         Titles of the axes.
     diagonal
-        From where to where the line "nothing changed" goes.
+        Begin and end of the line "nothing changed", on both axes; None for no line.
     """
     scale: dict[str, Any] = {"type": "log", "nice": False} if log_x else {"zero": False}
     dots, squares = list(points), list(cells)
@@ -268,7 +268,7 @@ def scatter(
 
 
 def stacked(values: Values, *, order: Sequence[str], labels: Sequence[str], title: str) -> dict[str, Any]:
-    """Vertical bars over runs: fields ``run`` (one of ``labels``), ``part``, ``number``, ``said``."""
+    """One bar of stacked parts for each run: fields ``run`` (one of ``labels``), ``part``, ``number`` and ``said``."""
     values = list(values)
     heights = Counter[str]()
     for each in values:
@@ -294,7 +294,7 @@ def stacked(values: Values, *, order: Sequence[str], labels: Sequence[str], titl
 
 
 def over_runs(values: Values, *, number: str, labels: Sequence[str], title: str, now: str) -> dict[str, Any]:
-    """One bar a run; the run named ``now`` stands out, and those that failed too (field ``colour``)."""
+    """One bar for each run, in the colour of its field ``colour``. Runs other than ``now`` are paler."""
     values = list(values)
     return _spec(
         HALF,
@@ -312,7 +312,7 @@ def over_runs(values: Values, *, number: str, labels: Sequence[str], title: str,
 
 
 def lanes(values: Values, *, order: Sequence[str], labelled: bool, span: float) -> dict[str, Any]:
-    """Intervals in lanes over time: fields ``lane``, ``begin``, ``end`` (seconds), ``colour``, ``said``."""
+    """Intervals over time, in lanes of workers: fields ``lane``, ``begin``, ``end`` (seconds), ``colour``, ``said``."""
     band = 18 if len(order) <= 24 else 9 if labelled else max(2, 430 // max(len(order), 1))
     unit, divisor = ("seconds", 1) if span < 300 else ("minutes", 60) if span < 7200 * 2 else ("hours", 3600)
     rows = [{**each, "begin": each["begin"] / divisor, "end": each["end"] / divisor} for each in values]

@@ -33,11 +33,11 @@ OUTCOMES = (
 """Columns of a run's outcomes that a page needs."""
 _ROWS = ("key", "state", "digest", "rows", "metrics", "seconds", "reason", "message", "trained_at", "gone_since")
 _LATER = ("skill", "gate", "gate_gain", "gate_p", "gate_rows", "gate_note")
-"""Columns that not every output has."""
+"""Columns that some outputs do not have."""
 _BEFORE = ("key", "digest", "metrics", "skill")
 _REPEATED = ("state", "reason", "message", "gate", "gate_note")
 _LOOKED_AT = 4
-"""So many times more runs are looked at than wanted: names of runs need not tell which is newer."""
+"""Factor by which more runs are read than are shown: the names of runs need not sort by time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,23 +45,23 @@ class Facts:
     """The data of a page."""
 
     output: str
-    """the output as a command takes it"""
+    """the output, as written in a command"""
     result: Mapping[str, Any]
     """``result.json`` of the run"""
     outcomes: pa.Table | None
-    """`OUTCOMES` of the run; None where they have expired, or where nothing was trained"""
+    """the columns `OUTCOMES` of the run; None if they have expired, or if nothing was trained"""
     published: pa.Table | None
-    """the rows of the version that the run left; None where they are too many to be read in passing"""
+    """the rows of the version after the run; None if there is none, or too many rows for the end of a run"""
     before: pa.Table | None
-    """the rows of the version that it is compared with"""
+    """the rows of the version to compare with; None if there is none"""
     against: int | None
-    """the number of that version"""
+    """the number of the version to compare with"""
     versions: Sequence[VersionInfo]
     """newest first"""
     runs: Sequence[Mapping[str, Any]]
     """results of runs, the oldest first and this one last"""
     failed_before: Mapping[str, int]
-    """key that failed now to the number of the earlier ``runs`` in which it failed"""
+    """for each key that failed now, the number of earlier ``runs`` in which it failed"""
     now: datetime
     metric: str | None = None
     """the metric that compares the models; None: the first one"""
@@ -73,7 +73,7 @@ class Facts:
 
     @property
     def version(self) -> int | None:
-        """The published version that the run left."""
+        """The version that is published after the run; None if there is none."""
         found: int | None = self.result["version"]
         return found
 
@@ -84,7 +84,7 @@ class Facts:
         return f"manyfit report {quoted(self.output)} --run {quoted(self.run)}{against}{metric} {rest}"
 
     def of_set(self, command: str, rest: str = "") -> str:
-        """A command about the version that the run left."""
+        """A ``manyfit`` command about the output."""
         return f"manyfit {command} {quoted(self.output)} {rest}".rstrip()
 
 
@@ -103,20 +103,20 @@ def read(
     last: int = 30,
     metric: str | None = None,
 ) -> Facts:
-    """Read what a page about a run needs.
+    """Read the data of a page about a run.
 
     Parameters
     ----------
     store
         The output.
     run
-        Default: the newest run that has ended.
+        The id of the run; default: the newest run that has ended.
     against
         The version to compare with; default: the one before the run's.
     last
-        How many runs and versions the pictures over time go back.
+        Number of runs and versions in the pictures over time.
     metric
-        By which models are compared; default: the first of the models' own.
+        The metric that compares the models; default: the first metric of the models, skill excepted.
 
     Raises
     ------
@@ -143,14 +143,22 @@ def gather(
     last: int = 30,
     most_rows: int | None = None,
 ) -> Facts:
-    """The facts about a run whose result and outcomes are at hand.
+    """The data of a page about a run whose result and outcomes have been read already.
 
     Parameters
     ----------
+    store
+        The store of the output.
+    result
+        ``result.json`` of the run.
+    outcomes
+        The columns `OUTCOMES` of the run, or None.
     results
-        Of all runs, the oldest first; default: they are read.
+        The results of all runs, the oldest first; default: read from the store.
+    against, last
+        As in `read`.
     most_rows
-        Larger sets are not read: `Facts.published` and `Facts.before` are None then.
+        If the run planned more keys, published rows are not read: `Facts.published` and `Facts.before` are None.
     """
     run = str(result["run"])
     if results is None:
@@ -169,7 +177,7 @@ def gather(
             before = None if against is None else _rows(index, against, _BEFORE)
         except ConfigurationError:
             if asked:
-                raise  # else gc has removed the version before, and the page does without
+                raise  # else gc has removed the version before, and the page has no comparison
     failing = _failing(outcomes, published)
     return Facts(
         output=store.uri,
@@ -186,10 +194,10 @@ def gather(
 
 
 def _results(store: Store, run: str | None, last: int, *, needed: bool = True) -> list[dict[str, Any]]:
-    """Results of the newest runs, the oldest first; with the one that is asked for."""
+    """Results of the newest runs and of ``run``, the oldest first."""
     names = sorted(store.prefixes("runs"))
     made = [each.run for each in Index(store).history(last) if each.run is not None]
-    # Runs that changed nothing made no version; their names begin with a time, or come one after the other.
+    # Runs that changed nothing made no version. They are found by name: names begin with a time, or are counted up.
     wanted = {*made, *names[-_LOOKED_AT * last :], *([run] if run else [])}
     with ThreadPoolExecutor(16) as pool:
         found = [each for each in pool.map(lambda name: _result(store, name), sorted(wanted)) if each is not None]
@@ -237,7 +245,7 @@ def _failing(outcomes: pa.Table | None, published: pa.Table | None) -> list[str]
 
 
 def _failed_before(store: Store, keys: Sequence[str], runs: Sequence[str]) -> Mapping[str, int]:
-    """How often each key failed before: a run leaves one object for each failed key."""
+    """The number of runs in which each key failed; a run writes one object for each failed key."""
     if not keys or not runs:
         return {}
     paths = {f"{key_path(key)}.txt": key for key in keys}

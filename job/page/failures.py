@@ -15,11 +15,11 @@ from job.page.night import labels
 from job.page.section import Column, Grid, Picture, Section, earlier, figures, keys
 
 _REASONS = 6
-"""Reasons that have a colour of their own; the rest is "other"."""
+"""Number of reasons that have their own colour; all others are drawn as "other"."""
 
 
 def of(facts: Facts) -> Section | None:
-    """The section; None where nothing failed or was skipped, now or in the last runs."""
+    """The section about failures; None if nothing failed or was skipped, in this run or in the last runs."""
     now = _now(facts)
     over = _over_runs(facts)
     if now.num_rows == 0 and over is None:
@@ -47,7 +47,7 @@ def of(facts: Facts) -> Section | None:
 
 
 def _now(facts: Facts) -> pa.Table:
-    """Key, status, reason and message of what failed or was skipped."""
+    """Key, status, reason and message of all keys that failed or were skipped."""
     columns = ["key", "status", "reason", "message"]
     if facts.outcomes is None:
         empty = pa.table({name: pa.array([], pa.string()) for name in columns})

@@ -1,4 +1,4 @@
-"""Metrics of many models as columns of numbers, and which way is better. Pure."""
+"""Metrics of many models as columns of numbers, and whether higher values are better. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pyarrow.json as pj
 from job.errors import ConfigurationError
 
 _SLICE = 65_536
-"""Rows that are Python objects at a time."""
+"""Number of rows that are converted to Python objects at a time."""
 MOST = 8
-"""Metrics that a page shows; the first ones of the models' own order."""
+"""Number of metrics that a page shows: the first ones, in the order of the models."""
 _ERRORS = re.compile(
     r"(^|[^a-z])(mae|mse|rmse|mape|smape|wape|mase|error|errors|loss|deviance|pinball|brier)($|[^a-z])"
 )
@@ -24,12 +24,12 @@ Numbers = np.ndarray
 
 
 def columns(table: pa.Table) -> dict[str, Numbers]:
-    """Metric name to one number a row, NaN where a row has none.
+    """For each metric a column of float64, with one number for each row; NaN if a row does not have the metric.
 
     Parameters
     ----------
     table
-        Has a column ``metrics`` of JSON objects; a column ``skill`` of numbers counts as a metric, and as the first.
+        Has a column ``metrics`` of JSON objects. A column ``skill`` of numbers counts as the first metric.
     """
     rows = table.num_rows
     found: dict[str, Numbers] = {}
@@ -60,7 +60,7 @@ def _parsed(texts: pa.ChunkedArray) -> dict[str, Numbers]:
             return {name: table[name].cast(pa.float64()).to_numpy() for name in table.column_names}
     except pa.ArrowInvalid:
         pass
-    # NaN, a name that comes twice, or what is no number: a user's function may have written it.
+    # NaN, a name that comes twice, or a value that is no number: a user's function may have written it.
     found: dict[str, Numbers] = {}
     for at, text in enumerate(lines):
         for name, value in json.loads(text).items():
@@ -70,12 +70,12 @@ def _parsed(texts: pa.ChunkedArray) -> dict[str, Numbers]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Scorers of scikit-learn say more for better (``neg_...``); a function's own ``rmse`` or ``loss`` says less."""
+    """Whether a higher value is better: not for errors (``rmse``, ``loss``), unless the name begins with ``neg_``."""
     return name.startswith("neg_") or not _ERRORS.search(name.lower())
 
 
 def worst_first(name: str, values: Numbers) -> Numbers:
-    """Row numbers with a finite value, the worst first; rows that are equal keep their order."""
+    """Numbers of the rows with a finite value, the worst first; equal rows keep their order."""
     there = np.flatnonzero(np.isfinite(values))
     chosen = values[there] if higher_is_better(name) else -values[there]
     order: Numbers = there[np.argsort(chosen, kind="stable")]
@@ -88,7 +88,7 @@ def first(columns: dict[str, Numbers], wanted: str | None) -> str:
     Raises
     ------
     ConfigurationError
-        No model has the one that is wanted.
+        No model has the metric ``wanted``.
     """
     if wanted is None:
         return next((name for name in columns if name != "skill"), "skill")

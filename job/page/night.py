@@ -1,4 +1,4 @@
-"""Did last night go well? The verdict, the accounting, and the run beside those before it. Pure."""
+"""Did last night go well? The verdict, the counts of keys, and a comparison with the runs before. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS = ("trained", "taken over", "unchanged", "skipped", "failed")
 
 
 def of(facts: Facts) -> Section:
-    """The first section."""
+    """The first section: how the run went."""
     result = facts.result
     count, seconds = result["totals"], float(result["seconds"])
     rate, cores = rate_of(result), core_seconds(result)
@@ -60,14 +60,14 @@ def verdict(result: Mapping[str, Any]) -> str:
 
 
 def rate_of(result: Mapping[str, Any]) -> float | None:
-    """Models a second while training; None where nothing was trained."""
+    """Models per second of the training; None if nothing was trained."""
     trained = result["totals"]["trained"] - result["totals"].get("adopted", 0)
     train = result.get("phases", {}).get("train")
     return trained / train if train and trained > 0 else None
 
 
 def core_seconds(result: Mapping[str, Any]) -> float | None:
-    """Worker processes times the seconds of training: what the training cost; None where nothing was trained."""
+    """Worker processes times the seconds of training, which is its cost; None if nothing was trained."""
     workers, train = result.get("workers", 0), result.get("phases", {}).get("train", 0.0)
     return float(workers * train) if workers else None
 
@@ -114,7 +114,7 @@ def _accounting(facts: Facts) -> Picture:
 
 
 def labels(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A short and unique name for each run on an axis: when it began."""
+    """A short and unique name for each run on an axis: the time when it began."""
     moments = [datetime.fromisoformat(str(each["started_at"])) for each in runs]
     days = len({each.date() for each in moments})
     form = "%d %b %H:%M" if days > 1 else "%H:%M:%S"
@@ -130,7 +130,7 @@ def labels(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _runs(facts: Facts) -> Grid:
-    """The run and those before it."""
+    """A grid of the run and the runs before it."""
     rows = []
     for each in facts.runs:
         count = each["totals"]

@@ -17,7 +17,7 @@ Numbers = np.ndarray
 
 
 def of(facts: Facts) -> Section | None:
-    """The section; None where no published model has a metric."""
+    """The section about the metrics; None if no published model has a metric."""
     table = facts.published
     if table is None:
         return None
@@ -65,7 +65,7 @@ def _summary(columns: dict[str, Numbers]) -> Grid:
 
 
 def _ranked(columns: dict[str, Numbers]) -> list[str]:
-    """The metrics by which the worst are listed: skill, and the first of the models' own."""
+    """The metrics by which the worst models are listed: skill, and the first other metric."""
     own = [name for name in columns if name != "skill"]
     return [name for name in ("skill", *own[:1]) if name in columns]
 

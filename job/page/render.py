@@ -1,4 +1,4 @@
-"""Sections as one self-contained HTML page: no script, no request. Jinja2 escapes what comes from the users' data."""
+"""Sections as one self-contained HTML page: no script, no request. Jinja2 escapes all texts from users' data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from job.page.section import SHOWN, Grid, Section, written
 from job.words import legible
 
 _BEHIND = 200
-"""Rows of the table behind a picture."""
+"""Number of rows that the page shows of the table behind a picture."""
 
 
 def available() -> bool:
@@ -22,7 +22,7 @@ def available() -> bool:
 
 
 def page(facts: Facts, sections: Sequence[Section]) -> str:
-    """The whole page.
+    """The whole page as HTML.
 
     Raises
     ------

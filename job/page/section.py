@@ -13,7 +13,7 @@ from job.words import counted, size
 
 Kind = Literal["text", "count", "number", "seconds", "bytes", "share", "time"]
 SHOWN = 50
-"""Rows of a grid that the page shows; the command beside it prints all."""
+"""Number of rows of a grid that the page shows; the command next to the grid prints all rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Column:
     """One column of a grid."""
 
     name: str
-    """heading, and name in CSV"""
+    """heading on the page, and name of the column in CSV"""
     kind: Kind = "text"
     """how a value is written for a person"""
 
@@ -31,15 +31,15 @@ class Grid:
     """A table of numbers, on the page and as CSV."""
 
     name: str
-    """for ``manyfit report --table``"""
+    """the name for ``manyfit report --table``"""
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[tuple[Any, ...]]
     command: str = ""
-    """prints the same numbers; empty: ``manyfit report --table``"""
+    """the command that prints the same numbers; empty for ``manyfit report --table``"""
 
     def write_csv(self, out: TextIO) -> None:
-        """All rows with a header; times as ISO 8601, nothing for what is not known."""
+        """Write all rows with a header. Times are in ISO 8601; unknown values are empty."""
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([each.name for each in self.columns])
         for row in self.rows:
@@ -57,12 +57,12 @@ class Picture:
 
     title: str
     spec: Mapping[str, Any]
-    """Vega-Lite"""
+    """the picture in Vega-Lite"""
     grid: Grid
     note: str = ""
     """how to read the picture"""
     wide: bool = False
-    """needs the whole width"""
+    """whether the picture needs the whole width of the page"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +78,13 @@ class Section:
     grids: tuple[Grid, ...] = ()
     """shown open, as tables"""
     figures: tuple[tuple[str, str], ...] = field(default=())
-    """(value, label): the few numbers that are set large"""
+    """(value, label): the numbers that the page shows in large type"""
     behind: Grid | None = None
-    """the numbers of the answer, and of the figures"""
+    """the numbers in the answer and in the figures"""
 
 
 def figures(name: str, title: str, **given: Any) -> Grid:
-    """A grid of one row with the numbers of a sentence."""
+    """A grid of one row, which holds the numbers of an answer."""
     return Grid(
         name=name,
         title=title,
@@ -96,7 +96,7 @@ def figures(name: str, title: str, **given: Any) -> Grid:
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON and CSV."""
+    """A value for JSON and CSV: None for NaN and infinity, times in ISO 8601."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, datetime):
@@ -105,7 +105,7 @@ def plain(value: Any) -> Any:
 
 
 def written(value: Any, kind: Kind) -> str:
-    """A value for a person."""
+    """A value as text for a person; ``–`` if it is unknown."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if kind == "text":
@@ -124,7 +124,7 @@ def written(value: Any, kind: Kind) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``0.8 ms``, ``12.3 s``, ``3 min 5 s``, ``2 h 10 min``, ``4.5 d``."""
+    """Seconds as text: ``0.8 ms``, ``12.3 s``, ``3 min 5 s``, ``2 h 10 min``, ``4.5 d``."""
     if seconds < 0.0995:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 99.5:
@@ -136,10 +136,10 @@ def duration(seconds: float) -> str:
 
 
 def earlier(number: int) -> str:
-    """``the run before``, ``the 5 runs before``."""
+    """A number of earlier runs in words: ``the run before``, ``the 5 runs before``."""
     return "the run before" if number == 1 else f"the {number:,} runs before"
 
 
 def keys(number: int) -> str:
-    """``1 key``, ``1,204 keys``."""
+    """A number of keys in words: ``1 key``, ``1,204 keys``."""
     return counted(number, "key")

@@ -1,7 +1,8 @@
-"""Vega-Lite to SVG, offline, by vl-convert; then made small, with the text that a browser shows on hover.
+"""Draws Vega-Lite as SVG, offline, by vl-convert; then makes the SVG smaller and adds hover texts.
 
-The only module that imports vl_convert. It writes the description of a mark as ``aria-label``; browsers show
-``<title>``. A dot is a path of two hundred bytes there, and a circle here: ten thousand of them fit on a page.
+The only module that imports vl_convert, which writes the description of a mark as ``aria-label``. Browsers show
+``<title>`` on hover, so the text moves there. A dot of vl_convert is a path of two hundred bytes; it becomes a circle
+here, so that ten thousand dots fit on a page.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ def draw(spec: Mapping[str, Any], title: str) -> str:
     Parameters
     ----------
     spec
-        Vega-Lite.
+        The picture in Vega-Lite.
     title
-        What a screen reader says in its place.
+        The text that a screen reader says instead of the picture.
     """
     import vl_convert
 
-    # vl-convert ends the whole process where a label has a character that XML cannot hold.
+    # vl-convert ends the whole process if a label has a character that XML does not allow: _legible escapes it.
     root = ElementTree.fromstring(vl_convert.vegalite_to_svg(_legible(spec), allowed_base_urls=[]))
     for element in list(root):
         _shrink(element)
@@ -46,7 +47,7 @@ def draw(spec: Mapping[str, Any], title: str) -> str:
 
 
 def _legible(node: Any) -> Any:
-    """A spec with all texts legible."""
+    """The spec with the invisible characters of all texts escaped."""
     if isinstance(node, str):
         return legible(node)
     if isinstance(node, Mapping):
@@ -82,7 +83,7 @@ def _name_marks(group: ElementTree.Element) -> None:
             for name in _DROPPED:
                 rest.pop(name, None)
             if "opacity" in rest and "stroke" not in rest:
-                rest["fill-opacity"] = rest.pop("opacity")  # inherited, so that it can be said once for all dots
+                rest["fill-opacity"] = rest.pop("opacity")  # marks inherit it: _hoist can write it once
             place = {"cx": _DIGITS.sub(r"\1", moved[1]), "cy": _DIGITS.sub(r"\1", moved[2])}
             titles = list(mark)
             mark = ElementTree.Element(f"{SVG}circle", {**place, "r": f"{float(radius[1]):.2g}", **rest})
@@ -94,7 +95,7 @@ def _name_marks(group: ElementTree.Element) -> None:
 
 
 def _hoist(group: ElementTree.Element) -> None:
-    """What all marks of a group share is said once."""
+    """Move attributes that all marks of a group share to the group."""
     marks = list(group)
     if len(marks) < 2:
         return

@@ -14,18 +14,18 @@ from job.page.section import SHOWN, Column, Grid, Picture, Section, duration, fi
 
 Numbers = np.ndarray
 LANES = 64
-"""Workers that the time line shows; of more, those that ended first and last and some between."""
+"""Number of workers that the time line shows: the first and the last to end, and some between, if there are more."""
 PIECES = 3_000
-"""Marks of a time line; beyond them, tasks that follow each other are drawn as one."""
+"""Number of marks of a time line; if there are more tasks, successive tasks are drawn as one."""
 FITS = 600
-"""Up to so many fits are drawn one by one within their tasks."""
+"""Up to this number of fits, each fit is drawn; above it, each task."""
 _LONGEST_NAME = 26
 _BAD = 0.2
-"""A task in which a larger share of the keys failed is drawn red."""
+"""A task is drawn red if a larger share of its keys failed."""
 
 
 def of(facts: Facts) -> Section | None:
-    """The section; None where the run trained nothing, or its outcomes have expired."""
+    """The section about time; None if the run trained nothing, or its outcomes have expired."""
     if facts.outcomes is None:
         return None
     own = facts.outcomes.filter(
@@ -80,7 +80,23 @@ def of(facts: Facts) -> Section | None:
 
 
 class Work:
-    """Outcomes of a run as columns: who made which, in which task, until when."""
+    """Outcomes of a run as columns, each with one value for each key.
+
+    Parameters
+    ----------
+    worker
+        Number of the worker, an index of ``names``.
+    names
+        Names of the workers.
+    task
+        Number of the task.
+    end
+        End of the fit, in seconds since the epoch.
+    seconds
+        Duration of the fit, in seconds.
+    failed
+        Whether the key failed.
+    """
 
     def __init__(
         self, *, worker: Numbers, names: list[str], task: Numbers, end: Numbers, seconds: Numbers, failed: Numbers
@@ -95,7 +111,10 @@ class Work:
         )
 
     def tasks(self) -> dict[str, Numbers]:
-        """One row for each task of each worker: worker, task, begin, end, keys, failed, busy; by worker and begin."""
+        """Columns with one row for each task of each worker, sorted by worker and begin.
+
+        The columns are worker, task, begin, end, keys, failed, and busy (seconds of fits).
+        """
         group = self.worker * (int(self.task.max()) + 1) + self.task
         order = np.argsort(group, kind="stable")
         first = np.flatnonzero(np.append(True, np.diff(group[order]) != 0))
@@ -117,7 +136,7 @@ def _at_once(tasks: dict[str, Numbers]) -> int:
     """The largest number of tasks that ran at one moment."""
     moments = np.concatenate([tasks["begin"], tasks["end"]])
     steps = np.repeat([1, -1], len(tasks["begin"]))
-    # where one ends as another begins, the end comes first
+    # if one task ends at the moment at which another begins, count the end first
     order = np.lexsort((steps, moments))
     return int(np.cumsum(steps[order]).max())
 
