@@ -1,7 +1,7 @@
-"""Engines: what runs the tasks.
+"""Engines, which run the tasks of a plan.
 
-``local`` is a process for each core of this machine, ``spark`` a cluster or a local session, and ``inline`` this
-process alone, for tests and debugging.
+``local`` uses one process for each core of this machine. ``spark`` uses a cluster or a local Spark session. ``inline``
+runs everything in this process, for tests and debugging.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["Borrowed", "Engine", "EngineReport", "make"]
 
 
 def make(settings: Settings, environ: Mapping[str, str] | None = None) -> Engine:
-    """The engine of a job.
+    """Make the engine of a job.
 
     Parameters
     ----------
     settings
-        ``run.engine``, and what else names a cluster (`job.engine.choice`).
+        The job. `job.engine.choice` says which settings decide.
     environ
-        The environment; default that of this process.
+        Environment variables; default: those of this process.
 
     Raises
     ------
     ConfigurationError
-        An engine without Spark for what only Spark can read.
+        The chosen engine has no Spark, and ``input.reader`` is ``spark``.
     SetupError
         Java or Spark cannot be started.
     """

@@ -1,6 +1,6 @@
-"""Chooses the next task: in order, and only if the memory suffices. Pure.
+"""Chooses the next task: in order, and only if there is enough memory for it. Pure.
 
-Parameters are bytes and numbers of tasks; nothing is read or started here.
+It works on numbers of tasks and on bytes alone; nothing is read or started here.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ class Admission:
     Parameters
     ----------
     tasks
-        Number of tasks; they are handed out from 0 on.
+        Number of tasks. They are handed out in the order of their numbers, from 0.
     needs
-        Bytes that each task needs; empty where that is not known.
+        Estimated bytes of memory for each task; empty if they are not known.
     budget
-        Bytes for all that are under way; None where that is not known.
+        Bytes of memory for all running tasks together; None means no limit.
 
     Notes
     -----
-    A task that does not fit beside those under way lets smaller ones pass. One that is larger than the budget runs
-    alone: it may need less than was thought, and if not, its partition becomes a row that says so.
+    If a task does not fit beside the running ones, smaller tasks may go first. A task that is larger than the budget
+    runs alone: it may need less memory than estimated. If it does not, its partition fails.
     """
 
     def __init__(self, tasks: int, needs: Sequence[int] = (), budget: int | None = None) -> None:
@@ -32,11 +32,11 @@ class Admission:
         self._running: dict[int, int] = {}
 
     def __bool__(self) -> bool:
-        """Something waits or is under way."""
+        """Whether a task is waiting or running."""
         return bool(self._waiting or self._running)
 
     def take(self) -> tuple[int, int] | None:
-        """The next task and the number of its attempt; None while there is none that may begin."""
+        """The next task and the number of its attempt; None if no task may begin now."""
         used = sum(self._need(task) for task in self._running)
         for place, (task, attempt) in enumerate(self._waiting):
             if not self._running or self._budget is None or used + self._need(task) <= self._budget:
@@ -46,11 +46,11 @@ class Admission:
         return None
 
     def done(self, task: int) -> None:
-        """A task is finished."""
+        """Record that a task has finished."""
         del self._running[task]
 
     def again(self, task: int) -> int:
-        """The attempt failed: it waits for the next one, before all others. The number of that attempt."""
+        """Put a task whose attempt failed first in the queue. Returns the number of its next attempt."""
         attempt = self._running.pop(task) + 1
         self._waiting.insert(0, (task, attempt))
         return attempt

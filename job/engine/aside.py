@@ -1,8 +1,8 @@
-"""A call in a thread of its own, while the main thread waits where a signal may interrupt it.
+"""Runs a call in its own thread, while the calling thread waits and can be interrupted by a signal.
 
-A handler that raises in the middle of a call into the JVM leaves py4j's connection in pieces, and Spark's own handler
-of Ctrl-C, which it installs where a session is made in the main thread, calls the JVM from within. The local engine
-hands out tasks in such a thread: a slow look at the progress then keeps no worker waiting.
+A signal handler that raises in the middle of a call into the JVM breaks the connection of py4j. Also, if a session is
+made in the main thread, Spark installs its own handler of Ctrl-C, which calls the JVM. The local engine hands out tasks
+in such a thread too: then a slow report of progress does not delay the workers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from job.engine.spark.raised import lasting
 _Result = TypeVar("_Result")
 
 LOOK_EVERY = 0.5
+"""Seconds between two calls of ``tick``."""
 PATIENCE = 10.0
-"""Seconds that a call which was cancelled may still take."""
+"""Seconds to wait for the end of a cancelled call."""
 
 
 def aside(
@@ -27,19 +28,20 @@ def aside(
     tick: Callable[[], None] = lambda: None,
     cancel: Callable[[], None] | None = None,
 ) -> _Result:
-    """Return or raise what the call does. An error of Java keeps its text even if the JVM ends.
+    """Run a call in a thread; return its value or raise its error. An error of Java keeps its text if the JVM ends.
 
     Parameters
     ----------
     call
-        Runs in a thread that does not keep this process alive.
+        The function to run, in a thread that does not keep this process alive.
     tick
-        Called about twice a second meanwhile, here.
+        Called about twice a second during the wait, in the calling thread.
     cancel
-        Called, aside as well, when a signal ends the waiting: makes the call end.
+        Must make the call end. It runs in a thread too, if an exception (of a signal handler or of ``tick``) ends the
+        wait.
     """
     outcome: dict[str, Any] = {}
-    # Not Thread.join: Python 3.11 takes a thread for ended whose join a signal has interrupted.
+    # Not Thread.join: if a signal interrupts it, Python 3.11 takes the thread for ended.
     ended = Event()
 
     def act() -> None:

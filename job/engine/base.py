@@ -1,4 +1,4 @@
-"""The interface of an engine, which runs the tasks of a plan; and an engine that starts on first use."""
+"""The interface of an engine, which runs the tasks of a plan, and a holder that starts an engine on first use."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ class EngineReport:
     """What an engine reports about one run."""
 
     summaries: tuple[Mapping[str, Any], ...] = ()
-    """the tasks' summaries, as rows; hints for the report, never the truth"""
+    """the summaries of the tasks, as rows: only hints for the report; the outcomes in the store are what counts"""
     metrics: Mapping[str, int] = field(default_factory=dict)
-    """of Spark's stages: tasks, failed_tasks, shuffle_read_bytes, shuffle_write_bytes, executors"""
+    """totals over Spark's stages: stages, tasks, failed_tasks, shuffle_read_bytes, shuffle_write_bytes"""
 
 
 class Engine(Protocol):
-    """What runs the tasks of a plan."""
+    """Runs the tasks of a plan."""
 
     def cores(self) -> int:
-        """Tasks that can run at once."""
+        """Number of tasks that can run at the same time."""
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
-        """The best number of tasks for keys of these costs, in seconds."""
+        """The best number of tasks for keys with these costs (one for each key, in seconds)."""
 
     def executors(self) -> int | None:
-        """The number of other training processes at the last look; None if it is unknown, or if none are expected."""
+        """The last known number of executors of the cluster; None if it is unknown, or if there is no cluster."""
 
     def count(self, read: TableRead) -> pa.Table:
-        """The rows for each key of a table (`job.plan.table_keys.COUNTS`)."""
+        """The number of rows of each key of a table (schema `job.plan.table_keys.COUNTS`)."""
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
-        """Run all tasks to their end; ``tick`` is called about twice a second meanwhile."""
+        """Run all tasks to their end. ``tick`` is called again and again during the run."""
 
     def stop(self) -> None:
         """End the processes and free the memory."""
 
 
 class Borrowed:
-    """An engine that is started when it is first needed, and stopped once.
+    """Holds an engine that is started when it is first needed, and stopped once.
 
     Parameters
     ----------
     start
-        Makes the engine.
+        Makes and starts the engine.
     """
 
     def __init__(self, start: Callable[[], Engine]) -> None:
@@ -63,7 +63,7 @@ class Borrowed:
         self._ahead: Future[Engine] | None = None
 
     def begin(self) -> None:
-        """Start it in the background: `get` waits for the rest. The thread does not keep the process from ending."""
+        """Start the engine in a background thread; `get` waits for it. The thread does not keep the process alive."""
         ahead: Future[Engine] = Future()
 
         def start() -> None:
@@ -76,19 +76,19 @@ class Borrowed:
         threading.Thread(target=start, name="engine", daemon=True).start()
 
     def get(self) -> Engine:
-        """The engine, started."""
+        """The started engine."""
         if self._engine is None:
             ahead, self._ahead = self._ahead, None
             self._engine = ahead.result() if ahead is not None else self._start()
         return self._engine
 
     def take(self) -> Engine:
-        """The engine, started; the caller stops it."""
+        """The started engine; from now on the caller has to stop it."""
         engine, self._engine = self.get(), None
         return engine
 
     def stop(self) -> None:
-        """Stop it, if it was started; one that was begun and never asked for stops once it is there."""
+        """Stop the engine if it was started. If it is still starting in the background, it is stopped afterwards."""
         if self._engine is not None:
             engine, self._engine = self._engine, None
             engine.stop()

@@ -14,19 +14,19 @@ _DEFAULT_MASTER = re.compile(r"^\s*spark\.master[\s=:]+(\S+)", re.MULTILINE)
 
 
 def choose(settings: Settings, environ: Mapping[str, str]) -> str:
-    """`INLINE`, `LOCAL` or `SPARK`.
+    """Choose the engine: `INLINE`, `LOCAL` or `SPARK`.
 
     Parameters
     ----------
     settings
         The job.
     environ
-        The environment: spark-submit has set its port there, and says where Spark's defaults lie.
+        Environment variables. They hold the port of spark-submit, and the folder of Spark's defaults.
 
     Raises
     ------
     ConfigurationError
-        An engine without Spark for what only Spark can read.
+        The chosen engine has no Spark, and ``input.reader`` is ``spark``.
     """
     chosen: str = settings.run.engine
     if chosen == "auto":
@@ -47,7 +47,7 @@ def _by_surroundings(settings: Settings, environ: Mapping[str, str]) -> str:
     if spark.master == INLINE:
         return INLINE
     named = (
-        "PYSPARK_GATEWAY_PORT" in environ  # spark-submit, and with it the operator on Kubernetes
+        "PYSPARK_GATEWAY_PORT" in environ  # set by spark-submit, which the Spark operator on Kubernetes uses too
         or settings.run.application is not None
         or spark.master is not None
         or bool(spark.conf)
@@ -58,7 +58,7 @@ def _by_surroundings(settings: Settings, environ: Mapping[str, str]) -> str:
 
 
 def default_master(environ: Mapping[str, str]) -> str | None:
-    """``spark.master`` of ``spark-defaults.conf``, where Spark looks for it, or None."""
+    """``spark.master`` in the file ``spark-defaults.conf`` that Spark would read; None if it is not set there."""
     folder = environ.get("SPARK_CONF_DIR") or (f"{home}/conf" if (home := environ.get("SPARK_HOME")) else None)
     if folder is None:
         return None

@@ -18,25 +18,25 @@ from job.worker.work import Work, summary_row
 
 
 class InlineEngine:
-    """Runs one task after the other, here."""
+    """Runs one task after the other in this process."""
 
     def cores(self) -> int:
-        """One."""
+        """Always 1."""
         return 1
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
-        """As on a local Spark."""
+        """The same number as for a local Spark session with one core."""
         return number_of_tasks(costs, self.cores(), local=True)
 
     def executors(self) -> None:
-        """This process is the only one."""
+        """None: this process is the only one."""
 
     def count(self, read: TableRead) -> pa.Table:
-        """Never called: `job.engine.make` refuses tables."""
+        """Never called: `job.engine.make` refuses ``input.reader: spark`` for this engine."""
         raise NotImplementedError
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
-        """Run all tasks; an error of the store ends the run."""
+        """Run all tasks. There is one attempt for each: an error of the store ends the run."""
         rows = []
         with tempfile.TemporaryDirectory(prefix="manyfit-") as scratch:
             folder = Folder(scratch)
@@ -53,4 +53,4 @@ class InlineEngine:
         return EngineReport(summaries=tuple(rows))
 
     def stop(self) -> None:
-        """There is nothing to end."""
+        """Does nothing: there are no other processes."""

@@ -1,4 +1,4 @@
-"""The engine of this machine: a process for each core, no Java. The default where no cluster is named."""
+"""The ``local`` engine: a worker process for each core of this machine, no Java. The default if no cluster is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from job.engine.scratch import Scratch
 from job.worker import machine
 
 if TYPE_CHECKING:
-    # The workers' imports begin when this module is imported: what takes long must not stand before them.
+    # The workers begin their own imports only after this module is imported, so it must import nothing slow.
     import numpy as np
     import pyarrow as pa
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from job.worker.work import Work
 
 ATTEMPTS = 4
-"""at one task, as Spark has it"""
+"""attempts at one task at most, the same as Spark's default"""
 _SHARE = 0.8
-"""of the memory that is free when the run begins, for all partitions that are fitted at once"""
+"""the share of the memory free at the start of the run that all running tasks may use together"""
 
 
 class DirectTask:
-    """A task that reads its own list and its own objects; called in a worker.
+    """A task that reads its own list and its own objects. It is called in a worker.
 
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     """
 
     def __init__(self, work: Work) -> None:
@@ -53,9 +53,9 @@ class ReadTask:
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     folder
-        Where the rows are left.
+        The folder to write the rows to.
     """
 
     def __init__(self, work: Work, folder: str) -> None:
@@ -73,9 +73,9 @@ class TableTask:
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     folder
-        Where the rows are.
+        The folder with the rows.
     """
 
     def __init__(self, work: Work, folder: str) -> None:
@@ -90,16 +90,16 @@ class TableTask:
 
 
 class LocalEngine:
-    """Worker processes on this machine.
+    """Runs tasks in worker processes on this machine.
 
     Parameters
     ----------
     workers
-        How many work at once; default the cores that this process may use.
+        Number of worker processes; default: the number of cores that this process may use.
     scratch
-        Where the workers' temporary files go; default the system's folder for them.
+        Folder for the temporary files of the workers; default: the system's folder for them.
     make
-        Starts what makes workers.
+        Takes the folder for temporary files, and returns the `Makers` that start workers.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class LocalEngine:
         self._pool = Pool(self._workers, lambda: make(self._scratch.folder))
 
     def cores(self) -> int:
-        """Tasks that can run at once."""
+        """Number of tasks that can run at the same time."""
         return self._workers
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
@@ -120,14 +120,14 @@ class LocalEngine:
         return number_of_small_tasks(costs, self._workers)
 
     def executors(self) -> None:
-        """Workers start at once: there is nothing to wait for."""
+        """None: there is no cluster."""
 
     def count(self, read: TableRead) -> pa.Table:
-        """Never called: `job.engine.make` refuses tables."""
+        """Never called: `job.engine.make` refuses ``input.reader: spark`` for this engine."""
         raise NotImplementedError
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
-        """Run all tasks; each is tried as often as on Spark, and by another process if the first one dies."""
+        """Run all tasks, each with at most `ATTEMPTS` attempts. If a worker dies, another makes the next attempt."""
         free = machine.available_memory()
         waiting = Admission(tasks, work.needs, None if free is None else int(free * _SHARE))
         plain = replace(work, attempts=ATTEMPTS, needs=())
@@ -141,6 +141,6 @@ class LocalEngine:
         return EngineReport(summaries=tuple(rows))
 
     def stop(self) -> None:
-        """End the workers, and remove what they kept on disk."""
+        """End the workers, and remove their temporary files."""
         self._pool.stop()
         self._scratch.remove()

@@ -1,7 +1,7 @@
-"""The driver's side of the local engine: worker processes, one for each slot, and which task each of them has.
+"""The pool of worker processes of the local engine, on the side of the driver.
 
-A worker that dies takes its task's attempt with it and nothing else: the slot gets a new one. Nothing here is about
-models: a job is any callable that takes the number of a task and that of the attempt.
+If a worker dies, only the attempt that it worked on is lost, and a new worker takes its place. Nothing here is about
+models: a job is any callable that takes the number of a task and the number of the attempt.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from job.errors import SetupError
 log = logging.getLogger(__name__)
 
 MOST_STARTS = 4
-"""Processes that import and fork, in one run, before it is given up."""
+"""How often the nursery (or its counterpart) is started in one run, before the run fails."""
 DIED = "died"
 _WHY = (
     "Was it killed for its memory? Let fewer work at once (run.workers), or set run.memory. "
     "Run again: finished partitions are taken over."
 )
 _HINT = "Look at the lines above; --run.engine inline runs everything in one process."
-# The worker finds what this process finds, and no folder of the user's that is called `job`.
+# The worker gets this process's sys.path, so that it never imports a folder of the user that is called `job`.
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from job.engine.local_worker import main; main()"
 
 
 class Makers(Protocol):
-    """A way to start workers."""
+    """Starts workers, and ends them."""
 
     def worker(self) -> Connection:
-        """Start a worker; return the connection to it."""
+        """Start a worker. Returns the connection to it."""
 
     def kill(self) -> None:
-        """End all workers and whatever they have started, at once."""
+        """Kill all workers and all processes that they have started."""
 
 
 def _popen(role: str, theirs: socket.socket, scratch: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", _START, json.dumps(sys.path), role, str(theirs.fileno()), scratch],
         stdin=subprocess.DEVNULL,
-        # Standard output is for results; what a recipe prints goes where log lines go.
+        # Standard output is for results. The prints of a recipe go to standard error, like log lines.
         stdout=2,
         pass_fds=[theirs.fileno()],
         start_new_session=True,
@@ -60,12 +60,12 @@ def _popen(role: str, theirs: socket.socket, scratch: str) -> subprocess.Popen[b
 
 
 class Nursery:
-    """A process that has imported everything and forks a worker when it is asked to.
+    """A process that has imported everything once, and forks a worker for each request.
 
     Parameters
     ----------
     scratch
-        The folder for temporary files; removed, too, if this process is killed.
+        The folder for temporary files. The nursery removes it if this process is killed.
     """
 
     def __init__(self, scratch: str) -> None:
@@ -75,12 +75,12 @@ class Nursery:
             self._process = _popen("nursery", theirs, scratch)
 
     def worker(self) -> Connection:
-        """A new worker; it begins once the imports are done.
+        """Start a worker; it begins to work after the imports of the nursery.
 
         Raises
         ------
         OSError
-            The nursery is gone.
+            The nursery has ended.
         """
         mine, its = socket.socketpair()
         with its:
@@ -92,10 +92,10 @@ class Nursery:
         return Connection(mine.detach())
 
     def kill(self) -> None:
-        """End the nursery, its workers and whatever they have started."""
+        """Kill the nursery, its workers and all processes that they have started."""
         with self._ending:
             if self._process.returncode is None:
-                # Nobody has waited for this child of ours: its number cannot be another process's by now.
+                # Nobody has waited for this child yet, so no other process can have its process id.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
@@ -103,7 +103,7 @@ class Nursery:
 
 
 class Spawned:
-    """Workers that are new processes, where a fork is not safe.
+    """Starts each worker as a new process, for systems where a fork is not safe.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Spawned:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def worker(self) -> Connection:
-        """A new worker; it begins once its imports are done."""
+        """Start a worker; it begins to work after its imports."""
         self._processes = [each for each in self._processes if each.poll() is None]
         mine, its = socket.socketpair()
         with its:
@@ -124,7 +124,7 @@ class Spawned:
         return Connection(mine.detach())
 
     def kill(self) -> None:
-        """End all workers and whatever they have started."""
+        """Kill all workers and all processes that they have started."""
         for each in self._processes:
             if each.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -134,19 +134,19 @@ class Spawned:
 
 
 def makers(scratch: str) -> Makers:
-    """The way in which this system makes workers."""
+    """The way to start workers that is safe on this system."""
     return Nursery(scratch) if sys.platform == "linux" else Spawned(scratch)
 
 
 class Pool:
-    """Worker processes, made when they are needed and again when they break.
+    """Worker processes. They are started when needed, and replaced when they die.
 
     Parameters
     ----------
     workers
-        How many work at once.
+        Number of workers at most.
     make
-        Starts what makes workers; called at once, and again if that breaks.
+        Makes the `Makers`. It is called at once, and again if they fail.
     """
 
     def __init__(self, workers: int, make: Callable[[], Makers]) -> None:
@@ -163,23 +163,23 @@ class Pool:
         Parameters
         ----------
         job
-            What is run: picklable, called with the number of the task and that of the attempt, from 0 on.
+            A picklable callable. It takes the number of the task and the number of the attempt, both from 0.
         waiting
-            The tasks.
+            The queue of tasks.
         attempts
-            At one task, before the run is given up.
+            Attempts at one task at most. If the last one fails, the run fails.
 
         Returns
         -------
         list
-            What the tasks returned, in the order in which they ended.
+            The results of the tasks, in the order in which they ended.
 
         Raises
         ------
         SetupError
-            The workers of one task died in all its attempts, or no worker can be started.
+            The worker died in the last attempt at a task, or no worker can be started.
         BaseException
-            What a task raised in its last attempt.
+            The error of a task in its last attempt.
         """
         packed = pickle.dumps(job)
         results: list[Any] = []
@@ -208,7 +208,7 @@ class Pool:
                     connection.send(packed)
                 connection.send((task, attempt))
             except OSError:
-                connection.close()  # it died while it was idle, or before it began: no attempt is lost
+                connection.close()  # the worker died before it got the task: this costs no attempt
                 continue
             self._busy[connection] = task, packed
             return
@@ -226,7 +226,7 @@ class Pool:
         raise SetupError("the workers are stopped already")
 
     def _answer(self, connection: Connection) -> tuple[str, Any]:
-        """What a worker says: its task's result, the error that the task ended with, or nothing any more."""
+        """The answer of a worker: the result of its task, or the error of its task, or `DIED` if the worker is gone."""
         _, packed = self._busy.pop(connection)
         try:
             kind, value = connection.recv()
@@ -237,6 +237,6 @@ class Pool:
         return kind, pickle.loads(value)
 
     def stop(self) -> None:
-        """End all processes; what they had begun is lost, what they have flushed is not."""
+        """Kill all processes. Running attempts are lost; outcomes that were already written are not."""
         self._stopped = True
         self._makers.kill()

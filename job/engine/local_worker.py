@@ -1,10 +1,10 @@
-"""The processes of the local engine: one that imports everything and forks, and the workers that it forks.
+"""The processes of the local engine: the nursery, which imports everything once, and the workers that it forks.
 
-The nursery is started while the driver still reads its settings, so that both import at the same time. It has no thread
-and opens no store, so that a fork of it is safe, and it lives in a session of its own: Ctrl-C reaches the driver alone.
-When the driver is gone, however it ended, the nursery ends itself with all workers and whatever they have started.
+The nursery is started early in the driver, so that both processes import at the same time. It has no threads and opens
+no store, so it is safe to fork. It has its own session, so Ctrl-C reaches only the driver. When the driver ends, for
+whatever reason, the nursery kills itself, all workers, and all processes that they have started.
 
-Where a fork is not safe (macOS: system libraries start threads by themselves) each worker is a new process.
+Where a fork is not safe (macOS: system libraries start threads by themselves), each worker is a new process.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import Any
 from job.worker.orphan import end_with_parent
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""A process for each core: more threads than that only take turns."""
+"""Variables that limit libraries to one thread. There is a process for each core, so more threads would not help."""
 DONE, FAILED = "done", "failed"
 
 
 def main() -> None:
-    """The process that ``job.engine.local_pool`` starts: ``nursery FD SCRATCH`` or ``worker FD SCRATCH``."""
+    """Entry point of the processes of `job.engine.local_pool`, with arguments ``nursery|worker FD SCRATCH``."""
     role, number, scratch = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     tempfile.tempdir = os.environ["TMPDIR"] = scratch
     for name in ONE_THREAD:
         os.environ[name] = "1"
-    # A handler of Ctrl-C would raise in the middle of an import; a process of another session gets none anyway.
+    # Else Ctrl-C could raise in the middle of an import. (A process in its own session seldom gets the signal.)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from job.worker.warm import warm
 
@@ -49,8 +49,8 @@ def main() -> None:
 
 
 def _fork_on_request(requests: socket.socket, scratch: str) -> None:
-    """A worker for each descriptor that arrives, until the driver is gone."""
-    # The kernel buries dead workers: the driver learns of a death from the worker's own socket.
+    """Fork a worker for each file descriptor that the driver sends, until the driver ends."""
+    # The kernel reaps dead workers. The driver notices a death because the worker's socket is closed.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     nursery = os.getpid()
     while True:
@@ -61,7 +61,7 @@ def _fork_on_request(requests: socket.socket, scratch: str) -> None:
         try:
             child = os.fork()
         except OSError:
-            child = -1  # the closed descriptor says it
+            child = -1  # the driver notices it, because the descriptor is closed below
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             requests.close()
@@ -72,7 +72,7 @@ def _fork_on_request(requests: socket.socket, scratch: str) -> None:
 
 
 def _end(requests: Connection) -> None:
-    """Work, and end this forked process, whose stack is that of the nursery."""
+    """Work, then exit this forked process without a return into the stack of the nursery."""
     code = 1
     try:
         work(requests)
@@ -87,10 +87,11 @@ def _end(requests: Connection) -> None:
 
 
 def work(requests: Connection) -> None:
-    """The worker: one task after the other, until the driver closes its end.
+    """Run one task after the other, until the driver closes the connection.
 
-    A request is what is run from now on (a callable that takes the task and the attempt, pickled), or the number of a
-    task with that of the attempt. What ends a process ends this one; everything else is an answer.
+    A request is either a job (a pickled callable that takes the task and the attempt), which is kept for the following
+    tasks, or a tuple (task, attempt). The answer is the result or the `Exception`; ``SystemExit`` and
+    ``KeyboardInterrupt`` end the process.
     """
     run: Callable[[int, int], Any] | None = None
     while True:
@@ -111,7 +112,7 @@ def work(requests: Connection) -> None:
 
 
 def _pickled(error: Exception) -> bytes:
-    """The error with the text of its traceback; as text alone if it does not survive the way."""
+    """The error, pickled, with its traceback as a note; a RuntimeError with its text if it cannot be pickled."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         data = pickle.dumps(error)

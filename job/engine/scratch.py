@@ -10,17 +10,17 @@ from job.errors import ConfigurationError
 
 
 class Scratch:
-    """The folder.
+    """A new folder for temporary files.
 
     Parameters
     ----------
     below
-        The folder that it is made in; default the system's for temporary files.
+        The folder in which the new one is made; default: the system's folder for temporary files.
 
     Raises
     ------
     ConfigurationError
-        It cannot be made there.
+        The folder cannot be made there.
     """
 
     def __init__(self, below: str | None = None) -> None:
@@ -37,5 +37,5 @@ class Scratch:
             ) from error
 
     def remove(self) -> None:
-        """Remove it with all that is in it; what cannot be removed stays."""
+        """Remove the folder with its content. Errors are ignored."""
         shutil.rmtree(self.folder, ignore_errors=True)

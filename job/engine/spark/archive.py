@@ -1,9 +1,9 @@
-"""The archive of the classes that a local Spark loads (Java's class data sharing): half of the CPU time of a start.
+"""An archive of the Java classes that a local Spark loads (class data sharing). It halves the CPU time of a start.
 
-The JVM writes it when a session ends, once for each Java, Spark and class path, into the user's cache folder. That
-costs about as much as a start, so it is the second session that does it: whoever only tries pays nothing, and keeps
-nothing. It is a copy of what the jars hold. The JVM checks it at each start and goes on without it where anything
-differs or is damaged; nothing here can keep a session from starting.
+The JVM writes the archive when a session ends, once for each Java, Spark and class path, into the user's cache folder.
+That costs about as much CPU time as a start. So only the second session writes it: a user who tries Spark once pays
+nothing. The archive is a copy of classes in the jars. The JVM checks it at each start, and starts without it if it does
+not fit or is damaged. No failure here prevents the start of a session.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
-"""Classes that cannot be archived, and archives that do not fit, are nobody's concern."""
+"""Options that silence the messages about classes that cannot be archived, and about archives that do not fit."""
 _ROOM = 1_000_000_000
-"""Bytes that must be free: an archive has about 135 MB."""
+"""Bytes of free disk space that are required; an archive has about 135 MB."""
 _KEPT = 3
-"""Archives that stay: for as many environments or Javas in turn."""
+"""Number of archives that are kept, for a user who switches between environments or Java versions."""
 _SECONDS = 120.0
-"""For the writing; an unfinished archive older than this was left by a process that was killed."""
+"""Time limit for the writing. An unfinished archive that is older was left by a process that was killed."""
 
 
 class ClassArchive:
@@ -37,13 +37,13 @@ class ClassArchive:
     Parameters
     ----------
     folder
-        Where archives are kept; made when it is needed.
+        The folder of the archives; made when it is needed.
     java
-        The program.
+        The Java program.
     jars
         Spark's folder of jars.
     options
-        The JVM's other options: what is loaded depends on them.
+        The other options of the JVM, which decide what classes it loads.
     """
 
     def __init__(self, folder: Path, *, java: Path, jars: Path, options: str) -> None:
@@ -52,7 +52,7 @@ class ClassArchive:
         self._making: Path | None = None
 
     def options(self) -> str:
-        """The JVM's options that use the archive, or make it; none where it can be neither."""
+        """The options for the JVM that use the archive, or write it; empty if neither is possible now."""
         if found := self._whole():
             return f'-XX:SharedArchiveFile="{found}" -XX:+VerifySharedSpaces {_QUIET}'
         seen = self._folder / f"{self._name}.seen"
@@ -70,7 +70,7 @@ class ClassArchive:
         return f'-XX:ArchiveClassesAtExit="{self._making}" {_QUIET}'
 
     def _whole(self) -> Path | None:
-        """The archive, if it is as long as its name says: Java verifies a whole one, but dies of one cut short."""
+        """The archive, if its size is the one in its name: a truncated archive would crash Java."""
         for path in self._folder.glob(f"{self._name}-*.jsa"):
             with contextlib.suppress(OSError):
                 if path.stem == f"{self._name}-{path.stat().st_size}":
@@ -80,20 +80,20 @@ class ClassArchive:
 
     @property
     def making(self) -> bool:
-        """The JVM writes it when it ends, which takes it some seconds."""
+        """Whether the JVM writes the archive when it ends, which takes some seconds."""
         return self._making is not None
 
     def keep(self, process: subprocess.Popen[bytes]) -> None:
-        """Put what the ending JVM writes in its place, in the background; Python's exit waits for it."""
+        """Wait in the background for the archive of the ending JVM, and rename it. Python's exit waits for this."""
         log.info("once: Java's classes are put into an archive, some seconds; each later start is shorter for it")
-        # No daemon, which it would inherit from the calling thread: Python would end before the file has its name.
+        # daemon=False must be set, else it is inherited from the calling thread, and Python ends before the renaming.
         threading.Thread(target=self._keep, args=(process,), name="class archive", daemon=False).start()
 
     def _keep(self, process: subprocess.Popen[bytes]) -> None:
         assert self._making is not None
         try:
             process.wait(_SECONDS)
-            # A run beside this one may have made it, too: whole files take each other's place.
+            # Another run may have made the same archive at the same time: one complete file replaces the other.
             self._making.replace(self._folder / f"{self._name}-{self._making.stat().st_size}.jsa")
             made = sorted(self._folder.glob("*.jsa"), key=lambda path: path.stat().st_mtime)
             for old in made[:-_KEPT]:
@@ -112,7 +112,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _key(java: Path, jars: Path, options: str) -> str:
-    """Everything that makes an archive unfit if it changes, by what a look at the folders tells."""
+    """A digest of all that must be the same for an archive to fit: options, and name, size and time of the files."""
     found = hashlib.sha256(f"{java.resolve()}\0{jars.resolve()}\0{options}\0".encode())
     home = java.resolve().parents[1]
     for path in [home / "release", home / "lib" / "modules", *sorted(jars.glob("*.jar"))]:

@@ -1,4 +1,4 @@
-"""Keeps what a JVM says at every start off the terminal, and lets everything else through."""
+"""Removes the usual messages of a JVM's start from standard error; all other lines pass."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CHATTER = re.compile(
 
 @contextmanager
 def quiet() -> Iterator[int]:
-    """A file descriptor for the standard error of a process: a filter, line by line, for as long as the process lives.
+    """A file descriptor for the standard error of a child process. Its lines are filtered until the process ends.
 
-    This process's own standard error is left alone: another thread may have something to say meanwhile.
+    The standard error of this process is not redirected, because other threads may write to it at the same time.
     """
     read, write = os.pipe()
     threading.Thread(target=_forward, args=(read,), name="spark stderr", daemon=True).start()

@@ -1,10 +1,10 @@
 """A warm worker daemon for PySpark: ``spark.python.daemon.module=job.engine.spark.daemon``.
 
 Spark forks its Python workers from a daemon, and every Python task costs about 0.6 s of CPU before the user's code
-runs (measured; docs/decisions/0004-warm-daemon.md): three quarters of it reading the directory of ``pyspark.zip``
-again (``importlib.invalidate_caches``), one quarter a full garbage collection over a heap full of scikit-learn. This
-module takes Spark's zip files off ``sys.path`` where the same version is installed, imports what every task needs
-once, and freezes that heap. Where the versions differ it is Spark's own daemon, unchanged.
+runs (measured; docs/decisions/0004-warm-daemon.md). Three quarters of it go into reading the directory of
+``pyspark.zip`` again (``importlib.invalidate_caches``), one quarter into a full garbage collection of a heap with
+all of scikit-learn. This module removes Spark's zip files from ``sys.path`` if the same version is installed, imports
+once what every task needs, and freezes the heap. If the versions differ, the zip files stay.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _same_version_installed(zips: list[str]) -> bool:
         return False
     for entry in zips:
         home = Path(entry).parents[2]
-        # The zip of the installed distribution itself, or of a Spark home that says it has the same version.
+        # The zip of the installed distribution itself is fine; that of a Spark home must have the same version.
         if "site-packages" in home.parts or "dist-packages" in home.parts:
             continue
         release = home / "RELEASE"
@@ -37,7 +37,7 @@ def _is_spark_zip(entry: str) -> bool:
 
 
 def prune(path: list[str]) -> list[str]:
-    """``sys.path`` without Spark's zip files; the same list where another version is installed, or none."""
+    """``sys.path`` without Spark's zip files; the unchanged list if no pyspark, or another version, is installed."""
     zips = [entry for entry in path if _is_spark_zip(entry)]
     if not zips or not _same_version_installed(zips):
         return path
@@ -45,7 +45,7 @@ def prune(path: list[str]) -> list[str]:
 
 
 def warm() -> None:
-    """Import what every task needs, and what Spark's worker does."""
+    """Import the modules that every task and Spark's Python worker need."""
     import pyspark.worker  # noqa: F401
 
     from job.worker import warm
@@ -54,7 +54,7 @@ def warm() -> None:
 
 
 def main() -> None:
-    """Start Spark's daemon, warm."""
+    """Do the imports, then run Spark's own daemon."""
     before = list(sys.path)
     sys.path[:] = prune(sys.path)
     if sys.path != before:

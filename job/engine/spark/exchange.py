@@ -1,6 +1,6 @@
-"""A table that the tasks read by themselves, on Spark: blobs of Arrow data through Spark's shuffle, no row in the JVM.
+"""The exchange of a table's rows on Spark: blobs of Arrow data go through Spark's shuffle; the JVM sees no rows.
 
-The two stages are those of `job.worker.exchange`. Spark moves a few binaries, and retries what it lost.
+The two stages are those of `job.worker.exchange`. Spark moves a few binary values, and repeats lost work.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from job.worker.work import SUMMARY, Work, summary_row
 _BLOBS = pa.schema([("bucket", pa.int32()), ("sequence", pa.int64()), ("data", pa.binary())])
 _COLUMNS = "bucket int, sequence long, data binary"
 _BATCH_BYTES = 16 << 20
-"""Blobs that go from one process to the other at a time. Spark's default would make batches beyond 2 GB of them."""
+"""Bytes of a batch between Python and the JVM. With Spark's default, a batch of blobs could exceed 2 GB."""
 
 
 def run(engine: Actions, work: Work, tasks: int) -> EngineReport:
-    """Both stages as one action; the rows that come back are hints."""
+    """Run both stages as one Spark action. The returned summaries are only hints for the report."""
     session = engine.session
     if "spark.sql.execution.arrow.maxBytesPerBatch" not in engine.given:
         session.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BATCH_BYTES))
@@ -37,13 +37,13 @@ def run(engine: Actions, work: Work, tasks: int) -> EngineReport:
 
 
 class Reader:
-    """The function of the first stage: numbers of readers in, blobs out."""
+    """The function of the first stage: takes numbers of readers, and yields blobs."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
 
     def __call__(self, given: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Read the pieces of some readers."""
+        """Read the pieces of the readers of one Spark partition."""
         held: list[Blob] = []
         size = 0
         for batch in given:
@@ -69,7 +69,7 @@ def _batch(held: list[Blob]) -> pa.RecordBatch:
 
 
 class Trainer:
-    """The function of the second stage: the blobs of one bucket in, one summary row out."""
+    """The function of the second stage: takes the blobs of one bucket, and yields one summary row."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -84,7 +84,7 @@ class Trainer:
             return
         context = TaskContext.get()
         attempt = context.attemptNumber() if context is not None else 0
-        # Spark counts attempts anew when it repeats a stage whose shuffle files were lost.
+        # When Spark repeats a stage whose shuffle files were lost, it counts attempts from 0 again.
         if attempt == 0 and begun_before(self._work, first.bucket):
             attempt = 1
 
@@ -106,6 +106,6 @@ def _unpacked(given: Iterable[pa.RecordBatch]) -> Iterator[Blob]:
 
 
 def _scratch() -> str | None:
-    """Where Spark has its own scratch files: a volume with room, on Kubernetes."""
+    """Spark's own folder for scratch files (on Kubernetes usually a large volume); None if it has none."""
     folders = [each for each in os.environ.get("SPARK_LOCAL_DIRS", "").split(",") if os.path.isdir(each)]
     return folders[0] if folders else None

@@ -1,7 +1,8 @@
-"""The ``spark`` reader on the driver: data frames out of a plan, keys placed where we say, and what Spark left out.
+"""The ``spark`` reader on the driver: makes data frames for the keys of a plan, and runs the training on them.
 
-`objects`: the files as Spark packs them; which of its partitions a file lands in does not matter, and nothing is
-shuffled. `hive` and `columns`: one shuffle that sends every key to the partition that the plan packed it into.
+In layout ``objects`` Spark packs the files into its partitions as it likes, and nothing is shuffled. In the layouts
+``hive`` and ``columns`` one shuffle sends the rows of every key to the Spark partition of its task in the plan. Keys
+for which Spark delivered no data get their outcome at the end, on the driver.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _PATH, _BYTES, _SECONDS = "__manyfit_path", "__manyfit_bytes", "__manyfit_seconds"
 _MOST_NAMED = 10_000
-"""Up to so many objects are named in a filter, which keeps Spark from opening the others."""
+"""Up to this number of planned objects, a filter names them all, so that Spark opens no other objects."""
 _BATCH = {"objects": "64", "rows": "10000"}
 _BATCH_BYTES = "16777216"
 
@@ -45,21 +46,21 @@ class Actions(Protocol):
     """The part of a `SparkEngine` that a `TableEngine` uses."""
 
     session: SparkSession
-    """the one session"""
+    """the Spark session"""
     given: frozenset[str]
     """names of ``spark.conf`` that the user has set"""
 
     def action(self, action: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
-        """One Spark action and its metrics."""
+        """Run one Spark action. Returns its value and its metrics."""
 
 
 class TableEngine:
-    """Reads tables through the session of a `SparkEngine`.
+    """Reads the input through the session of a `SparkEngine`.
 
     Parameters
     ----------
     engine
-        Its session and its one action at a time.
+        Gives the session, and runs the actions.
     """
 
     def __init__(self, engine: Actions) -> None:
@@ -70,12 +71,12 @@ class TableEngine:
     # -- the keys of a table
 
     def count(self, read: TableRead) -> pa.Table:
-        """The rows for each key: only the key columns are read.
+        """Count the rows of each key (schema `COUNTS`, sorted by key). Only the key columns are read.
 
         Raises
         ------
         ConfigurationError
-            There is no such key column, or it cannot be one.
+            A column of the key or of the recipe does not exist, or the type of a key column has no text for a key.
         InputError
             Spark cannot read the table.
         """
@@ -94,14 +95,14 @@ class TableEngine:
     # -- training
 
     def run(self, work: Work, tasks: int) -> EngineReport:
-        """Train what the lists of the plan name; keys that Spark hands nothing over for are settled here."""
+        """Train the keys in the lists of the plan. Keys for which Spark delivers no data get their outcome here."""
         read = work.table
         assert read is not None
         due = _planned(work, tasks)
         with readable(read):
             frame = self._rows(read, due) if read.layout == "columns" else self._files(read, due, tasks)
             if read.shuffled:
-                # Spark 4.1 takes the number of the partition itself: no two lists share one, none is left empty.
+                # repartitionById (Spark 4.1) uses the number itself as the number of the partition: one task in each.
                 order = [AT, OBJECT] if OBJECT in frame.columns else [AT]
                 frame = frame.repartitionById(tasks, TASK).sortWithinPartitions(*order)
             self._set({"spark.sql.execution.arrow.maxRecordsPerBatch": _BATCH["objects" if read.whole else "rows"]})
@@ -115,10 +116,10 @@ class TableEngine:
     # -- data frames
 
     def _table(self, read: TableRead) -> DataFrame:
-        """The table of layout ``columns``; looked at once, so that its types are inferred once."""
+        """The table of layout ``columns``. It is kept, so that its types are inferred only once."""
         if self._frame is not None and self._frame[0] == read:
             return self._frame[1]
-        # Directory names are exact text: 01 and 1 are two keys.
+        # Names of directories are compared as text: 01 and 1 are two keys.
         self._set(
             {"spark.sql.sources.partitionColumnTypeInference.enabled": "false", "spark.sql.caseSensitive": "true"}
         )
@@ -142,7 +143,7 @@ class TableEngine:
         return reader
 
     def _rows(self, read: TableRead, due: pa.Table) -> DataFrame:
-        """The rows of the planned keys, each with its list and its place there."""
+        """The rows of the planned keys, each with the number of its task and its place in the list of the task."""
         from pyspark.sql import functions as sql
 
         frame = self._table(read)
@@ -161,13 +162,13 @@ class TableEngine:
         return frame.join(plan, condition, "inner").select(TASK, AT, *(_named(name) for name in data))
 
     def _files(self, read: TableRead, due: pa.Table, tasks: int) -> DataFrame:
-        """Objects, or their rows, each with its list, its place there and whether it is still what was listed."""
+        """The objects or their rows, each with its task, its place in the task's list, and whether it is unchanged."""
         from pyspark.sql import functions as sql
 
         files = _exploded(read, due)
         sizes = files[_BYTES].to_numpy()
         opening = int(BASE_COST / COST_PER_BYTE)
-        # Files are packed to what one task of the plan has, and none is ever cut.
+        # A Spark partition gets about the bytes of one task of the plan, and no file is split.
         most = max(int((sizes.sum() + opening * len(sizes)) / tasks) + 1, int(sizes.max(initial=0)) + opening + 1)
         self._set(
             {
@@ -181,12 +182,12 @@ class TableEngine:
         reader = self._reader(read).option("recursiveFileLookup", "true")
         frame = reader.load(read.root)
         about = sql.col("_metadata.file_path")
-        # The path in _metadata is quoted as Java quotes URIs: every % and nothing as +, so this is its exact inverse.
+        # Java has quoted the path in _metadata as a URI, in which + is a plain +. url_decode would make a blank of it.
         path = sql.url_decode(sql.replace(about, sql.lit("+"), sql.lit("%2B")))
         if len(sizes) <= _MOST_NAMED:
             frame = frame.where(path.isin(files[_PATH].to_pylist()))
         if read.local:
-            # Hadoop's local file system cannot open them, and one would end the job.
+            # Hadoop's local file system cannot open a name with a colon, and one such file would end the job.
             frame = frame.where(~path.substr(len(read.root) + 1, 1 << 20).contains(":"))
         size, time = sql.col("_metadata.file_size"), sql.unix_seconds(sql.col("_metadata.file_modification_time"))
         described = [path.alias("path"), size.alias("size"), time.alias("time")]
@@ -206,12 +207,12 @@ class TableEngine:
             return joined.select(*ours, sql.when(same, sql.col(CONTENT)).alias(CONTENT))
         return joined.select(*ours, WHOLE, *(_named(name) for name in names))
 
-    # -- what Spark handed nothing over for
+    # -- keys for which Spark delivered no data
 
     def _settle(self, work: Work, due: pa.Table, tasks: int) -> list[dict[str, Any]]:
-        """Outcomes for planned keys that no task has seen, each for a reason that is looked for and found.
+        """Write outcomes for planned keys that no task has seen, if the reason can be found.
 
-        Whatever is left then has no outcome, and the barrier names it.
+        Any other key stays without an outcome, and the barrier reports it.
         """
         done = segment.read(work.output, run_paths.segments(work.run, work.plan), columns=["key"])
         left = due.filter(pc.invert(pc.is_in(due["key"], value_set=done["key"].combine_chunks())))
@@ -222,7 +223,7 @@ class TableEngine:
         return [summary_row(summary)]
 
     def _set(self, conf: dict[str, str]) -> None:
-        """Settings of the session, but for what the user's ``spark.conf`` says."""
+        """Set options of the session, except those that the user has set in ``spark.conf``."""
         self._session.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", _BATCH_BYTES)
         for name, value in conf.items():
             if name not in self._engine.given:
@@ -230,7 +231,7 @@ class TableEngine:
 
 
 def _planned(work: Work, tasks: int) -> pa.Table:
-    """The lists of the plan as one table, each row with its list and its place there."""
+    """The lists of the plan as one table, with the columns ``task`` and ``at`` (the place in the task's list)."""
     parts = []
     for task in range(tasks):
         part = decode(work.output.get(run_paths.task_list(work.run, work.plan, task)))
@@ -240,7 +241,7 @@ def _planned(work: Work, tasks: int) -> pa.Table:
 
 
 def _exploded(read: TableRead, due: pa.Table) -> pa.Table:
-    """One row for each planned object."""
+    """A table with one row for each planned object."""
     lists = due["objects"].combine_chunks()
     owner = pc.list_parent_indices(lists)
     objects = lists.flatten()
@@ -260,14 +261,14 @@ def _exploded(read: TableRead, due: pa.Table) -> pa.Table:
 
 
 def _named(name: str) -> Column:
-    """A column by its exact name, dots and all."""
+    """A column by its exact name, which may contain dots."""
     from pyspark.sql import functions as sql
 
     return sql.col("`" + name.replace("`", "``") + "`")
 
 
 def _text(frame: DataFrame, name: str) -> Column:
-    """A key column as the text of its key; null and hive's word for it are one."""
+    """A key column as text. Null and hive's name for null both become null."""
     from pyspark.sql import functions as sql
 
     column = _named(name).cast("string")

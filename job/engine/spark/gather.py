@@ -1,7 +1,8 @@
-"""The tasks of the ``spark`` reader: gather the rows of one key at a time, and pass them to the usual attempt.
+"""The tasks of the ``spark`` reader: they gather the rows of one key at a time, and pass them to an `Attempt`.
 
-Spark hands over Arrow batches whose rows are sorted, or come file after file; a key's rows may go across batches, and
-never more than one key's rows are held. A row says which list of the plan its key is in, and where.
+Spark delivers Arrow batches whose rows are sorted by key, or come file after file. The rows of a key may span several
+batches; only the rows of one key are held at a time. Each row has the number of its task, and the place of its key in
+the list of that task.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from job.worker.work import SUMMARY, Work, summary_row
 TASK, AT, OBJECT, SAME, WHOLE, CONTENT = (
     f"__manyfit_{name}" for name in ("task", "at", "object", "same", "whole", "content")
 )
-"""Columns of ours, before those of the data."""
+"""Names of the columns that the driver adds before those of the data."""
 
 MOST_BYTES = 1_000_000_000
-"""A larger object is not read through Spark, which makes one value of it, of at most 2 GB, and copies that."""
+"""Bytes of an object at most. Spark makes one value of an object, with a limit of 2 GB, and copies it."""
 
 
 class TableRunner:
-    """The function of ``mapInArrow``: batches of rows in, one summary row out."""
+    """The function for ``mapInArrow``: takes batches of rows, and yields one summary row."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -64,14 +65,14 @@ class TableRunner:
 
 
 class Gathered:
-    """The keys of one Spark partition, each with all its rows.
+    """A source of the keys of one Spark partition, each with all its rows.
 
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     batches
-        Rows, those of one key one after the other.
+        Batches of rows. All rows of a key must follow each other.
     """
 
     def __init__(self, work: Work, batches: Iterator[pa.RecordBatch]) -> None:
@@ -82,7 +83,7 @@ class Gathered:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The wanted keys with what was read, in Spark's order."""
+        """Yield the wanted keys, each with its data or the error of reading it, in the order of Spark's rows."""
         payload = self._of_objects if self._read.whole else self._of_rows
         for task, at, parts in runs(self._batches):
             item = self._item(task, at)
@@ -111,7 +112,7 @@ class Gathered:
                 found[number] = contents[row].as_buffer()
         for number, each in enumerate(item.objects):
             if not each["size"]:
-                # Spark leaves out files without a byte.
+                # Spark delivers no row for an empty file.
                 found.setdefault(number, b"")
         if len(found) < len(item.objects):
             refuse_unreadable(item, self._read)
@@ -145,12 +146,12 @@ class Gathered:
 
 
 def runs(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, int, list[pa.RecordBatch]]]:
-    """Consecutive rows of one key: (list, place in the list, pieces of batches).
+    """Group consecutive rows by key. Yields (task, place in the list of the task, pieces of batches).
 
     Raises
     ------
     AccountingError
-        A key comes a second time: its rows were not together, and half of them would have been a model.
+        A key comes a second time: its rows were not together, so a model would have been fitted on some of them only.
     """
     current: tuple[int, int] | None = None
     parts: list[pa.RecordBatch] = []
@@ -198,17 +199,17 @@ def _check_files(item: Item, found: pa.Table) -> None:
 
 
 def changed(name: str) -> PartitionError:
-    """The object is not the one that was listed."""
+    """The error for an object that differs from the listed one."""
     return PartitionError("input_changed", f"{name} was replaced after the plan was made; run again")
 
 
 def missing(name: str) -> PartitionError:
-    """The object is gone."""
+    """The error for an object that was deleted after the listing."""
     return PartitionError("input_missing", f"{name} was deleted after the plan was made; run again")
 
 
 def refuse_unreadable(item: Item, read: TableRead) -> None:
-    """Raise for an object that Spark cannot hand over."""
+    """Raise a PartitionError if Spark cannot deliver an object of this key, because of its name or its size."""
     for each in item.objects:
         if read.local and ":" in each["name"]:
             raise PartitionError(
@@ -225,7 +226,7 @@ def refuse_unreadable(item: Item, read: TableRead) -> None:
 
 
 def wide(found: pa.Table) -> pa.Table:
-    """Inferred whole numbers as the strict reader has them: of one width, whatever the largest of the table is."""
+    """Cast columns of type int32 to int64, the type that the ``direct`` reader infers for whole numbers."""
     for at, field in enumerate(found.schema):
         if field.type == pa.int32():
             found = found.set_column(at, field.with_type(pa.int64()), found.column(at).cast(pa.int64()))
@@ -233,7 +234,7 @@ def wide(found: pa.Table) -> pa.Table:
 
 
 def key_columns(found: pa.Table, key: str, read: TableRead) -> pa.Table:
-    """The rows with their key columns marked as such; those that directories give get the type their text has."""
+    """Mark the key columns of the rows. A key column from names of directories gets a type inferred from its text."""
     texts = hive_columns(key + "/")
     for name in read.key:
         if name in read.partitioned and name in found.column_names:

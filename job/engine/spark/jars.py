@@ -1,8 +1,8 @@
-"""Spark on S3: the Java modules of `s3a://`, and its settings from the job's. Only for whoever lets Spark read from S3.
+"""Spark on S3: the Java modules for ``s3a://``, and their settings. Used only if Spark itself reads from S3.
 
-pyspark comes without hadoop-aws. Its AWS SDK "bundle" has hundreds of megabytes; three single modules and what they
-need (13 MB) do (docs/decisions/0006-spark-reader.md). Credentials never pass through here: the JVMs find them by
-themselves.
+pyspark comes without hadoop-aws. The "bundle" of the AWS SDK has hundreds of megabytes; three single modules with their
+dependencies (13 MB) are enough (docs/decisions/0006-spark-reader.md). This module handles no credentials: the JVMs find
+them by themselves.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from job.errors import ConfigurationError, SetupError
 log = logging.getLogger(__name__)
 
 SDK = {"3.4.2": "2.29.52", "3.5.0": "2.35.4"}
-"""Version of Hadoop to the version of the AWS SDK that its hadoop-aws was built with."""
+"""For each version of Hadoop the version of the AWS SDK with which its hadoop-aws was built."""
 
 _MODULES = ("s3", "s3-transfer-manager", "sts")
-"""Not kms: only encryption by the client uses it, whose own module (not among those that S3A brings) depends on it."""
+"""Modules of the AWS SDK. kms is not among them: only client-side encryption needs it, which is a module of its own."""
 _EXCLUDED = (
-    # everything of the SDK in one jar
+    # the whole SDK in one jar
     "software.amazon.awssdk:bundle",
-    # Spark has them
+    # Spark already has these
     "io.netty:*",
     "org.slf4j:*",
     "org.apache.httpcomponents:*",
@@ -33,7 +33,7 @@ _EXCLUDED = (
     "commons-logging:*",
 )
 _CHAIN = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
-"""Environment (with session tokens), web identity, profile, container and instance roles: the JVM's boto3."""
+"""Looks for credentials where boto3 does: environment, web identity, profile, container and instance roles."""
 _ANONYMOUS = "org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider"
 _PACKAGES, _EXCLUDES = "spark.jars.packages", "spark.jars.excludes"
 _JAVA = ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions")
@@ -46,7 +46,7 @@ def needed(settings: Settings) -> bool:
 
 
 def conf(settings: Settings, jars: Path, given: Mapping[str, str], *, submitted: bool) -> dict[str, str]:
-    """Settings of the session.
+    """Options of the Spark session for S3; empty if Spark does not read from S3.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def conf(settings: Settings, jars: Path, given: Mapping[str, str], *, submitted:
     jars
         The folder of Spark's jars.
     given
-        What is set already: it wins, and packages are added to it.
+        Options that are already set. They win, but packages and Java options are added to them.
     submitted
-        spark-submit has started the JVM: it is too late for packages.
+        Whether spark-submit has started the JVM. Then packages can no longer be added.
 
     Raises
     ------
     SetupError
-        The modules are not there and cannot be had.
+        The modules are missing, and cannot be added.
     ConfigurationError
-        ``storage.ca`` without a trust store for Java.
+        ``storage.ca`` is set, and no trust store for Java.
     """
     if not needed(settings):
         return {}
@@ -73,12 +73,12 @@ def conf(settings: Settings, jars: Path, given: Mapping[str, str], *, submitted:
 
 
 def coordinates(hadoop: str) -> tuple[str, ...]:
-    """The modules for one version of Hadoop.
+    """The Maven coordinates of the modules for a version of Hadoop.
 
     Raises
     ------
     SetupError
-        A version that nobody has tried.
+        The version of Hadoop is not in `SDK`.
     """
     sdk = SDK.get(hadoop)
     if sdk is None:
@@ -109,7 +109,7 @@ def _packages(jars: Path, given: Mapping[str, str], *, submitted: bool) -> dict[
 
 
 def _access(side: StorageSide, given: Mapping[str, str]) -> dict[str, str]:
-    """The ``storage`` settings of the input, as S3A calls them."""
+    """The ``storage`` settings of the input as options of S3A."""
     found = {"aws.credentials.provider": _ANONYMOUS if side.anonymous else _CHAIN}
     if side.endpoint:
         found["endpoint"] = side.endpoint

@@ -1,4 +1,4 @@
-"""The JVM of a local session: which Java, how it is started, how it ends."""
+"""The JVM of a local session: finds Java, starts the JVM and ends it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from job.errors import SetupError
 
 MINIMUM_JAVA = 17
 
-# The driver does nothing but hand out task numbers: the first compiler and one collector thread start fastest.
+# The driver only hands out numbers of tasks: so take what starts fastest, the C1 compiler and the serial collector.
 FAST = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 OPTIONS = f"{FAST} -Dlog4j2.configurationFile={Path(__file__).parent / 'log4j2.properties'}"
 LAUNCHER = "SPARK_LAUNCHER_OPTS"
-"""Variable with the options of the short-lived JVM that works out the command of the real one."""
+"""Environment variable with options for the short-lived JVM that builds the command line of the real one."""
 _JAVA = "spark.driver.extraJavaOptions"
 
 
 def find_java(environ: Mapping[str, str]) -> Path:
-    """Find Java and its version before Spark does, for one clear line instead of a launcher's stack trace.
+    """Find Java and check its version. Spark's launcher would show a stack trace if Java is missing.
 
     Raises
     ------
     SetupError
-        No Java, or one older than 17.
+        Java was not found, or is older than 17.
     """
     home = environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java", path=environ.get("PATH"))
@@ -46,7 +46,7 @@ def find_java(environ: Mapping[str, str]) -> Path:
 
 
 def _major(java: Path) -> int:
-    """The major version: from the file that says so, or from Java, which takes a tenth of a second to say it."""
+    """The major version, from the file ``release``, else from ``java -version`` (0.1 s); 0 if it is unknown."""
     release = java.resolve().parents[1] / "release"
     match = re.search(r'^JAVA_VERSION="(\d+)', release.read_text(), re.MULTILINE) if release.is_file() else None
     if match is None:
@@ -56,31 +56,32 @@ def _major(java: Path) -> int:
 
 
 def unicode(environ: Mapping[str, str]) -> dict[str, str]:
-    """What to add to the environment so that Java names files as Python does, in UTF-8, whatever the locale is.
+    """Environment variables to add so that Java encodes file names in UTF-8, as Python does.
 
-    In the locale C it would find no file whose name is not ASCII.
+    With the locale C, Java would find no file whose name is not ASCII.
     """
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     return {} if re.search("utf-?8", locale, re.IGNORECASE) else {"LC_ALL": "C.UTF-8"}
 
 
 def cache(environ: Mapping[str, str]) -> Path:
-    """The user's cache folder for what a JVM leaves there."""
+    """The folder for class archives in the user's cache folder."""
     root = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
     return Path(root) / "manyfit" / "java"
 
 
 class LocalJvm:
-    """A JVM of our own with the gateway that pyspark talks to it through.
+    """A JVM that this process has started, and the gateway through which pyspark calls it.
 
     Parameters
     ----------
     conf
-        Settings of the session, by name. The class archive is added to the JVM's options unless they are the user's.
+        Options of the session, by name. The option of the class archive is added to the JVM's options, unless the user
+        has set these.
     jars
         Spark's folder of jars.
     environ
-        Where Java and the cache folder are found.
+        Environment variables. They say where Java and the cache folder are.
 
     Raises
     ------
@@ -105,7 +106,7 @@ class LocalJvm:
         SparkContext._ensure_initialized(gateway=self.gateway)
 
     def died(self) -> bool:
-        """Whether it has ended; asked after a call into it has failed."""
+        """Whether the JVM has ended. To be called after a call into it has failed; waits up to 2 s for its end."""
         try:
             self.gateway.proc.wait(2)
         except subprocess.TimeoutExpired:
@@ -113,7 +114,7 @@ class LocalJvm:
         return True
 
     def forget(self) -> None:
-        """Once it has died: the next session of this process starts a new one."""
+        """Make pyspark forget a JVM that has died, so that the next session of this process starts a new one."""
         from pyspark import SparkContext
 
         SparkContext._active_spark_context = None
@@ -121,12 +122,12 @@ class LocalJvm:
         SparkContext._jvm = None
 
     def stop(self, *, worked: bool) -> None:
-        """End it, once the session is stopped.
+        """End the JVM, after the session was stopped.
 
         Parameters
         ----------
         worked
-            It has run a job, so that it has loaded what a job needs: worth an archive.
+            Whether it has run a job. Only then has it loaded the classes that a job needs, and may write an archive.
         """
         from pyspark import SparkContext
 

@@ -1,6 +1,7 @@
-"""Errors of tasks, as the driver sees them: Spark returns the text of a Python error, and nothing else.
+"""Turns errors of Spark and Java into errors of ours, on the driver.
 
-And what Java ended with when Spark did not start.
+Of an error that a task has raised in Python, Spark returns only the text. Errors of Java, and of the start of Spark,
+become one line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _RAISED = re.compile(r"^job\.errors\.(\w+): (.*)(?:\n  (\S.*))?$", re.MULTILINE)
 
 
 def translated(error: BaseException) -> BaseException:
-    """The error of ours that a task ended with, with its hint, if there is one; else the error itself."""
+    """The error of `job.errors` that the task raised, with its hint; else the given error, unchanged."""
     found = _RAISED.findall(str(error))
     if found:
         name, message, hint = found[-1]
@@ -30,7 +31,7 @@ def translated(error: BaseException) -> BaseException:
 
 
 def lasting(error: BaseException) -> BaseException:
-    """An error of Java's with its text: py4j and pyspark ask the JVM for it at each ``str``, which may have ended."""
+    """An error of Java as one that holds its text: py4j and pyspark ask the JVM for it, which may end before that."""
     if type(error).__module__.partition(".")[0] not in ("py4j", "pyspark"):
         return error
     from py4j.protocol import Py4JError
@@ -50,7 +51,7 @@ def lasting(error: BaseException) -> BaseException:
 def in_one_line(text: str) -> str:
     """The message of a Spark or Java error in one line, without its stack and without values of the user's data.
 
-    The innermost cause tells most; of an error with a name (``[PARQUET_TYPE_ILLEGAL]``) its own sentence.
+    For an error with a name (``[PARQUET_TYPE_ILLEGAL]``) it is the sentence after the name, else the innermost cause.
     """
     named = _NAMED.search(text)
     causes = _CAUSE.findall(text)
@@ -62,7 +63,7 @@ def in_one_line(text: str) -> str:
         lines = [each.strip() for each in text.splitlines() if each.strip()]
         line = next((each for each in lines if not each.startswith(("at ", "An error occurred while calling"))), "")
     line = _STATE.sub("", line).strip()
-    # Spark writes names in `...` and types in "...", and what it read in '...'.
+    # Spark writes names in `...`, types in "...", and values of the data in '...'.
     line = re.sub(r"'[^']*'", "'...'", line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
@@ -80,14 +81,14 @@ _API_SERVER = "https://kubernetes.default.svc"
 
 
 def not_started(error: BaseException, environ: Mapping[str, str] | None = None) -> errors.SetupError:
-    """Why Spark did not start, in one line: the innermost cause of Java's, not the call that Python made.
+    """The error that says why Spark did not start: one line with Java's innermost cause, and a hint.
 
     Parameters
     ----------
     error
-        What pyspark raised.
+        The exception that pyspark raised.
     environ
-        Where Java's Kubernetes client finds its proxy; default: that of this process.
+        Environment variables, which may name a proxy; default: those of this process.
     """
     text = str(error).strip()
     causes = _CAUSE.findall(text)

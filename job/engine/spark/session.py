@@ -1,4 +1,4 @@
-"""The engine on Spark: local, standalone or Kubernetes. The session, the one job of a run, and Spark's own metrics."""
+"""The engine on Spark (local, standalone or Kubernetes): makes the session, runs its actions, reads Spark's metrics."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _LOCAL = {
 
 
 def local_cores(master: str) -> int | None:
-    """The N of ``local[N]`` and its kin; None for a cluster."""
+    """Number of cores of a local master (``local``, ``local[N]``, ``local[*,F]``); None for a cluster."""
     import os
 
     match = re.fullmatch(r"local(?:\[(\*|\d+)(?:,\s*\d+)?\])?", master)
@@ -67,7 +67,7 @@ def local_cores(master: str) -> int | None:
 
 
 def cluster_cores(get: Callable[[str, str], str]) -> int:
-    """Cores from the settings, not from the executors that happen to have registered by now."""
+    """Number of cores of a cluster by its options. (At the start of a run, few executors have registered.)"""
     each = int(get("spark.executor.cores", "1"))
     most = get("spark.dynamicAllocation.maxExecutors", "")
     if get("spark.dynamicAllocation.enabled", "false") == "true" and most.isdigit() and int(most) < 100_000:
@@ -76,7 +76,7 @@ def cluster_cores(get: Callable[[str, str], str]) -> int:
 
 
 def most_attempts(master: str, get: Callable[[str, str], str]) -> int:
-    """Attempts at one task before Spark ends the job: local masters say it themselves, and try once by default."""
+    """Attempts at one task before Spark ends the job. A local master has the number in its name; default 1."""
     match = re.fullmatch(r"local(?:\[(?:\*|\d+)(?:,\s*(\d+)\s*)?\])?", master)
     if match:
         return int(match[1] or 1)
@@ -84,12 +84,12 @@ def most_attempts(master: str, get: Callable[[str, str], str]) -> int:
 
 
 class SparkEngine:
-    """One Spark session and the one action of a run.
+    """Runs tasks in a Spark session.
 
     Parameters
     ----------
     settings
-        ``spark.master`` and ``spark.conf`` of the job.
+        The job, with its ``spark.master`` and ``spark.conf``.
 
     Raises
     ------
@@ -109,14 +109,14 @@ class SparkEngine:
         self._worked = False
 
     def cores(self) -> int:
-        """Tasks that can run at once, by the settings."""
+        """Number of tasks that can run at the same time, by the options of Spark."""
         return local_cores(self._master) or cluster_cores(self._conf)
 
     def _conf(self, name: str, default: str) -> str:
         return str(self._context.getConf().get(name, default))
 
     def number_of_tasks(self, costs: np.ndarray) -> int:
-        """Few and long ones: each costs Spark a tenth of a second."""
+        """The best number of tasks. They are few and long, because Spark needs a tenth of a second for each."""
         return number_of_tasks(costs, self.cores(), local=self.local())
 
     def local(self) -> bool:
@@ -124,7 +124,7 @@ class SparkEngine:
         return self._master.startswith("local[") or self._master == "local"
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
-        """One action over ``tasks`` task numbers; the rows that come back are hints."""
+        """Run all tasks as one Spark action. The returned summaries are only hints for the report."""
         waiting = self._waiting()
 
         def look() -> None:
@@ -143,13 +143,13 @@ class SparkEngine:
             from job.engine.spark import exchange
 
             return exchange.run(self, work, tasks)
-        # A range, one number per Spark partition: Spark would repack the rows of a DataFrame and lose our packing.
+        # A range, with one number for each Spark partition: Spark would distribute the rows of a local DataFrame anew.
         numbers = self.session.range(0, tasks, 1, tasks)
         rows, metrics = self.action(lambda: numbers.mapInPandas(TaskRunner(work), SUMMARY_DDL).collect())
         return EngineReport(summaries=tuple(row.asDict() for row in rows), metrics=metrics)
 
     def count(self, read: TableRead) -> pa.Table:
-        """The rows for each key of a table."""
+        """See `job.engine.base.Engine.count`."""
         look = self._waiting().tick
         return aside(lambda: self._table_engine().count(read), tick=look, cancel=self._context.cancelAllJobs)
 
@@ -161,7 +161,7 @@ class SparkEngine:
         return self._tables
 
     def action(self, action: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
-        """One Spark action and its metrics; called aside."""
+        """Run one Spark action. Returns its value and its metrics. Only to be called within `aside`."""
         group = f"manyfit-{uuid.uuid4().hex[:12]}"
         self._context.setJobGroup(group, "manyfit", interruptOnCancel=False)
         try:
@@ -177,7 +177,7 @@ class SparkEngine:
         return value, self._metrics(group)
 
     def executors(self) -> int | None:
-        """Executors at the last look; None where the local JVM is the only one."""
+        """The last known number of executors; None for a local master, and before the first look."""
         return None if self.local() or self._looking is None else self._looking.count
 
     def _waiting(self) -> Waiting:
@@ -185,14 +185,14 @@ class SparkEngine:
         return self._looking
 
     def _executors(self) -> int:
-        """How many are there. A local JVM is one; elsewhere Spark counts the driver among them."""
+        """The number of executors now. Spark counts the driver too. 1 for a local JVM, or if Spark does not answer."""
         if not self.local():
-            with contextlib.suppress(Exception):  # a JVM that is gone is told by the action itself
+            with contextlib.suppress(Exception):  # if the JVM has ended, the action raises the error
                 return len(self._context._jsc.sc().statusTracker().getExecutorInfos()) - 1
         return 1
 
     def _metrics(self, group: str) -> dict[str, int]:
-        """From Spark's own status store, which is there with the user interface off too."""
+        """Totals over the stages of a job group, from Spark's status store, which needs no user interface."""
         context = self._context
         tracker = context.statusTracker()
         stages = {stage for job in tracker.getJobIdsForGroup(group) for stage in _stages(tracker, job)}
@@ -226,7 +226,7 @@ def _stages(tracker: Any, job: int) -> list[int]:
 
 
 def load() -> None:
-    """Import pyspark; in the main thread, before a session is made in another one while this one imports the rest."""
+    """Import pyspark. Called in the main thread before another thread makes a session."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pyspark.sql  # noqa: F401
@@ -251,9 +251,9 @@ def _session(settings: Settings) -> tuple[Any, jvm.LocalJvm | None]:
         if local_cores(master):
             conf |= _LOCAL
             if settings.input.layout == "columns" or settings.input.reader == "spark":
-                # Here the data passes through the JVM.
+                # With this input the data may pass through the JVM.
                 conf["spark.driver.memory"] = "2g"
-            # Spark would warn about host names that resolve to a loopback address, which is where it shall listen.
+            # Else Spark warns if the host name resolves to a loopback address; but that is where it shall listen.
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     elif settings.spark.master:
         conf["spark.master"] = settings.spark.master
@@ -263,7 +263,7 @@ def _session(settings: Settings) -> tuple[Any, jvm.LocalJvm | None]:
     home: Any = find_spark_home
     folder = Path(home._find_spark_home()) / "jars"
     conf |= jars.conf(settings, folder, {**inherited, **conf}, submitted=submitted)
-    # On Kubernetes executors are called after it: by the release, so that `kubectl get pods` tells them apart.
+    # On Kubernetes the names of executors begin with it, so that `kubectl get pods` shows to which release they belong.
     conf.setdefault("spark.app.name", settings.run.application or settings.name)
     own: jvm.LocalJvm | None = None
     try:
@@ -277,13 +277,13 @@ def _session(settings: Settings) -> tuple[Any, jvm.LocalJvm | None]:
         session.sparkContext.setLogLevel(conf.get("spark.log.level", "ERROR"))
     except SetupError:
         raise
-    except Exception as error:  # whatever a JVM may say while it starts
+    except Exception as error:  # any error of a JVM while it starts
         raise not_started(error) from error
     return session, own
 
 
 def _submitted_conf() -> dict[str, str]:
-    """What spark-submit has set already: that wins over our defaults."""
+    """The options that spark-submit has set. They win over our defaults."""
     from pyspark import SparkConf, SparkContext
 
     SparkContext._ensure_initialized()

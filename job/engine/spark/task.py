@@ -1,4 +1,4 @@
-"""Code that runs in Spark's Python workers. Imported by name on the executors; never defined in a launched script."""
+"""Code that runs in Spark's Python workers. Executors import it by its name, so it must not be in a launched script."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from job.worker.work import SUMMARY, Work, summary_row
 
 
 def ddl(schema: pa.Schema) -> str:
-    """A schema as Spark writes it."""
+    """An Arrow schema in Spark's notation, such as ``task int, name string``."""
     kinds = {"int32": "int", "int64": "long", "double": "double", "string": "string"}
     return ", ".join(f"{field.name} {kinds[str(field.type)]}" for field in schema)
 
 
 SUMMARY_DDL = ddl(SUMMARY)
-"""Columns of what a task returns."""
+"""The columns of the summary that a task returns."""
 
 
 class TaskRunner:
-    """The pandas UDF of the ``direct`` reader: task numbers in, one summary row for each out.
+    """The function for ``mapInPandas`` (``direct`` reader): takes numbers of tasks, yields one summary row for each.
 
-    Nothing of the data passes through the JVM: the worker reads its own list and its own objects.
+    No data passes through the JVM: the worker reads its own list and its own objects.
     """
 
     def __init__(self, work: Work) -> None:

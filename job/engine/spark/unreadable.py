@@ -1,4 +1,4 @@
-"""Spark's errors about unreadable data, as one line for a person."""
+"""Turns Spark's errors about unreadable data into errors of ours, with a message of one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from job.plan.spark_read import TableRead
 
 
 class readable:  # noqa: N801 - reads as a statement
-    """Turns what Spark says about data that it cannot read into one line: never with a value of the data."""
+    """Context that turns Spark's errors about unreadable data into errors of ours, without any value of the data."""
 
     def __init__(self, read: TableRead) -> None:
         self._read = read
@@ -21,7 +21,7 @@ class readable:  # noqa: N801 - reads as a statement
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        # Errors of ours, and what a task raised in Python, say themselves what they mean.
+        # Errors of ours, and errors that a task raised in Python, are clear by themselves.
         if (
             not isinstance(error, Exception)
             or isinstance(error, ManyfitError)
@@ -42,18 +42,18 @@ class readable:  # noqa: N801 - reads as a statement
 
 
 _OF_DATA = re.compile(r"\[(?!INTERNAL_ERROR|TASK_|JOB_)[A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*\] ")
-"""An error of Spark's with a name: about what it reads, not about its machines."""
+"""Matches an error of Spark with a name, unless it is about Spark's own work: then it is about the data."""
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except (OSError, AssertionError):  # the JVM has ended, and is asked for each text
+    except (OSError, AssertionError):  # str() asks the JVM for the text, and the JVM has ended
         return ""
 
 
 def _where(read: TableRead, text: str) -> str:
-    """The file that a message of Spark's is about, if it says so; it quotes some paths and others not."""
+    """The file that a message of Spark names, else the root. Spark quotes some paths as URIs and others not."""
     path = read.root.partition(":")[2]
     found = re.search(rf"(?:{re.escape(path)}|{re.escape(quote(path))})/[^\s,\]]+", text)
     return unquote(found[0].rstrip(".:;'\"")) if found else read.root
@@ -88,7 +88,7 @@ _SAID: tuple[tuple[str, type[ConfigurationError | InputError], str, str], ...] =
     ),
     (
         r"Class org\.apache\.hadoop\.fs\.s3a\.S3AFileSystem not found|No FileSystem for scheme"
-        # hadoop-aws is there, and a module that it needs is not
+        # hadoop-aws is there, but a module that it needs is missing
         r"|NoClassDefFoundError: software/amazon/",
         ConfigurationError,
         "Spark has no file system for {where}",

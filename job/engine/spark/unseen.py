@@ -12,12 +12,12 @@ from job.worker.work import Work
 
 
 class Unseen:
-    """Keys that Spark handed nothing over for, and why; a key without a reason is left to the barrier, which names it.
+    """A source of keys for which Spark delivered no data. It leaves keys without a known reason to the barrier.
 
     Parameters
     ----------
     work
-        What all tasks share.
+        The data that all tasks share.
     items
         The keys.
     """
@@ -29,7 +29,7 @@ class Unseen:
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
-        """The keys with their reasons."""
+        """Yield the keys, each with the error that says why there is no data. ``wanted`` and ``last`` are not used."""
         for item in self._items:
             why = self._why(item)
             if why is not None:
@@ -52,7 +52,7 @@ class Unseen:
                     return changed(name)
         except PartitionError as error:
             return error
-        # The objects are there, unchanged, and Spark found no row in them: of whole objects it leaves out empty ones.
+        # The objects are unchanged, and Spark found no row in them. Of whole objects, Spark leaves out only empty ones.
         if self._read.whole and item.bytes:
             return None
         return SkipPartition("empty", f"there is no data: {item.source}")

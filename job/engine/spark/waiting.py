@@ -1,4 +1,4 @@
-"""Warns if a cluster gives a run no executor: Spark waits for ever, and our log level hides its messages."""
+"""Warns if a run gets no executor: Spark waits without a limit, and its own warnings are hidden by our log level."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 LOOK = 10.0
-"""seconds between two looks"""
+"""seconds between two counts of executors"""
 PATIENCE = 60.0
-"""seconds without an executor until that is said; then twice as long, and so on"""
+"""seconds without an executor until the first warning; the time doubles after each warning"""
 
 
 class Waiting:
-    """Looks now and then how many executors there are.
+    """Counts the executors every `LOOK` seconds.
 
     Parameters
     ----------
     executors
-        Counts those that have registered.
+        Returns the number of registered executors.
     clock
-        Seconds.
+        Returns the time in seconds.
     """
 
     def __init__(self, executors: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,11 +30,11 @@ class Waiting:
         self._clock = clock
         self._looked = self._seen = clock()
         self.count: int | None = None
-        """how many there were at the last look"""
+        """the last known number of executors; None before the first count"""
         self._patience = PATIENCE
 
     def tick(self) -> None:
-        """Look, if it is time to, and warn if nobody has been there for long."""
+        """Count the executors if it is time to, and warn if there has been none for long."""
         now = self._clock()
         if now - self._looked < LOOK:
             return
