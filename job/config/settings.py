@@ -41,7 +41,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Mistakes between settings that are right by themselves: (name below this section, what is wrong)."""
+        """Mistakes in combinations of settings that are valid by themselves: (name in this section, what is wrong)."""
         yield from ()
 
     @model_validator(mode="after")
@@ -57,8 +57,8 @@ class Section(BaseModel):
         Parameters
         ----------
         first
-            Settings of version 0.1, each with those of the section that it is: they count at their defaults, too, so
-            that what that version published is unchanged. A later one counts where it is not at its default.
+            Settings of version 0.1; a section maps to its own settings. They always count, so that keys which version
+            0.1 published stay unchanged. A later setting counts only if it differs from its default.
         harmless
             Settings that do not count.
         """
@@ -266,7 +266,7 @@ class ValidationSettings(Section):
     """levels of prediction intervals in percent, for example ``[80, 95]``, from the residuals of held-out rows"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """A time-ordered split without an order; options of another method."""
+        """A split by time without a column for the order; options of another method."""
         if self.method in ("time", "backtest") and not self.column:
             yield "column", f"is required with method {self.method!r}: name the column that orders the rows"
         if self.method == "backtest" and self.horizon is None:
@@ -343,7 +343,7 @@ class RecipeSettings(Section):
     """further importable packages for ``_target_`` and ``function``"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Nothing to fit or two things; a model that would see the answer."""
+        """Not exactly one of estimator and function; a target among the features; malformed values."""
         if self.estimator is None and self.function is None:
             yield (
                 "",
@@ -412,7 +412,7 @@ class PromoteSettings(Section):
     """the share of false promotions among all promotions of a run that the test allows"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Options of a gate that is not there."""
+        """Options of a gate without the metric that turns the gate on."""
         if self.metric is None and self != PromoteSettings.model_construct():
             yield "metric", "is required for a gate: name the score, for example neg_mean_absolute_error"
 
@@ -452,7 +452,7 @@ class RunSettings(Section):
     def allowed_failures(self, planned: int) -> int:
         """The number of failed partitions, out of ``planned``, that still counts as success."""
         if isinstance(self.max_failed, str):
-            # Exactly: 29 % of 100 is 29, not 28.999...
+            # A fraction is exact: 29 % of 100 is 29, not 28.999...
             return int(planned * Fraction(self.max_failed.strip().rstrip("%").strip()) / 100)
         return self.max_failed
 
@@ -528,7 +528,7 @@ class SparkSettings(Section):
     """any ``spark.*`` settings; they win over manyfit's own"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Names that Spark would ignore in silence."""
+        """Names that Spark would ignore without a message."""
         for name in self.conf:
             if not name.startswith("spark."):
                 yield (
@@ -568,7 +568,7 @@ class JobSettings(Section):
     spark: SparkSettings = SparkSettings()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """An output that would be read as input; an engine that cannot be; a gate without rows that are new."""
+        """An output inside the input; an engine that contradicts other settings; a gate without unseen rows."""
         if self.promote.metric is not None and self.recipe.validation.method not in ("time", "backtest"):
             yield (
                 "promote.metric",
