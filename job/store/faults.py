@@ -1,7 +1,7 @@
 """Translates errors of obstore and botocore into StoreErrors with one line of text.
 
-The clients tell status, code and cause only inside texts; this module is the one place that reads them. Nothing here
-does IO.
+obstore gives status, code and cause of an error only in its text. This module is the only place that parses such
+texts. Nothing here does IO.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CREDENTIALS = {
     "az": "Set AZURE_STORAGE_ACCOUNT_NAME (or write abfss://container@account.dfs.core.windows.net/) and a key, "
     "a SAS token or a managed identity; storage.anonymous for public data.",
 }
-"""where credentials come from, by scheme"""
+"""hints about where credentials come from, by scheme"""
 _DENIED_HINTS = {
     "SignatureDoesNotMatch": "The secret key is not the access key's: check AWS_SECRET_ACCESS_KEY or the profile.",
     "InvalidAccessKeyId": "The access key is unknown there: check AWS_ACCESS_KEY_ID, the profile, storage.endpoint.",
@@ -84,22 +84,22 @@ class Place:
     """``s3``, ``gs`` or ``az``"""
 
     def missing_bucket(self) -> NotFoundError:
-        """The bucket does not exist."""
+        """The error for a bucket that does not exist."""
         return NotFoundError(
             f"the {self.what} bucket {self.bucket!r} does not exist at {self.endpoint}",
             hint=f"Create it, or correct {self.what}.uri or storage.endpoint.",
         )
 
     def missing(self, name: str) -> NotFoundError:
-        """The object does not exist."""
+        """The error for an object that does not exist."""
         return NotFoundError(f"{name!r} does not exist in the {self.what} bucket {self.bucket!r} at {self.endpoint}")
 
     def changed(self, name: str) -> ChangedError:
-        """If-Match failed."""
+        """The error for an object whose ETag is not that of If-Match."""
         return ChangedError(f"{name!r} in the {self.what} bucket {self.bucket!r} is not the object that was listed")
 
     def denied(self, action: str, name: str, *, code: str = "", message: str = "", skew: str = "") -> StoreError:
-        """The store refused; with the reason it gave."""
+        """The error for a request that the store refused, with the reason that it gave."""
         told = f": {code or 'access denied'}" + (f" ({message})" if message and message != code else "")
         if code == "RequestTimeTooSkewed":
             here = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -121,14 +121,14 @@ class Place:
         )
 
     def no_credentials(self, cause: str) -> CredentialsError:
-        """Nothing to sign requests with."""
+        """The error for missing credentials."""
         return CredentialsError(
             f"no credentials for the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
             hint=CREDENTIALS[self.scheme],
         )
 
     def unreachable(self, cause: str) -> UnreachableError:
-        """No usable answer, retries included."""
+        """The error for a store that gave no usable answer, not even after retries."""
         hint = _TLS_HINTS.get(cause, "Check storage.endpoint, the network and the store's own state, and run again.")
         through = proxy.used_for(self.endpoint)
         if through and cause in _TLS_HINTS:
@@ -145,7 +145,7 @@ class Place:
         )
 
     def region(self, region: str | None) -> StoreError:
-        """The request went to, or was signed for, another region than the bucket's."""
+        """The error for a request that was sent to, or signed for, another region than that of the bucket."""
         known = f"is in region {region}" if region else "is in another region"
         return StoreError(
             f"the {self.what} bucket {self.bucket!r} {known}, not in the one that was asked ({self.endpoint})",
@@ -153,7 +153,7 @@ class Place:
         )
 
     def other(self, action: str, name: str, cause: str, *, code: str, status: int | None) -> StoreError:
-        """Anything else. S3 answers 400 when a session token has expired, to a HEAD without saying so."""
+        """Any other error. S3 answers 400 if a session token has expired; an answer to HEAD has no reason in it."""
         bare = status == 400 and not code.strip("0123456789")
         return StoreError(
             f"could not {action} {name!r} in the {self.what} bucket {self.bucket!r} at {self.endpoint}: {cause}",
@@ -166,27 +166,27 @@ def _first_line(text: str) -> str:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status in obstore's text, if an answer came at all."""
+    """The HTTP status in the text of obstore's error; None if there was no answer."""
     match = _STATUS.search(str(error))
     return int(match[1]) if match else None
 
 
 def gave_up(error: BaseException) -> bool:
-    """Whether obstore itself repeated the request until it gave up; else it never repeated it."""
+    """Whether obstore itself has repeated the request until it gave up. If not, it has not repeated it at all."""
     return status_of(error) is not None or bool(_REPEATED.search(str(error)[:2000]))
 
 
 def from_obstore(error: BaseException, place: Place, action: str, name: str) -> Exception:
-    """An exception of obstore as one of ours.
+    """Translate an exception of obstore into one of `job.errors`.
 
     Parameters
     ----------
     error
-        What obstore raised.
+        The exception that obstore raised.
     place
         The store, for the message.
     action, name
-        What was tried, for example ``"read"``, and with which object.
+        The failed action, for example ``"read"``, and the name of the object.
     """
     text = str(error)
     kind = type(error).__name__
@@ -210,7 +210,7 @@ def from_obstore(error: BaseException, place: Place, action: str, name: str) -> 
         return place.region((match[1] or match[2]) if match else None)
     if (
         status in (401, 403)
-        or code in _DENIED_HINTS  # S3 sends 400 with a token that has expired
+        or code in _DENIED_HINTS  # for an expired token S3 sends status 400
         or kind in ("PermissionDeniedError", "UnauthenticatedError")
         or isinstance(error, PermissionError)
     ):
@@ -229,7 +229,7 @@ def from_obstore(error: BaseException, place: Place, action: str, name: str) -> 
 
 
 def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception:
-    """An exception of botocore as one of ours; see `from_obstore`."""
+    """Translate an exception of botocore into one of `job.errors`. The parameters are those of `from_obstore`."""
     response = getattr(error, "response", None)
     kind = type(error).__name__
     if isinstance(response, dict):
@@ -253,7 +253,7 @@ def from_botocore(error: Any, place: Place, action: str, name: str) -> Exception
         return place.other(action, name, f"{code} {details.get('Message', '')}".strip(), code=code, status=status)
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
         return place.no_credentials(_first_line(str(error)))
-    # botocore keeps the cause apart from its text.
+    # botocore keeps the cause in an attribute, outside the text.
     text = f"{error} {getattr(error, 'kwargs', {}).get('error', '')}"
     found = next((cause for sign, cause in _CAUSES.items() if sign in text), None)
     return place.unreachable(found or f"{kind}: {_first_line(text)}")

@@ -1,12 +1,12 @@
-"""A folder as an object store: whole objects, create-only writes, and ETags of our own.
+"""A folder as an object store: whole objects, create-only writes, and ETags made from a file's status.
 
-An ETag is made of size, modification time and change time. The last is the kernel's: replacing a file's bytes sets it,
-whatever tool then sets the modification time back (``tar``, ``cp -p``, ``touch -d``). A file that was only copied or
-renamed is read once more and found to hold the same. The inode's number is not in it: a network file system may give
-another one with each mount, and whoever replaces a file changes the time, too.
+An ETag consists of modification time, change time and size. The kernel sets the change time whenever a file changes.
+Tools such as ``tar``, ``cp -p`` and ``touch -d`` can set back only the modification time. If a file was only copied or
+renamed, it is read again, and its digest shows that it is the same. The inode number is not used: a network file
+system may change it with each mount, and the replacement of a file changes its times anyway.
 
-A write goes to a hidden file beside its target, which is then linked (create) or renamed (put): nobody sees half an
-object, and two creators of one name have one winner.
+A write goes to a hidden file beside its target, which is then linked (create) or renamed (put). So nobody sees half an
+object, and exactly one of two concurrent creators wins.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def _etag(status: os.stat_result) -> str:
 
 
 def _moved(before: os.stat_result, after: os.stat_result) -> bool:
-    """Not by the change time: a name given to a file, or taken from it, changes that and none of its bytes."""
+    """Whether the file changed. The change time is not compared: a new or removed hard link changes it, too."""
     return (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size)
 
 
 class FolderStore(Store):
-    """Objects as files. Names are relative paths with slashes; directories are not objects."""
+    """Stores objects as files. Names are relative paths with slashes. Directories are not objects."""
 
     def _path(self, name: str) -> str:
         self._check(name)
@@ -70,12 +70,12 @@ class FolderStore(Store):
         if progress:
             progress(total + len(rows))
         table = pa.Table.from_batches(batches, LISTING)
-        # Table.sort_by would import Arrow's query engine for it.
+        # Table.sort_by would import Arrow's query engine.
         return table.take(pa.compute.sort_indices(table["name"]))
 
     def _walk(self, below: str) -> Iterator[tuple[str, int, str | None, int]]:
         root = self.address.path.rstrip("/") + "/"
-        # With each folder, where the links that led there lie and lead: a link back to those would never end.
+        # Each folder with the places and targets of the links on the way to it: a link back to one would be a loop.
         waiting: list[tuple[str, tuple[str, ...]]] = [(below, ())]
         while waiting:
             folder, linked = waiting.pop()
@@ -102,11 +102,11 @@ class FolderStore(Store):
                     try:
                         status = entry.stat()
                     except OSError:
-                        # A link that leads nowhere, or gone since: listed, so that reading it tells.
+                        # A broken link, or a file deleted meanwhile: it is listed, so that reading it raises an error.
                         yield _text(name), 0, None, 0
                         continue
                     if not stat.S_ISREG(status.st_mode):
-                        continue  # a pipe, a socket or a device is no data of anybody
+                        continue  # a pipe, a socket or a device is not data
                     yield _text(name), status.st_size, _etag(status), status.st_mtime_ns // 1000
 
     def prefixes(self, prefix: str = "") -> Sequence[str]:
@@ -151,7 +151,7 @@ class FolderStore(Store):
     def _read(self, name: str, part: tuple[int, int] | None) -> tuple[bytes, os.stat_result, os.stat_result]:
         path = self._path(name)
         try:
-            # Without waiting: a pipe among the files must not hold up a worker for ever.
+            # O_NONBLOCK: else a worker would wait without end if the file is a pipe.
             with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
                 before = os.fstat(file.fileno())
                 if not stat.S_ISREG(before.st_mode):
@@ -236,7 +236,7 @@ class FolderStore(Store):
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 break
             except FileNotFoundError:
-                # Made only when needed; and again, should gc have removed it as empty in between.
+                # The folder is made only when needed, and made again if gc has just removed it because it was empty.
                 if attempt == 9:
                     raise
                 os.makedirs(folder, exist_ok=True)
@@ -252,7 +252,7 @@ class FolderStore(Store):
         return temporary
 
     def delete(self, names: Iterable[str]) -> int:
-        """See `Store.delete`; folders left empty go too."""
+        """See `Store.delete`. Folders that become empty are removed, too."""
         count = 0
         for name in names:
             path = self._path(name)
@@ -273,11 +273,11 @@ class FolderStore(Store):
         return count
 
     def sync(self) -> None:
-        """Flush the file systems of this machine: the models are on disk before the release names them."""
+        """Flush the file systems of this machine, so that the models are on disk before a release names them."""
         os.sync()
 
     def delta(self) -> tuple[str, dict[str, str]]:
-        """See `Store.delta`; deltalake commits to a folder by an exclusive link."""
+        """See `Store.delta`. deltalake commits to a folder by an exclusive link."""
         return delta_uri(self.address), {}
 
     def _raise(self, error: OSError, action: str, name: str) -> NoReturn:
@@ -285,7 +285,7 @@ class FolderStore(Store):
         raise from_system(error, action, name, what=self.what, uri=self.uri, path=path) from error
 
     def reserve(self, size: int) -> Reserve:
-        """See `Store.reserve`: a file without a name, which ends with the process at the latest."""
+        """See `Store.reserve`. The reserve is a file without a name, which the system frees if the process ends."""
         flag = getattr(os, "O_TMPFILE", None)
         if flag is None:
             return Reserve()
@@ -316,7 +316,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link in a circle
+        return False  # links that form a loop
 
 
 def _unlink(path: str) -> None:
@@ -325,7 +325,7 @@ def _unlink(path: str) -> None:
 
 
 def _text(name: str) -> str:
-    """A file name as text; bytes that are not UTF-8 become ``\\xff``, since a table cannot hold them."""
+    """A file name as text. Bytes that are not UTF-8 are escaped (``\\xff``), since a table cannot hold them."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Translates errors of the system about files and folders into errors of ours, with a hint."""
+"""Translates the operating system's errors about files and folders into errors of `job.errors`, with a hint."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def from_system(error: OSError, action: str, name: str, *, what: str, uri: str, path: str) -> ManyfitError:
-    """An error of the system as one of ours.
+    """Translate an error of the operating system into one of `job.errors`.
 
     Parameters
     ----------
     error
-        What it raised.
+        The error that a call to the system raised.
     action, name
-        What was tried, for example ``"read"``, and with which object.
+        The failed action, for example ``"read"``, and the name of the object.
     what
-        ``input`` or ``output``.
+        ``input`` or ``output``, for the message.
     uri, path
-        The folder, and the file in it.
+        The folder, and the path of the file in it.
     """
     cause = os.strerror(error.errno) if error.errno else type(error).__name__
     if action == "read" and os.path.islink(path) and not os.path.exists(path):

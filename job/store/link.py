@@ -1,7 +1,7 @@
-"""The connection of a process to a bucket: clients, retries and time limits, and its name in messages.
+"""The link of a process to a bucket: clients, retries, time limits, and the bucket's description for messages.
 
-Links are kept per process and shared by all stores of the same bucket and settings, so that a store that was unpickled
-for each task does not open connections for each task.
+A process keeps its links. All stores of the same bucket and settings share one, so that a store that is unpickled for
+each task does not open new connections for each task.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from job.store.address import Address
 from job.store.faults import CREDENTIALS, Place
 from job.store.trust import read_authority
 
-_obstores: Any = obstores  # its own types would have to be spelled out for each option
+_obstores: Any = obstores  # Any: its own types would have to be spelled out for each option
 _CONNECT = 5.0
-"""seconds to open a connection"""
+"""seconds to open a connection at most"""
 _FIRST_TIMEOUT, _FIRST_RETRIES = 8.0, 2
-"""at first contact: a wrong endpoint is told within half a minute"""
+"""limits until the store has answered once: a wrong endpoint is reported within half a minute"""
 _RETRY_SECONDS = 180.0
-"""no retry starts later than this; longer, and the credentials of the request might run out"""
+"""no retry starts later than this after the first try: the credentials of a request might expire"""
 
 _links: dict[tuple[Any, ...], Link] = {}
 _lock = threading.RLock()
@@ -37,7 +37,7 @@ _used_by: int | None = None
 
 
 class Link:
-    """Clients of one bucket in this process, for GCS and Azure; `job.store.s3` has its own kind."""
+    """The clients of one bucket in this process, for GCS and Azure. For S3 there is `job.store.s3_link.S3Link`."""
 
     def __init__(self, address: Address, settings: StorageSide, what: str) -> None:
         self.pid = os.getpid()
@@ -49,7 +49,7 @@ class Link:
 
     @property
     def endpoint(self) -> str:
-        """Address of the service, for people."""
+        """Address of the service, for messages."""
         if self.settings.endpoint:
             return self.settings.endpoint
         if self.address.scheme == "gs":
@@ -63,18 +63,18 @@ class Link:
 
     @property
     def retries(self) -> int:
-        """How often one request is repeated; less until the store has answered once."""
+        """How often a request is repeated at most; fewer times until the store has answered once."""
         most = 10 if self.settings.retries is None else self.settings.retries
         return most if self.reached else min(most, _FIRST_RETRIES)
 
     @property
     def timeout(self) -> float:
-        """Seconds without an answer; fewer until the store has answered once."""
+        """Seconds to wait for an answer; fewer until the store has answered once."""
         most = self.settings.timeout or 60.0
         return most if self.reached else min(most, _FIRST_TIMEOUT)
 
     def pauses(self) -> Iterator[float]:
-        """Seconds to wait before each repetition: doubling, with full jitter, bounded in number and in all."""
+        """Yield the seconds to wait before each retry: random, below a limit that doubles from 0.1 s to 10 s."""
         end = time.monotonic() + _RETRY_SECONDS
         for attempt in range(self.retries):
             if time.monotonic() > end:
@@ -87,9 +87,9 @@ class Link:
         Parameters
         ----------
         bulk
-            For a large upload: its answer comes only after the last byte, so waiting for it is not limited.
+            For a large upload. Its answer comes only after the last byte, so there is no limit for a single read.
         bulk_delete
-            False: delete with one request per object.
+            Whether one request deletes many objects. If False, there is one request for each object.
         """
         key = (self.reached, bulk, bulk_delete)
         client = self._clients.get(key)
@@ -109,7 +109,7 @@ class Link:
             timeout = timedelta(seconds=self.timeout)
             options: dict[str, Any] = {
                 "connect_timeout": timedelta(seconds=_CONNECT),
-                # The whole of a request with a large body; a stalled one ends sooner, by read_timeout.
+                # The limit for a whole request, maybe with a large body. read_timeout ends a stalled one sooner.
                 "timeout": timeout * 30 if patient or bulk else timeout * 3,
                 "user_agent": "manyfit",
             }
@@ -156,7 +156,7 @@ class Link:
             ) from error
 
     def certificate(self) -> str | None:
-        """File with the certificate authority, if one is configured."""
+        """Path of the PEM file with the certificate authority; None if none is configured."""
         return self.settings.ca
 
     def delta_options(self) -> dict[str, str]:
@@ -177,7 +177,7 @@ Kind = TypeVar("Kind", bound=Link)
 
 
 def link_of(kind: type[Kind], address: Address, settings: StorageSide, what: str) -> Kind:
-    """This process's link to a bucket; made if there is none yet."""
+    """The link of this process to a bucket. It is made if there is none yet."""
     key = (kind, address.scheme, address.bucket, address.account, settings.model_dump_json(), what)
     with _lock:
         link = _links.get(key)

@@ -1,7 +1,7 @@
-"""Listing S3 fast: a page of ListObjectsV2 as Arrow arrays. Pure: bytes in, tables out.
+"""Parses a page of ListObjectsV2 of S3 into Arrow arrays. Pure: bytes in, tables out.
 
-botocore turns a page into a dictionary per object, at 40 to 60 ms a page; this takes a seventh. Names are URL-decoded
-here if the answer says that they are encoded: some servers ignore the request to encode them.
+botocore makes a dictionary for each object, which takes 40 to 60 ms for a page. This module takes a seventh of that.
+Names are URL-decoded if the answer says that they are encoded: some servers ignore the request to encode them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Page:
     """One answer to ListObjectsV2."""
 
     objects: pa.RecordBatch
-    """schema `LISTING`, but names are full keys"""
+    """schema `LISTING`, but with the full keys of the bucket as names"""
     prefixes: list[str]
-    """common prefixes, with a delimiter"""
+    """common prefixes, if the request had a delimiter"""
     token: str | None
-    """for the next page; None on the last"""
+    """continuation token for the next page; None on the last page"""
 
 
 def parse_page(body: bytes) -> Page | None:
@@ -34,7 +34,7 @@ def parse_page(body: bytes) -> Page | None:
     Raises
     ------
     xml.etree.ElementTree.ParseError, ValueError
-        The answer was cut short or damaged.
+        The answer was truncated or damaged.
     """
     root = ElementTree.fromstring(body)
     space = root.tag[: root.tag.rfind("}") + 1]
@@ -52,7 +52,7 @@ def parse_page(body: bytes) -> Page | None:
     names = [decode(text) for text in column("Key")]
     etags: list[Any] = column("ETag")
     if len(etags) != len(names):
-        # A store without ETags for some objects: only then is it worth looking object by object.
+        # The store has no ETag for some objects. Only then each object is searched for its own.
         etags = [element.findtext(f"{space}ETag") for element in root.iterfind(f"{space}Contents")]
     objects = pa.RecordBatch.from_arrays(
         [

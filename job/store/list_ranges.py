@@ -1,9 +1,9 @@
-"""Listing many objects with several requests at once, and exactly.
+"""Lists many objects by several requests at the same time, without a gap or a duplicate.
 
-A bucket is listed a thousand keys an answer, each asked for with what the last one said: at 100 ms an answer a million
-keys take minutes. But a listing may start after any key. So the keys still to come are cut in halves, by text, for
-workers that have nothing to do; where a half is empty, one answer tells. Pure but for threads: the requests are the
-caller's.
+An answer holds a thousand keys, and the next request needs the token of the last answer: at 100 ms for each, a million
+keys take minutes. But a listing may start after any key. So the range of keys still to come is cut into halves for
+workers that are free. If a half is empty, this costs one request. The module starts threads, but makes no request
+itself: the caller passes a function for that.
 """
 
 from __future__ import annotations
@@ -23,56 +23,62 @@ from job.store.base import LISTING, Progress
 from job.store.list_page import Page
 
 Fetch = Callable[[str | None, str | None], Page]
-"""(continuation token, key to start after) to one page"""
+"""takes a continuation token and the key to start after, and returns one page"""
 
 _MOST = 16
-"""requests at once"""
+"""number of concurrent requests at most"""
 _SEQUENTIAL = 3
-"""pages that are fetched one after the other before it is worth to cut"""
+"""pages that are fetched one after the other before the first cut"""
 _CUTS = 3
+"""how often a range may be cut before its next page arrives"""
 _WORTH = 4
-"""pages that must still be expected in a range that is cut: the last page of a range is received for nothing"""
+"""A range is cut only if it may hold this number of pages: part of a range's last page is fetched in vain."""
 _DIGITS = 5
-"""characters that are guessed at a time"""
+"""number of characters, after those in common, that a guess takes into account"""
 
 
 class _NotInOrder(Exception):
-    """The server does not list in the order of keys, or does not start where it is told to."""
+    """The server does not list in the order of keys, or does not start after the requested key."""
 
 
 @dataclass
 class _Range:
-    """Keys after ``position`` up to and including ``end``."""
+    """A range of keys that one worker lists: after ``start``, up to and including ``end``."""
 
     start: str
-    """keys after this one belong to this range"""
+    """the range begins after this key"""
     end: str | None
-    """the last key that may belong to it; None is no limit"""
+    """the last key that may belong to the range; None means no limit"""
     position: str
     """the last key received"""
     token: str | None = None
-    """to go on with"""
+    """continuation token for the next page"""
     batches: list[pa.RecordBatch] = field(default_factory=list)
-    """what was received"""
+    """the received objects"""
     opened: str = ""
     """the first key of the last page"""
     cuts: int = 0
-    """how often it may be cut before its next page: an empty half costs a request"""
+    """how often the range may still be cut before its next page arrives: an empty half costs a request"""
 
 
 def list_ranges(fetch: Fetch, prefix: str, *, progress: Progress | None = None, workers: int | None = None) -> pa.Table:
-    """All pages of a listing as one table, in the order of the keys.
+    """Fetch all pages of a listing.
 
     Parameters
     ----------
     fetch
-        One request.
+        Makes one request.
     prefix
-        What all keys begin with.
+        The prefix of all keys.
     progress
         Called with the number of objects so far.
     workers
-        Requests at once; by default as many as the time spent on waiting can take.
+        Number of concurrent requests; default: the time of a request divided by its CPU time, 16 at most.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `LISTING`, sorted by key. If the server does not list in the order of keys: in its own order.
     """
     first = _Range(start=prefix, end=None, position=prefix)
     count, wall, busy = 0, 0.0, 0.0
@@ -81,7 +87,7 @@ def list_ranges(fetch: Fetch, prefix: str, *, progress: Progress | None = None, 
             break
         began, worked = time.perf_counter(), time.thread_time()
         page = fetch(first.token, None)
-        if number:  # the first one opens a connection
+        if number:  # not the first request, which also opens a connection
             wall += time.perf_counter() - began
             busy += time.thread_time() - worked
         first.batches.append(page.objects)
@@ -101,12 +107,12 @@ def list_ranges(fetch: Fetch, prefix: str, *, progress: Progress | None = None, 
             return _Listing(fetch, Guess.of(names, prefix), first, progress).run(workers)
         except _NotInOrder:
             pass
-    # Such servers exist (S3 Express): one page after the other.
+    # Some servers do not list in the order of keys (S3 Express): fetch one page after the other.
     return list_ranges(fetch, prefix, progress=progress, workers=1)
 
 
 class _Listing:
-    """Workers, and the ranges that they share."""
+    """The workers, and the ranges that they share."""
 
     def __init__(self, fetch: Fetch, guess: Guess, first: _Range, progress: Progress | None) -> None:
         self.fetch = fetch
@@ -120,7 +126,7 @@ class _Listing:
         self.failed = False
 
     def run(self, workers: int) -> pa.Table:
-        """Everything, in order."""
+        """List everything. Returns the objects in the order of the keys."""
         with ThreadPoolExecutor(workers, thread_name_prefix="listing") as pool:
             running = [pool.submit(self._work) for _ in range(workers)]
             try:
@@ -148,7 +154,7 @@ class _Listing:
             raise
 
     def _next(self) -> _Range | None:
-        """A range to work on: a waiting one, else the rest of another worker's; None when all is done."""
+        """A range to work on: one that waits, else a half of another worker's range; None if nothing is left."""
         with self.changed:
             while not self.failed:
                 if not self.waiting and not self.active:
@@ -176,7 +182,7 @@ class _Listing:
         return None
 
     def _advance(self, part: _Range) -> bool:
-        """One page; whether there is more of this range."""
+        """Fetch one page of a range. Returns whether the range has more."""
         page = self.fetch(part.token, None if part.token else part.start)
         names: list[str] = page.objects["name"].to_pylist()
         if names and (names[0] <= part.position or names != sorted(names)):
@@ -204,28 +210,28 @@ class _Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """Where keys may lie, judged by the characters that they were seen to use. A wrong guess costs a request."""
+    """Estimates how keys are distributed, from the characters of known keys. A wrong guess costs only a request."""
 
     alphabet: str
-    """characters seen, in order"""
+    """the characters of known keys, sorted"""
     common: int = 0
-    """length of what all keys begin with"""
+    """length of the prefix of all keys"""
 
     @classmethod
     def of(cls, names: Sequence[str], prefix: str) -> Guess:
-        """From the first keys; control characters cannot be sent in a request."""
+        """Make a guess from the first keys. Control characters are left out: a request cannot contain them."""
         seen = {each for name in names for each in name[len(prefix) :] if each >= " " and each != "\x7f"}
         return cls(alphabet="".join(sorted(seen)) or " ", common=len(prefix))
 
     def midpoint(self, low: str, high: str | None) -> str | None:
-        """A text between two others, about half way; None if there is no room. ``high`` None is no limit."""
+        """A text about half way between two others, or None if there is none. ``high`` None means no upper limit."""
         common = self._shared(low, high)
         start, end = self._number(low[common:]), self._limit(high, common)
         text = low[:common] + self._text((start + end) // 2)
         return text if low < text and (high is None or text < high) else None
 
     def pages_left(self, first: str, last: str, high: str | None) -> float:
-        """How many pages there may be up to ``high``, if they go on as the one from ``first`` to ``last``."""
+        """Estimated number of pages after ``last`` up to ``high``, from the page of ``first`` to ``last``."""
         common = self._shared(last, high)
         if first[:common] != last[:common]:
             return float("inf")

@@ -1,4 +1,4 @@
-"""A store in this process's memory, for tests: one dictionary per name, shared by all stores of that name."""
+"""A store in the memory of this process, for tests. All stores of the same name share one dictionary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REGISTRY_LOCK = threading.Lock()
 
 
 class MemoryStore(Store):
-    """Object storage as a dictionary; linearizable, and gone with the process."""
+    """Object storage as a dictionary. It is linearizable, and ends with the process."""
 
     @property
     def _memory(self) -> _Objects:
@@ -105,5 +105,5 @@ class MemoryStore(Store):
         return len(given)
 
     def delta(self) -> tuple[str, dict[str, str]]:
-        """Not here: deltalake's own memory is not shared between handles."""
+        """Always raises StoreError: the memory stores of deltalake are not shared between handles."""
         raise StoreError(f"{self.uri} cannot hold a Delta table", hint="Use a folder; on a tmpfs it is memory as well.")

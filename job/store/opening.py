@@ -8,25 +8,25 @@ from job.store.base import Store
 
 
 def open_store(uri: str, settings: StorageSide | None = None, *, what: str = "output") -> Store:
-    """The store behind a URI; no request is made.
+    """Make the store of a URI, without any request.
 
     Parameters
     ----------
     uri
-        See `job.store.address.parse`.
+        Address of the store; see `job.store.address.parse`.
     settings
-        How it is reached.
+        The ``storage`` settings of this side; default: the default of each.
     what
-        ``input`` or ``output``: named in every message.
+        ``input`` or ``output``; messages contain it.
 
     Raises
     ------
     ConfigurationError
-        The URI cannot be used.
+        The URI is not valid.
     """
     address = parse(uri, what=what)
     given = settings or StorageSide()
-    # Imported here: a folder needs neither obstore nor boto3, and each costs start-up time.
+    # Imported here, because obstore and boto3 are slow to import, and a folder needs neither.
     if address.scheme == "file":
         from job.store.folder import FolderStore
 

@@ -1,9 +1,9 @@
-"""Tests whether a store may hold the output.
+"""Tests whether a store is safe for the output.
 
-Before anything is trained, a few small objects are written below ``.probe/``, read back, created twice, and raced for.
-Models and releases rest on "create only if absent" having exactly one winner; stores that ignore the condition, or
-check it and then write, say nothing about it. Called once per run by the driver. What it wrote is removed where that is
-allowed.
+Before the training, the probe writes a few small objects below ``.probe/``, reads them back, tries to create one of
+them again, and lets concurrent creators race for others. Models and releases depend on "create only if absent" with
+exactly one winner. A store that ignores this condition, or checks it before a separate write, reports no error. The
+driver runs the probe once for each run. Its objects are removed, if that is permitted.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ class Admission:
     """The result of the test of a store."""
 
     mode: Literal["conditional", "single-writer"]
-    """how models and releases are protected from other writers"""
+    """how models and releases are protected against concurrent writers"""
     checks: tuple[str, ...]
-    """the tests in their order, as short sentences"""
+    """the passed tests in their order, as short sentences"""
     seconds: float
-    """how long it took"""
+    """duration of the test"""
 
 
 def admit(store: Store, *, single_writer: bool = False) -> Admission:
-    """Test whether a store keeps the promises that the protocol needs.
+    """Test whether a store has the guarantees that the publication of models needs.
 
     Parameters
     ----------
     store
-        The output.
+        The store of the output.
     single_writer
-        The user declares that no other run writes there: only reading back and not overwriting are tried.
+        Whether the user declares that no other run writes there. Then the race is left out.
 
     Raises
     ------
     OutputError
-        The store cannot be written or read, or breaks a promise; says which, and the way out.
+        The store cannot be written or read, or lacks a guarantee. The message says which one, the hint what to do.
     """
     started = time.perf_counter()
     probe = store.child(f".probe/{uuid4().hex}")
     checks: list[str] = []
     written: list[str] = []
     try:
-        # Beside each other: a store that is far away answers all in the time of one. The first failure is told.
+        # At the same time, so that a distant store does not take longer. Only the first failure is reported.
         with ThreadPoolExecutor(1 + ROUNDS) as pool:
             alone = pool.submit(_alone, probe, written)
             races = [pool.submit(_race, probe, written, number) for number in range(0 if single_writer else ROUNDS)]
@@ -131,7 +131,7 @@ def _race(probe: Store, written: list[str], number: int) -> None:
 
 
 def _try(operation: Callable[[], _Result]) -> _Result:
-    """An operation on the probe; a store's error becomes the run's, with what it means for the output."""
+    """Do an operation on the probe. An error of the store becomes an OutputError, with a hint."""
     try:
         return operation()
     except NotFoundError as error:
@@ -149,7 +149,7 @@ def _try(operation: Callable[[], _Result]) -> _Result:
 
 
 def _removed(probe: Store, written: list[str]) -> bool:
-    # A writer that may not delete is good practice: a few bytes stay, and gc takes them.
+    # Credentials without the right to delete are good practice: then a few bytes stay, until gc deletes them.
     try:
         probe.delete(written)
     except StoreError:

@@ -1,7 +1,7 @@
-"""The proxy of the stores' clients and of Java's Kubernetes client; both find it in the environment.
+"""Finds the proxy that the stores' clients and Java's Kubernetes client use, from the environment.
 
-Read only to name it in a message: a proxy that is down, or that does not know a host of the cluster, looks like a store
-that is down. Nothing here does IO.
+The proxy is only named in messages: if it is down, or does not know a host of the cluster, the failure looks like that
+of a store. Nothing here does IO.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def used_for(url: str, environ: Mapping[str, str] | None = None) -> str:
     Parameters
     ----------
     url
-        For example ``https://s3.amazonaws.com``.
+        The address of a request, for example ``https://s3.amazonaws.com``.
     environ
-        Default: that of this process.
+        Environment variables; default: those of this process.
 
     Returns
     -------
     str
-        ``HTTPS_PROXY (http://proxy.example:3128)``, without user and password; empty where none is used.
+        ``HTTPS_PROXY (http://proxy.example:3128)``, without user and password; empty if no proxy is used.
     """
     environ = os.environ if environ is None else environ
     parts = urlsplit(url)
@@ -41,13 +41,13 @@ def used_for(url: str, environ: Mapping[str, str] | None = None) -> str:
 
 
 def _bypassed(host: str, excepted: str) -> bool:
-    """Whether a list of exceptions holds a host: by name, by domain, by address or range."""
+    """Whether a list of exceptions contains a host, by its name, its domain, its IP address or a range."""
     for each in filter(None, (part.strip().lower() for part in excepted.split(","))):
         if each == "*" or host == each.lstrip(".") or host.endswith(f".{each.lstrip('.')}"):
             return True
         try:
             if ipaddress.ip_address(host) in ipaddress.ip_network(each, strict=False):
                 return True
-        except ValueError:  # a name, on either side
+        except ValueError:  # the host or the exception is a name
             continue
     return False

@@ -1,6 +1,7 @@
-"""S3 and compatible servers: obstore moves the data, boto3 lists.
+"""S3 and compatible servers: obstore reads and writes objects, boto3 lists them.
 
-obstore fails on a whole listing for one name such as ``p//b``, and changes others; boto3 gets every name as it is.
+With obstore one name such as ``p//b`` makes the whole listing fail, and some names are changed. boto3 returns every
+name as it is.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _BROKEN = (
     ElementTree.ParseError,
     ValueError,
 )
-"""an answer that did not arrive whole; botocore does not repeat these by itself"""
+"""errors for an answer that is incomplete or damaged; botocore does not repeat such a request by itself"""
 _TRIES = 4
 
 
 class S3Store(CloudStore):
-    """A bucket of S3, and a prefix in it."""
+    """A prefix in a bucket of S3."""
 
     def _link_type(self) -> type[S3Link]:
         return S3Link
@@ -76,7 +77,7 @@ class S3Store(CloudStore):
         self._answer(Prefix=self.address.key(""), MaxKeys=1)
 
     def now(self) -> datetime:
-        """The store's clock, from the Date of an answer; to the second, rounded down."""
+        """The time by the store's clock, from the Date header of an answer, rounded down to the second."""
         answer = self._answer(Prefix=self.address.key(""), MaxKeys=1)
         date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         try:

@@ -1,7 +1,7 @@
-"""One process's connection to one S3 bucket: boto3's session and client, and obstore's.
+"""The link of a process to an S3 bucket: a session and clients of boto3, and clients of obstore.
 
-Credentials come from boto3's whole chain (environment, profile, web identity, container, machine) and are handed to
-obstore by a callback that boto3 refreshes. None are ever kept in a store, so none are pickled.
+Credentials come from boto3's whole chain (environment, profile, web identity, container, machine). obstore gets them by
+a callback, and boto3 refreshes them. A store never holds credentials, so they are never pickled.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from job.store.link import Link
 from job.store.list_page import parse_page
 from job.store.trust import read_authority
 
-_obstores: Any = obstores  # its own types would have to be spelled out for each option
+_obstores: Any = obstores  # Any: its own types would have to be spelled out for each option
 _BUCKET = re.compile(r"[A-Za-z0-9.\-_]{1,255}\Z")
 BOTO_ERRORS = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
 _CREDENTIALS_TTL = timedelta(minutes=15)
 
 
 class S3Link(Link):
-    """boto3's session and clients, and obstore's, for one bucket."""
+    """The session and clients of boto3, and the clients of obstore, for one bucket in this process."""
 
     def __init__(self, address: Address, settings: StorageSide, what: str) -> None:
         super().__init__(address, settings, what)
@@ -79,13 +79,13 @@ class S3Link(Link):
 
     @property
     def path_style(self) -> bool:
-        """The bucket in the path: by default with an endpoint of one's own, and for names a host cannot have."""
+        """Whether the bucket is in the path of URLs. Default: with a custom endpoint, and for a bucket with a dot."""
         if self.settings.path_style is not None:
             return self.settings.path_style
         return bool(self.custom_endpoint) or "." in self.address.bucket
 
     def certificate(self) -> str | None:
-        """File with the certificate authority, if one is configured."""
+        """Path of the PEM file with the certificate authority; None if none is configured."""
         return self._bundle
 
     def credentials(self) -> Any:
@@ -93,8 +93,8 @@ class S3Link(Link):
 
         Raises
         ------
-        DeniedError
-            It finds nothing, or fails.
+        StoreError
+            The chain finds no credentials (`CredentialsError`), or fails.
         """
         try:
             with self._making:
@@ -135,7 +135,7 @@ class S3Link(Link):
             "s3", region_name=self.region, endpoint_url=self.custom_endpoint, config=config, verify=self._bundle
         )
         client.meta.events.register_first("before-parse.s3.*", _parse_quickly)
-        # botocore parses every answer once more, in case it is an error sent with status 200; ours sees that as well.
+        # botocore parses every answer twice, in case it is an error with status 200. Our parser detects that as well.
         twice = getattr(botocore.handlers, "_handle_200_error", None)
         if twice is not None:
             client.meta.events.unregister("before-parse.s3.*", twice)
@@ -178,21 +178,21 @@ class S3Link(Link):
 
         def credentials() -> dict[str, Any]:
             frozen = found.get_frozen_credentials()
-            # Only temporary ones have this; boto3 renews a quarter of an hour ahead, obstore asks five minutes ahead.
+            # Only temporary credentials have this. boto3 renews them 15 minutes ahead, obstore asks 5 minutes ahead.
             end = getattr(found, "_expiry_time", None)
             soon = datetime.now(UTC) + _CREDENTIALS_TTL
             return {
                 "access_key_id": frozen.access_key,
                 "secret_access_key": frozen.secret_key,
                 "token": frozen.token,
-                # obstore takes no other class of time zone.
+                # obstore accepts no other class of time zone.
                 "expires_at": min(end.astimezone(UTC), soon) if end else None,
             }
 
         return credentials
 
     def delta_options(self) -> dict[str, str]:
-        """Storage options for the deltalake package, with the credentials of this moment."""
+        """Storage options for the deltalake package, with the current credentials."""
         parts = urlsplit(self.endpoint)
         host = parts.netloc if self.path_style else f"{self.address.bucket}.{parts.netloc}"
         options = {

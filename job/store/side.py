@@ -1,4 +1,4 @@
-"""The side of a job that a store is on: what fails there ends the run as the input's fault or as the output's."""
+"""Turns an error of a store into an error of the job's side, the input or the output, which ends the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from job.errors import DeniedError, InputError, NotFoundError, OutputError, Stor
 
 @contextmanager
 def storage(side: Literal["input", "output"], what: str) -> Iterator[None]:
-    """Turn an error of one store into that of its side: exit code 4 or 5, and one line that says what was tried."""
+    """Context that turns a StoreError into an InputError or OutputError, whose message begins with ``what``."""
     try:
         yield
     except StoreError as error:

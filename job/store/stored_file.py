@@ -1,4 +1,4 @@
-"""An object as a file that can be read at any place: what parquet's readers want. Nothing is kept but its pin."""
+"""An object as a seekable file, as Parquet readers need it. Only its name, size and ETag are held."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class StoredFile(io.RawIOBase):
     Parameters
     ----------
     store
-        Where it lies.
+        The store of the object.
     name
-        Below the store.
+        Name of the object in the store.
     size
-        Bytes, as listed.
+        Its size in bytes, from the listing.
     etag
-        The listed ETag: other bytes than those raise `job.errors.ChangedError`, at whatever read.
+        Its ETag, from the listing. If the object has changed, a read raises `job.errors.ChangedError`.
     """
 
     def __init__(self, store: Store, name: str, size: int, etag: str | None) -> None:
@@ -29,14 +29,14 @@ class StoredFile(io.RawIOBase):
         self._at = 0
 
     def close(self) -> None:
-        """Does nothing: a reader that closes the file, as Arrow's readers do, leaves it usable."""
+        """Does nothing, so that the file stays usable after a reader has closed it, as Arrow's readers do."""
 
     def readable(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -46,15 +46,15 @@ class StoredFile(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The position at which the next read begins."""
         return self._at
 
     def size(self) -> int:
-        """Bytes."""
+        """The size in bytes."""
         return self._size
 
     def read(self, size: int | None = -1) -> bytes:
-        """See `io.RawIOBase`; never fewer bytes than asked for before the end."""
+        """See `io.RawIOBase`. Returns fewer bytes than requested only at the end of the file."""
         end = self._size if size is None or size < 0 else min(self._size, self._at + size)
         data = self.between(self._at, end)
         self._at = max(self._at, end)
@@ -71,7 +71,7 @@ class StoredFile(io.RawIOBase):
         return self.read()
 
     def between(self, begin: int, end: int) -> Any:
-        """Read any part; the position stays."""
+        """Read the bytes from ``begin`` up to, but not including, ``end``. The position does not change."""
         if begin >= end:
             return b""
         return self._store.part(self._name, begin, end, if_match=self._etag)

@@ -1,7 +1,7 @@
-"""A certificate authority of the user's, for the deltalake package, which takes none as an option.
+"""Makes the deltalake package trust the user's certificate authority, for which it has no option.
 
-It reads the file that ``SSL_CERT_FILE`` names, in place of the machine's authorities; so those are copied into the same
-file. This is the one variable of the environment that the package sets.
+deltalake reads the file that the environment variable ``SSL_CERT_FILE`` names, in place of the machine's authorities.
+So this module writes a new file with both, and sets the variable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _trusted: set[str] = set()
 
 
 def trust(authority: str) -> None:
-    """Trust the authorities in a PEM file, besides those already trusted, in this process and its children."""
+    """Trust the authorities in a PEM file, in addition to those already trusted, in this process and its children."""
     with _lock:
         if authority in _trusted:
             return
@@ -39,7 +39,7 @@ def trust(authority: str) -> None:
 
 
 def read_authority(path: str) -> bytes:
-    """The bytes of ``storage.ca``."""
+    """Read the PEM file of ``storage.ca``."""
     return local_file.read(path, "storage.ca:")
 
 
