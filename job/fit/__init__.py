@@ -1,1 +1,1 @@
-"""One partition, from rows to a model in memory. No store is touched here."""
+"""Fits one partition: from its rows to a model in memory. Nothing here accesses a store."""

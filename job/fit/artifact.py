@@ -1,7 +1,7 @@
-"""A fitted estimator to bytes and back, verified.
+"""Serialises a fitted estimator to bytes, loads it back, and verifies both.
 
-The bytes are read by ``joblib.load``. Only the estimator is in them: a model file loads without this package. Loading
-runs code that the bytes name, so nothing is unpickled before its digest agrees.
+``joblib.load`` reads the bytes. They hold only the estimator, so a model file can be loaded without this package.
+Unpickling runs code that the bytes refer to, so bytes are unpickled only after their digest was checked.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def versions() -> dict[str, str]:
 
 
 def pack(estimator: Any, settings: ArtifactSettings, *, sample: Any = None) -> Artifact:
-    """Serialise and check a fitted estimator. Equal estimators give equal bytes.
+    """Serialise a fitted estimator, and check that it can be loaded. Equal estimators give equal bytes.
 
     Parameters
     ----------
     estimator
-        Fitted.
+        A fitted estimator.
     settings
         ``check``, ``compress`` and ``max_bytes``.
     sample
@@ -64,7 +64,7 @@ def pack(estimator: Any, settings: ArtifactSettings, *, sample: Any = None) -> A
     Raises
     ------
     PartitionError
-        ``artifact_error``: cannot be pickled, or not be loaded elsewhere; ``model_too_large``.
+        ``artifact_error``: the estimator cannot be pickled, or not be loaded elsewhere; ``model_too_large``.
     """
     kind = type(estimator).__name__
     _check_home(type(estimator).__module__, type(estimator).__qualname__)
@@ -86,20 +86,19 @@ def pack(estimator: Any, settings: ArtifactSettings, *, sample: Any = None) -> A
 
 def _dumps(estimator: Any, compress: int) -> bytes:
     buffer = io.BytesIO()
-    # A plain pickle, which joblib.load reads: a tenth of the time of joblib.dump, whose pickler is written in Python.
+    # A plain pickle, which joblib.load can read. It takes a tenth of the time of joblib.dump, which pickles in Python.
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     pickler.dispatch_table = _Reducers()
     pickler.dump(estimator)
-    # joblib's own default, a zlib stream; joblib.load knows it by its first bytes.
+    # A zlib stream, as joblib writes by default; joblib.load recognises it by its first bytes.
     return zlib.compress(buffer.getvalue(), compress) if compress else buffer.getvalue()
 
 
 class _Reducers(dict[type, Any]):
-    """How each class goes into one pickle: as everywhere, but for estimators.
+    """The dispatch table of one pickle. Estimators are reduced in a special way, all other classes as usual.
 
-    A pickle refers back to a text that it has met before only if it is the very same object, and whether two equal
-    names are one object depends on what the process has imported before. So the texts in the states of estimators are
-    made one object each.
+    A pickle writes a text only once if it occurs again as the same object. Whether two equal texts are the same object
+    depends on earlier imports of the process. So equal texts in the states of estimators are replaced by one object.
     """
 
     def __init__(self) -> None:
@@ -113,7 +112,7 @@ class _Reducers(dict[type, Any]):
     def _reduce(self, estimator: Any) -> Any:
         reduced = estimator.__reduce_ex__(_PROTOCOL)
         if isinstance(reduced, str) or len(reduced) < 3:
-            return reduced  # the class makes its state part of the arguments, or is a global object
+            return reduced  # a global object, or the state is in the arguments
         rebuild, arguments, state, *rest = reduced
         if type(state) is dict:
             state = {self._one(name): self._one(value) for name, value in state.items()}
@@ -124,12 +123,12 @@ class _Reducers(dict[type, Any]):
     def _one(self, value: Any) -> Any:
         if type(value) is not str:
             return value
-        # Python itself keeps one object for a single letter, which arrays refer to.
+        # For a text of one letter, chr() gives the object that Python itself shares, for example with arrays.
         return chr(ord(value)) if len(value) == 1 else self._texts.setdefault(value, value)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Notes where everything comes from that a model refers to."""
+    """Refuses models that refer to shipped code, to ``__main__`` or to this package."""
 
     def find_class(self, module: str, name: str) -> Any:
         _check_home(module, name)
@@ -192,26 +191,26 @@ def load(
     allow_version_skew: bool = False,
     max_bytes: int | None = None,
 ) -> Any:
-    """Load the estimator in ``data``; it is unpickled only if digest and versions agree.
+    """Load the estimator in ``data``. It is unpickled only if its digest and its versions match.
 
     Parameters
     ----------
     data
         Any buffer.
     digest
-        SHA-256 that the published table gives for it, hex.
+        SHA-256 of the model file in the published table, hex.
     versions
-        The environment card it was trained with: python, scikit-learn and numpy must agree by major.minor, the others
-        by major version.
+        The environment card of the training. For python, scikit-learn and numpy, major and minor version must match;
+        for other packages the major version.
     allow_version_skew
-        Load it under other versions nevertheless.
+        Whether to load the model if versions do not match.
     max_bytes
-        The size that the published table gives.
+        The size of the model file in the published table, in bytes.
 
     Raises
     ------
     DamageError
-        Other bytes, too many of them, other versions, or not loadable; nothing was unpickled but for the last.
+        The size, the digest or a version differs; then nothing is unpickled. Or the model cannot be loaded.
     """
     size = memoryview(data).nbytes
     if max_bytes is not None and size > max_bytes:

@@ -1,11 +1,11 @@
 """Rolling-origin windows: which rows a backtest fits on and which it predicts, in the order of time. Pure.
 
-The newest window ends with the newest row; each older one lies ``step`` before the next. By rows they are those of
-`sklearn.model_selection.TimeSeriesSplit` (where the step is the horizon), by spans of time the cut-offs of Nixtla's
-``cross_validation``. Whatever the rows are, no row is predicted by a fit that has seen its time stamp.
+The newest window ends with the newest row; each older window begins one ``step`` before the next. Counted in rows, the
+windows are those of `sklearn.model_selection.TimeSeriesSplit` if the step equals the horizon. In spans of time, the
+cut-offs are those of Nixtla's ``cross_validation``. A fit never predicts a row whose time stamp it has seen.
 
-Spans are the calendar's, in the time zone of the column: a day is a day also when the clocks change, a month is a
-month. Hours and less are elapsed time.
+Years, months, weeks and days are those of the calendar in the time zone of the column: a day in which the clocks change
+is one day. Hours, minutes and seconds are elapsed time.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Window:
     """One fit of a backtest and the rows that it predicts."""
 
     train: Rows
-    """numbers of the rows that are fitted on, in the order of time"""
+    """numbers of the rows to fit on, in the order of time, shape (n_train,)"""
     test: Rows
-    """numbers of the rows that are predicted, in the order of time"""
+    """numbers of the rows to predict, in the order of time, shape (n_test,)"""
     steps: Rows
-    """of each test row: 1 for the first row (or time stamp) after the newest that could be fitted on, and so on"""
+    """the step of each test row: its distance, in rows or time stamps, from the newest row that could be fitted on"""
     ends: int
-    """how many rows, in the order of time, could be fitted on"""
+    """number of rows, in the order of time, that could be fitted on"""
     begins: int
-    """how many rows, in the order of time, lie before the first test row, those of the gap included"""
+    """number of rows, in the order of time, before the first test row, including those of the gap"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,13 @@ class Shape:
     windows: int = 1
     """number of windows"""
     horizon: int | str = 1
-    """what a window predicts: a number of rows, or a span such as ``28d``"""
+    """length of the predicted part of a window: a number of rows, or a span such as ``28d``"""
     step: int | str | None = None
-    """from one window to the next, of the horizon's kind; None for the horizon"""
+    """distance from one window to the next, in rows or a span like the horizon; None for the horizon itself"""
     gap: int | str = 0
-    """the distance between the fitted and the predicted rows, of the horizon's kind"""
+    """distance between the fitted and the predicted rows, in rows or a span like the horizon"""
     sliding: bool = False
-    """every window fits on as many rows, or as long a time, as the oldest one"""
+    """whether each window fits on the same number of rows, or length of time, as the oldest window"""
 
     @property
     def by_time(self) -> bool:
@@ -66,12 +66,12 @@ class Shape:
 
 
 def parse_span(text: str) -> pd.DateOffset:
-    """``28d``, ``4w``, ``3mo``, ``1y``, ``12h``, ``30min`` or ``90s`` as an offset.
+    """Parse a span such as ``28d``, ``4w``, ``3mo``, ``1y``, ``12h``, ``30min`` or ``90s``.
 
     Raises
     ------
     ValueError
-        It is none of these, or nothing (``0d``).
+        The text is no span, or a span of length 0 (``0d``).
     """
     match = SPAN.fullmatch(text)
     if match is None or not int(match[1]):
@@ -80,29 +80,29 @@ def parse_span(text: str) -> pd.DateOffset:
 
 
 def windows(times: Any, shape: Shape) -> Iterator[Window]:
-    """The windows of a backtest, the oldest first.
+    """Yield the windows of a backtest, the oldest first.
 
     Parameters
     ----------
     times
-        One value for each row, without gaps: numbers, texts that sort, or time stamps (`pandas.Series` or array,
-        with or without a time zone). Spans need time stamps.
+        One value for each row, none missing: numbers, texts that sort, or time stamps (`pandas.Series` or array, with
+        or without a time zone). Spans need time stamps.
     shape
-        Which windows.
+        The number and the lengths of the windows.
 
     Raises
     ------
     TooShort
-        The oldest window would have nothing to fit on, or a window nothing to predict.
+        A window has no row to fit on, or none to predict.
     TypeError
-        Spans of time are wanted, and the column is not one of time stamps.
+        The horizon is a span of time, and ``times`` are no time stamps.
     """
     order = ordered(times)
     yield from (_by_time if shape.by_time else _by_rows)(pd.Index(times)[order], order, shape)
 
 
 def ordered(times: Any) -> Rows:
-    """The numbers of the rows in the order of time; ties stay as they come."""
+    """The numbers of the rows in the order of time; rows with equal times keep their order."""
     stamps = pd.Index(times)
     # Time stamps with a zone would become Python objects in an array.
     values = stamps.asi8 if isinstance(stamps, pd.DatetimeIndex) else np.asarray(stamps)
@@ -122,7 +122,7 @@ def _by_rows(stamps: pd.Index, order: Rows, shape: Shape) -> Iterator[Window]:
         end = begin - gap
         low = end - oldest if shape.sliding else 0
         test = slice(begin, begin + shape.horizon)
-        # Rows that bear the time stamp of a test row lie on the other side of the cut.
+        # Rows before the cut with the same time stamp as the first test row are not fitted on.
         last = min(end, int(stamps.searchsorted(stamps[begin], side="left")))
         if last <= low:
             raise TooShort("all rows before a window bear the time stamp of its first row")
@@ -160,7 +160,7 @@ def _offset(units: dict[str, int]) -> pd.DateOffset:
 
 
 def _shifted(stamp: pd.Timestamp, *spans: tuple[pd.DateOffset, int]) -> pd.Timestamp:
-    """The stamp moved by all spans at once: a month back twice is not always two months back."""
+    """Move the stamp by the sum of all spans: twice one month back is not always the same as two months back."""
     units: dict[str, int] = {}
     for span, times in spans:
         for unit, count in span.kwds.items():
@@ -168,13 +168,13 @@ def _shifted(stamp: pd.Timestamp, *spans: tuple[pd.DateOffset, int]) -> pd.Times
     if not any(units.values()):
         return stamp
     moved = stamp + _offset(units)
-    # The end of a month stays one: a month before 30 November is 31 October.
+    # The last day of a month moves to a last day: a month before 30 November is 31 October.
     whole = units.keys() <= {"months", "years"} and stamp.is_month_end
     return moved + pd.offsets.MonthEnd(0) if whole else moved
 
 
 def remarks(times: Any) -> list[str]:
-    """Warnings about the order of the rows: ties, and gaps among time stamps."""
+    """Warnings about equal time stamps, and about gaps between time stamps."""
     stamps = pd.Index(times)
     found = []
     unique = stamps.unique()

@@ -1,7 +1,7 @@
-"""Checks of the rows before a fit: columns, kinds, missing and infinite values.
+"""Checks of the rows before a fit: columns, types, missing and infinite values.
 
-Each check raises a `PartitionError` that names the column, the count or the first row, and the setting that is the way
-out; never a value. Rows are counted from 1 and without the header.
+Each check raises a `PartitionError` that names the column, the count or the first row, and the setting that helps, but
+never a value. Rows are counted from 1, without the header.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ from job.reader.schema import delimiter_hint
 
 
 def columns(table: pa.Table, recipe: Recipe) -> tuple[str, ...]:
-    """The names of the features; all columns that the recipe names are there, and none of its columns is bytes."""
+    """The names of the features. Checks that all columns of the recipe exist, and that no feature or target is bytes.
+
+    Raises
+    ------
+    PartitionError
+        ``missing_column``, ``unsupported_type``.
+    """
     names = _features(table, recipe)
     for name in names + as_tuple(recipe.target):
         kind = table.schema.field(name).type
@@ -91,7 +97,7 @@ def numeric(table: pa.Table, names: Sequence[str], what: str, *, categories: boo
     what
         ``feature`` or ``target``, for the message.
     categories
-        Columns of a categorical type will do, too.
+        Whether columns of a categorical type are accepted, too.
     """
     for name in names:
         column = table.column(name)
@@ -127,7 +133,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _first_no_number(column: pa.ChunkedArray) -> tuple[int | None, str]:
-    """The first row whose value is no number, and the decimal point that more of them have."""
+    """The first row whose value is no number (None if all are), and the decimal point of most texts: ``.`` or ``,``."""
     if not frame.is_textual(column.type):
         found = pc.index(column.is_valid(), True).as_py()
         return (int(found) + 1 if found >= 0 else 1), "."
@@ -149,7 +155,7 @@ def _is_number(text: str | None, point: str) -> bool:
 
 
 def suspects(table: pa.Table, names: Sequence[str]) -> list[str]:
-    """The columns that may have missing or infinite values; all others have none. One cheap look at each."""
+    """The columns that may have missing or infinite values; all others have none. A cheap test for each column."""
     found = []
     with np.errstate(all="ignore"):
         for name in names:
@@ -205,14 +211,14 @@ def no_infinite(table: pa.Table, names: Sequence[str], what: str) -> None:
 def rows_kept(
     table: pa.Table, doubtful: Sequence[str], traits: Traits, recipe: Recipe, warnings: list[str]
 ) -> pa.Table:
-    """The rows that are trained on: the recipe's policies for missing features and targets are applied.
+    """Apply the recipe's policies for missing features and targets. Returns the rows to train on.
 
-    ``doubtful`` are the `suspects` among the features and targets.
+    ``doubtful`` are the `suspects` among the features and targets. Raises ``missing_values`` or ``null_target``.
     """
     targets = [each for each in as_tuple(recipe.target) if each in doubtful]
     names = [each for each in doubtful if each not in targets]
     policy = recipe.missing if recipe.missing != "auto" else ("allow" if traits.missing else "fail")
-    # What the recipe drops goes first: a gap in a row that is dropped anyway is no reason to fail.
+    # Drop rows first: a missing value in a row that is dropped anyway is no reason to fail.
     if recipe.drop_null_target:
         table = _without(table, missing_rows(table, targets), "no target", warnings)
     if policy == "drop":
@@ -237,7 +243,7 @@ def _without(table: pa.Table, mask: Any, why: str, warnings: list[str]) -> pa.Ta
 
 
 def constant_target(table: pa.Table, recipe: Recipe, warnings: list[str]) -> bool:
-    """Whether a target has one value only; raises or warns as the recipe says."""
+    """Whether a target has one value only. Then raises ``constant_target``, or warns, as the recipe says."""
     constant = [name for name in as_tuple(recipe.target) if _is_constant(table.column(name))]
     if not constant:
         return False
@@ -259,7 +265,13 @@ def _is_constant(column: pa.ChunkedArray) -> bool:
 
 
 def weights(table: pa.Table, name: str | None) -> np.ndarray[Any, Any] | None:
-    """The row weights as float64; raises ``bad_weight`` unless all are finite, not negative, and not all zero."""
+    """The row weights as float64, shape (rows,); None without a weight column.
+
+    Raises
+    ------
+    PartitionError
+        ``bad_weight``: a weight is missing, infinite or negative, or all are zero.
+    """
     if name is None:
         return None
     column = table.column(name)

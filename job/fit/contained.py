@@ -1,7 +1,7 @@
-"""Restores, after each fit, the state of the process that a recipe's code may change: the next key must not see it.
+"""Restores the state of the process after each fit, because a recipe's code may change it for the fits of later keys.
 
-scikit-learn's estimators change nothing. A function or a class of somebody's may leave behind a working folder, a
-setting of a library, a signal handler, a fork of itself, open files.
+scikit-learn's estimators change nothing. A user's function, or a class of another library, may change the working
+folder, the settings of a library or a signal handler, may fork, and may leave files open.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ import sklearn
 from job.errors import PartitionError
 
 _RESERVE = 48
-"""Descriptors that stay free for models and outcomes, however many files the recipe's code leaves open."""
+"""Number of file descriptors kept free for models and outcomes, even if the recipe's code leaves files open."""
 _CORES = "LOKY_MAX_CPU_COUNT"
-"""Libraries that ask joblib for the number of cores (LightGBM does) get one: so each fit is single-threaded, and a
-model does not tell on which machine it was made."""
+"""Variable that makes joblib report one core to libraries that ask it (such as LightGBM). So each fit has one thread,
+and a model does not depend on the machine."""
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """A context for code that is neither ours nor scikit-learn's.
+    """A context for code that is neither manyfit's nor scikit-learn's.
 
     Raises
     ------
     PartitionError
-        ``fit_error``: the code of earlier keys has left so many files open that this one could not be fitted.
+        ``fit_error``: earlier fits have left so many files open that too few descriptors are free.
     """
     _refuse_without_files()
     process = os.getpid()
@@ -58,7 +58,7 @@ def contained() -> Iterator[None]:
         raise
     finally:
         if os.getpid() != process:
-            # A child that the code has forked, and that came back from it: it must not go on as if it were the worker.
+            # This is a child process that the user's code has forked. It must not continue with the worker's tasks.
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.flush()
             os._exit(1 if sys.exc_info()[0] else 0)
@@ -80,7 +80,7 @@ def _refuse_without_files() -> None:
 
 
 def _opened() -> int:
-    """How many descriptors this process has; the lowest that is free where the system does not tell."""
+    """The number of open descriptors; without /proc, the lowest free descriptor as an estimate."""
     try:
         return len(os.listdir("/proc/self/fd"))
     except OSError:
@@ -94,25 +94,25 @@ def _opened() -> int:
 
 
 class _Kept:
-    """Descriptors held in reserve: code that opens files until there are none left takes none of ours."""
+    """Descriptors held in reserve, for the case that the user's code opens all others."""
 
     def __init__(self) -> None:
         self._held: list[int] = []
         self._process = 0
 
     def wanted(self) -> int:
-        """Descriptors that must be free: once for models and outcomes, and once more while none are held."""
+        """The number of descriptors that must be free: `_RESERVE`, and twice that if the reserve is not held yet."""
         return _RESERVE if self._held and self._process == os.getpid() else 2 * _RESERVE
 
     def keep(self) -> None:
-        """Hold them, in this process."""
+        """Open the descriptors of the reserve, once in each process."""
         if self._process != os.getpid():
             self._held, self._process = [], os.getpid()
             with contextlib.suppress(OSError):
                 self._held.extend(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_RESERVE))
 
     def release(self) -> None:
-        """Let go of them, for good: something has taken all others."""
+        """Close the reserve for good, because all other descriptors are in use."""
         for each in self._held if self._process == os.getpid() else ():
             os.close(each)
         self._held, self._process = [], os.getpid()
@@ -213,4 +213,4 @@ _STATE: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (_handlers, _set_handlers),
     (_logging, _set_logging),
 )
-"""How each is read, and how it is set back."""
+"""For each part of the state, a function that reads it and one that restores it."""

@@ -1,7 +1,7 @@
-"""A new model against the live one, on rows that neither has seen. No store is touched: the live model comes as bytes.
+"""Compares a new model with the live one on rows that neither has seen. The live model is passed as bytes.
 
-Which rows may judge: held-out rows whose time stamp is strictly newer than all that the live model was fitted on, than
-all that have judged before, and than all that the validation's own fit has seen. A row that several windows predict
+A held-out row takes part if its time stamp is strictly newer than all rows that the live model was fitted on, than all
+rows of its earlier comparison, and than all rows that the validation's fit has seen. A row that several windows predict
 counts once, with the newest window.
 """
 
@@ -36,12 +36,12 @@ class Champion:
     versions: str | None
     """the environment card, as JSON"""
     until: str | None
-    """the last time stamp that it was fitted on (`stamp`)"""
+    """the last time stamp of the rows that it was fitted on (`stamp`)"""
     judged_until: str | None
-    """the last time stamp that has judged it"""
+    """the last time stamp of the rows on which it was compared before"""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As plain bytes, whatever buffer a store handed out: it travels to guarded children."""
+        """Pickle ``data`` as plain bytes, from any buffer of a store: guarded children get the champion by pickle."""
         return _champion, ({**vars(self), "data": None if self.data is None else bytes(self.data)},)
 
 
@@ -66,7 +66,7 @@ class Held:
     rows: Rows
     """the held-out rows"""
     newest: Any
-    """the last time stamp that the fit has seen"""
+    """the last time stamp of the rows of the fit"""
     losses: Rows
     """the loss of each held-out row"""
 
@@ -76,7 +76,7 @@ class _Unable(Exception):
 
 
 def stamp(order: Any) -> str | None:
-    """The last time stamp of a column, as text that `as_stamp` reads; None where nothing orders the rows."""
+    """The last time stamp of a column, as text for `as_stamp`; None if no column orders the rows."""
     if order is None or not len(order):
         return None
     newest = order.max()
@@ -89,7 +89,7 @@ def as_stamp(text: str, order: pd.Index) -> Any:
     Raises
     ------
     ValueError
-        The column has another type than the one that the stamp was taken of.
+        The column has another type than the column from which the stamp was taken.
     """
     if isinstance(order, pd.DatetimeIndex):
         found = pd.Timestamp(text)
@@ -116,11 +116,16 @@ def compare(against: Against, held: list[Held], order: pd.Index, X: Any, y: Any)
     against
         The live model, and the metric.
     held
-        Of each split, the oldest first.
+        The challenger's losses for each split, the oldest first.
     order
         The column that orders all rows, shape (n,).
     X, y
-        All rows as the estimator gets them.
+        Features and target of all rows, as the estimator gets them.
+
+    Returns
+    -------
+    Contest
+        The comparison, or a note that says why the models could not be compared.
     """
     try:
         rows, challenger = _judging(against.champion, held, order)

@@ -1,7 +1,7 @@
-"""Judges a fit on rows it has not seen: metrics by window and by step, skill, residuals, the comparison.
+"""Judges a fit on rows it has not seen: metrics by window and by step, skill, residuals, comparison with a live model.
 
-The fits are those that the validation needs anyway; rows are predicted once more only where something asks for each
-row's loss: a baseline, intervals, a backtest, or a live model that is to be compared with.
+It needs no fits beyond those of the validation. Predictions of single rows are computed only if the loss of each row is
+needed: for a baseline, intervals, a backtest, or the comparison with a live model.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Data:
     """The rows of a key for its evaluation."""
 
     X: Any
-    """features, as the estimator gets them"""
+    """features, as the estimator gets them, shape (n, features)"""
     y: Any
-    """target"""
+    """target, shape (n,) or (n, targets)"""
     order: Any = None
     """the column that orders the rows (`pandas.Index`), or None"""
     classifier: bool = False
-    """the target is classes"""
+    """whether the target is classes"""
 
     def main_loss(self, metrics: tuple[str, ...]) -> str:
         """The metric for the skill: the first metric with a row loss, else a default by the kind of target."""
@@ -65,31 +65,32 @@ def evaluate(
     *,
     against: Against | None = None,
 ) -> Evaluation:
-    """Fit on the rows of each split and judge the fits by the others.
+    """Fit on the train rows of each split, and judge the fit on its test rows.
 
     Parameters
     ----------
     recipe
-        For its validation and its baseline.
+        The recipe, with its validation and its baseline.
     splits
-        Of `job.fit.validation.splits`.
+        The result of `job.fit.validation.splits`.
     fit, fit_baseline
-        Fit on some rows; the baseline's is None where there is none, or where it is the seasonal naive forecast.
+        Functions that fit the estimator, and the baseline, on the rows with the given numbers. ``fit_baseline`` is None
+        without a baseline, and for the seasonal naive forecast.
     data
         All rows.
     metrics
         Scorer names.
     words
-        What messages must not hold.
+        The texts of the data, which messages must not hold.
     notes
-        Gets what a person should know.
+        A list to which warnings are added.
     against
-        The live model that the new one is compared with, if it is.
+        The live model and the metric of the comparison; None for no comparison.
 
     Raises
     ------
     PartitionError
-        ``metric_error``.
+        ``metric_error``: the rows do not allow this validation, or the estimator has no method that a scorer needs.
     """
     judge = _Judge(recipe, data, metrics, words, against)
     if judge.only_scores():
@@ -103,7 +104,7 @@ def evaluate(
 
 
 def _scored(splits: Iterator[Split], fit: Fit, judge: _Judge, words: Words, notes: list[str]) -> Evaluation:
-    """As scikit-learn's `cross_validate`: a fold that cannot be fitted has no scores, unless none of them can be."""
+    """Like scikit-learn's `cross_validate`: a failed fold gets no scores. Raises the last error if all fail."""
     failed: list[Exception] = []
     for split in splits:
         try:
@@ -139,7 +140,7 @@ class _Judge:
         self._parts: list[dict[str, Rows]] = []
 
     def only_scores(self) -> bool:
-        """Whether only the means of the scores are wanted."""
+        """Whether only the mean scores of a k-fold validation are needed, and no losses of single rows."""
         return self._recipe.validation.method == "kfold" and not (
             self._against or self._recipe.baseline or self._recipe.validation.intervals
         )

@@ -1,4 +1,4 @@
-"""Errors and warnings of a fit as texts for a person; an error's text holds none of the user's data."""
+"""Errors and warnings of a fit as texts for a person. The text of an error holds none of the user's data."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _TEXTUAL = {kind.id for kind in _KINDS}
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The texts of a table, which must not get into a message. Keeps them without the rest of the table."""
+    """The texts of a table, which must not appear in a message. Only the text columns are kept in memory."""
 
     names: frozenset[str]
     """names of all columns; they may appear in a message"""
     texts: tuple[pa.ChunkedArray, ...]
     """the columns of texts"""
     textual: tuple[str, ...] = ()
-    """their names"""
+    """names of the columns of texts"""
 
     @classmethod
     def of(cls, table: pa.Table) -> Words:
@@ -43,12 +43,12 @@ class Words:
         return cls(names=frozenset(names), texts=texts, textual=textual)
 
     def timed(self) -> list[str]:
-        """The columns whose texts are dates or times, as far as a few of them tell."""
+        """The columns whose first few texts are ISO dates or times."""
         few = (column.drop_null()[:8] for column in self.texts)
         return [name for name, part in zip(self.textual, few, strict=True) if len(part) and parse(part) is not None]
 
     def hold(self, token: str) -> bool:
-        """Whether the data hold a text with this in it."""
+        """Whether a text of the data contains ``token``."""
         for column in self.texts:
             kind = column.type
             if frame.is_textual(kind):
@@ -66,13 +66,13 @@ def fit_error(
     Parameters
     ----------
     error
-        What was raised.
+        The exception that was raised.
     words
-        What the message must not hold.
+        The texts of the data, which the message must not hold.
     reason, what
-        Of the error, and what stands before the exception's own text.
+        The reason of the new error, and a text to put before the exception's own text.
     names
-        The features, of a library that may refuse their names without saying which.
+        Names of the features, for a hint if a library refuses some of them without saying which.
     """
     text = describe(error, words)
     odd = [name for name in names if _ODD.search(name)] if re.search("(?i)feature.?names?", text) else []
@@ -88,11 +88,11 @@ _ODD = re.compile(r"\W")
 _ABOUT_TIMES = re.compile(
     r"(?i)datetime|timedelta|timestamp|\bdt\b|invalid literal|could not convert|operand|not supported"
 )
-"""What is raised where texts are met instead of times."""
+"""matches messages of exceptions that are raised if code gets texts instead of times"""
 
 
 def describe(error: BaseException, words: Words) -> str:
-    """``ValueError: could not convert string to float: '...'``: what is quoted and occurs in the data is left out."""
+    """A text such as ``ValueError: could not convert string to float: '...'``, without quoted texts of the data."""
     lines = str(error).strip().splitlines()
     first = lines[0] if lines else ""
 
@@ -106,7 +106,7 @@ def describe(error: BaseException, words: Words) -> str:
 
 @contextmanager
 def caught(texts: list[str]) -> Iterator[None]:
-    """Warnings of scikit-learn and of the user's code go to ``texts``, each once, not to the log."""
+    """Collect warnings of scikit-learn and of the user's code in ``texts``, each once, instead of the log."""
 
     def keep(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
         if issubclass(category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning):

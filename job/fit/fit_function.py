@@ -1,4 +1,4 @@
-"""Fits by the user's own function, which gets the frame and the key and returns an estimator, or it and metrics."""
+"""Fits with the user's own function: it gets the frame and the key, and returns an estimator or a pair with metrics."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from job.words import counted
 
 
 def train_function(table: pa.Table, recipe: Recipe, key: str, seed: int, against: Against | None = None) -> Fitted:
-    """Fit by the recipe's function; see `job.fit.train.train`.
+    """Fit with the recipe's function. Parameters and errors are those of `job.fit.train.train`.
 
-    The function is the judge of its rows: missing and infinite values, texts and dates reach it as they are. The global
+    The function gets missing and infinite values, texts and dates unchanged, and must handle them itself. The global
     random generators of Python and numpy are seeded before each call.
     """
     assert recipe.function is not None

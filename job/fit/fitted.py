@@ -1,4 +1,4 @@
-"""A fitted estimator and what is known about the fit."""
+"""A fitted estimator, with the results and the facts of its fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Contest:
     comparison: Comparison | None = None
     """None if the models could not be compared"""
     note: str | None = None
-    """the reason, for a person"""
+    """the reason why they could not be compared, for a person"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,49 +36,49 @@ class Evaluation:
     windows: str | None = None
     """JSON list, the oldest first: rows ``fitted`` and predicted (``rows``), ``from`` and ``to``, ``metrics``"""
     horizons: str | None = None
-    """JSON object of lists, an entry a step: ``n``, ``mae`` and ``rmse``, or ``n`` and ``error_rate``"""
+    """JSON object of lists with one entry for each step: ``n``, ``mae`` and ``rmse``, or ``n`` and ``error_rate``"""
     residuals: str | None = None
     """JSON of `job.judge.intervals.describe`"""
     until: str | None = None
     """the last time stamp of all rows"""
     contest: Contest | None = None
-    """the comparison with the live model, where there is one"""
+    """the comparison with the live model, if there was one"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A fitted estimator and what is known about the fit."""
+    """A fitted estimator, with the results and the facts of its fit."""
 
     estimator: Any
-    """fitted on all rows"""
+    """the estimator, fitted on all rows"""
     evaluation: Evaluation
-    """what held-out rows say; metrics that are undefined on these rows are left out"""
+    """the results on held-out rows, or on the rows of the fit without a validation; undefined metrics are left out"""
     rows: int
-    """rows that it was fitted on"""
+    """number of rows that the estimator was fitted on"""
     warnings: tuple[str, ...]
-    """for a person, at most five"""
+    """warnings for a person, at most five"""
     seconds: float
-    """duration of the final fit alone"""
+    """duration of the final fit, in seconds"""
     features: Any = field(default=None, repr=False)
-    """the features as the estimator got them, or an array"""
+    """the features as the estimator got them, or an array of shape (rows, features)"""
     names: tuple[str, ...] = ()
-    """their names"""
+    """names of the features"""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """By scorer name."""
+        """The metrics, by scorer name."""
         return self.evaluation.metrics
 
     @property
     def sample(self) -> Any:
-        """A few rows of the features, as the estimator wants them; None for a function."""
+        """The first rows of the features, as the estimator gets them for a prediction; None for a function."""
         if isinstance(self.features, np.ndarray):
             return pd.DataFrame(self.features[:_SAMPLE], columns=list(self.names))
         return None if self.features is None else self.features.iloc[:_SAMPLE]
 
 
 def defined(scores: Mapping[str, float], notes: list[str]) -> dict[str, float]:
-    """The metrics that are numbers; ``notes`` gets the names of the others."""
+    """The metrics that are finite numbers. For each other metric a warning is added to ``notes``."""
     found = {name: value for name, value in scores.items() if np.isfinite(value)}
     notes += [f"metric {name!r} is not defined on these rows" for name in scores if name not in found]
     return found

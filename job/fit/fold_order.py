@@ -1,4 +1,4 @@
-"""Estimators that split rows by themselves (searches, stacking): whether the order of the rows suits them. Pure."""
+"""Checks that the order of the rows suits estimators that split rows themselves (searches, stacking). Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 _NO_FOLDS = frozenset({"RidgeCV", "RidgeClassifierCV"})
-"""``cv=None`` is no cross-validation to them."""
+"""Estimators for which ``cv=None`` means no cross-validation."""
 TIME, AS_THEY_COME = "time", "as they come"
 
 
 def kinds(estimator: Any) -> frozenset[str]:
-    """How folds inside an estimator take rows: by `TIME` (``TimeSeriesSplit``), or `AS_THEY_COME` (not shuffled)."""
+    """How an estimator's own folds use the order of rows: `TIME` (TimeSeriesSplit) or `AS_THEY_COME` (not shuffled)."""
     return frozenset(kind for each in _members(estimator) for kind in _kind(each))
 
 
@@ -41,16 +41,16 @@ def _kind(estimator: Any) -> Iterator[str]:
 
 
 def told(inside: frozenset[str], X: Any, y: Any, *, ordered: bool) -> list[str]:
-    """A warning for a user whose estimator splits rows that have an order.
+    """Warnings about an estimator whose own folds do not suit the order of the rows.
 
     Parameters
     ----------
     inside
-        See `kinds`.
+        The result of `kinds`.
     X, y
-        The rows; ``y`` may be None.
+        Features and target of the rows; ``y`` may be None.
     ordered
-        The rows are in an order of the user's: that of a file, or of ``input.order_by``.
+        Whether the order of the rows has a meaning: it is that of one file, or of ``input.order_by``.
     """
     notes = []
     if TIME in inside and not ordered:
@@ -68,7 +68,7 @@ def told(inside: frozenset[str], X: Any, y: Any, *, ordered: bool) -> list[str]:
 
 
 def _sorted_by(X: Any, y: Any) -> str | None:
-    """The target or a feature by which rows are sorted, if it has several values."""
+    """The name of the target or of a feature by which the rows are sorted, or None. Constant columns do not count."""
     columns = [("the target", y)] if isinstance(y, pd.Series) else []
     columns += [(repr(name), X[name]) for name in X.columns] if isinstance(X, pd.DataFrame) else []
     for name, column in columns:

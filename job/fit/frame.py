@@ -1,7 +1,7 @@
-"""Arrow tables to what estimators and functions are given: pandas frames and series, numpy arrays.
+"""Converts Arrow tables to pandas frames and series and numpy arrays, for estimators and functions.
 
-Values are as ``pandas.read_csv`` would have them: numbers are numpy's, a missing text is NaN, dates and times are
-datetime64[ns] (a coarser unit where years beyond 2262 need it), and a decimal is the nearest float.
+Values have the types that ``pandas.read_csv`` gives: numbers have numpy types, a missing text is NaN, dates and times
+are datetime64[ns] (a coarser unit for years outside its range), and a decimal is the nearest float.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _NARROW = _PLAIN | {
 }
 
 _LARGE = 4_000_000
-"""Cells from which on memory is given back to the system as soon as it can be."""
+"""Tables with more cells than this give their memory back to the system at once."""
 
 
 def give_back(cells: int) -> None:
-    """After a large table was dropped: Arrow's pool keeps its memory, and the fit needs it next."""
+    """Give the memory of a dropped large table back to the system: else Arrow's pool keeps it, and the fit needs it."""
     if cells > _LARGE:
         pa.default_memory_pool().release_unused()
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type is numbers (bool too)."""
+    """Whether a column of this type counts as numbers: also bool, decimal, and null (without values)."""
     return kind.id in _NUMBERS
 
 
@@ -56,17 +56,17 @@ def is_time(kind: pa.DataType) -> bool:
 
 
 def is_textual(kind: pa.DataType) -> bool:
-    """Whether a column of this type is texts."""
+    """Whether a column of this type holds texts, also as categories."""
     return (kind.value_type.id if kind.id == _CATEGORY else kind.id) in _TEXTS
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """A frame of all columns, which the caller may change.
+    """Convert all columns to a frame, which the caller may change.
 
     Raises
     ------
     PartitionError
-        ``inexact_number``: a whole number becomes float64, since its column has gaps, and would be rounded.
+        ``inexact_number``: a whole number would be rounded, because missing values make its column float64.
     """
     for number, field in enumerate(table.schema):
         column = _plain(table.column(number), field.name)
@@ -81,7 +81,7 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
 
 
 def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray | None:
-    """The column in the type that pandas' own readers would give it; None where it is that already."""
+    """The column in the type that pandas' own readers would give it; None if it needs no conversion."""
     kind = column.type
     if kind.id in _ODD:
         return to_float(column, name)
@@ -89,12 +89,12 @@ def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray | None:
         refuse_rounded(column, name, "the gaps in its column make it one")
     unit = getattr(kind, "unit", "ns")
     if pt.is_date(kind) or (unit != "ns" and (pt.is_timestamp(kind) or pt.is_duration(kind))):
-        # One unit, or what a function makes of the numbers behind the times would depend on the file.
+        # Always one unit: else a function that uses times as integers would give other results for other files.
         fine = pa.duration("ns") if pt.is_duration(kind) else pa.timestamp("ns", getattr(kind, "tz", None))
         try:
             return column.cast(fine)
         except pa.ArrowInvalid:
-            return None  # years that nanoseconds do not reach, such as 9999
+            return None  # years outside the range of nanoseconds, such as 9999
     return None
 
 
@@ -110,13 +110,13 @@ def features(table: pa.Table, names: Sequence[str], *, series: bool) -> Any:
 
 
 def target(table: pa.Table, names: Sequence[str]) -> Any:
-    """The target: a series, or a frame of several."""
+    """The target: a series, or a frame if there are several targets."""
     frame = to_pandas(table.select(list(names)))
     return frame[names[0]] if len(names) == 1 else frame
 
 
 def array(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """A column without nulls as a numpy array, without a copy where it lies in one piece."""
+    """A column without nulls as a numpy array, shape (rows,); without a copy if the column has one chunk."""
     piece = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(piece, pa.ChunkedArray):
         return np.asarray(piece.to_numpy())
@@ -124,19 +124,20 @@ def array(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
 
 def block(table: pa.Table, names: Sequence[str], *, narrow: bool = False) -> np.ndarray[Any, Any] | None:
-    """The columns as one array laid out as a frame's values, or None if they are not such numbers.
+    """The columns as one array of shape (rows, columns), or None if a column has nulls or another type.
 
-    Rows by columns, Fortran order: what scikit-learn gets out of ``to_pandas()``; results agree to the last bit.
+    The array is in Fortran order, like the values of the frame that ``to_pandas()`` gives to scikit-learn. So results
+    are equal to the last bit.
 
     Parameters
     ----------
     table
-        Rows.
+        The rows.
     names
-        Its columns that are wanted.
+        The columns to take.
     narrow
-        Narrower numbers than of 64 bits, too: columns that all are float32 stay so, mixtures become float64 where numpy
-        makes them that.
+        Whether to accept numbers of less than 64 bits, too. If all columns are float32, the array is float32; mixtures
+        become float64, if that is also numpy's result type.
     """
     columns = [table.column(name) for name in names]
     known = _NARROW if narrow else _PLAIN

@@ -8,5 +8,5 @@ import importlib.metadata
 
 @functools.cache
 def version(name: str) -> str:
-    """A distribution's version; read once, as its metadata is parsed whole for it, which takes a millisecond."""
+    """The version of a distribution. Cached, because parsing the metadata takes a millisecond."""
     return importlib.metadata.version(name)

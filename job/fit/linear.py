@@ -1,7 +1,7 @@
-"""A faster path for small linear fits: scikit-learn's own ``fit`` on an array instead of a DataFrame.
+"""A faster path for small linear fits: scikit-learn's own ``fit`` gets an array instead of a DataFrame.
 
-The checks of values that were already made here are switched off in scikit-learn, and the feature names are set
-afterwards. The pickled models of both ways are equal to the last byte; a test compares them for each class in `SHORT`.
+Values are checked here, so scikit-learn's own checks are switched off; the feature names are set after the fit. The
+pickled model is byte for byte that of the general path; a test compares them for each class in `SHORT`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from job.fit.recipe import Recipe
 from job.fit.traits import Traits
 
 SHORT: frozenset[type] = frozenset({LinearRegression, Ridge, Lasso, ElasticNet, LogisticRegression})
-"""Classes, not subclasses, that get an array: fitting them takes no longer than scikit-learn's look at a DataFrame."""
+"""Exact classes (no subclasses) that get an array: for them, checks of a DataFrame take as long as the fit itself."""
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +29,7 @@ _LINEAR = frozenset({LinearRegression, Ridge, Lasso, ElasticNet})
 
 
 def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Array, Array] | None:
-    """Features and target as arrays; None if the rows need the general path."""
+    """Features (rows, features) and target (rows,) as arrays; None if the rows need the general path."""
     target = recipe.target
     if (
         recipe.validation.method != "none"
@@ -54,7 +54,7 @@ def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Arr
 
 
 def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int, words: Words) -> Fitted:
-    """The fit on what `arrays` gave."""
+    """Fit on the arrays ``X`` and ``y`` of `arrays`; ``fit_error`` if the estimator raises."""
     estimator = recipe.build(seed)
     texts: list[str] = []
     with caught(texts), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
@@ -84,7 +84,7 @@ def fit(X: Array, y: Array, recipe: Recipe, traits: Traits, names: tuple[str, ..
 
 
 def _name_features(estimator: Any, names: tuple[str, ...]) -> None:
-    """Set ``feature_names_in_`` where a fit on a DataFrame sets it: before ``n_features_in_``."""
+    """Set ``feature_names_in_`` before ``n_features_in_``: a fit on a DataFrame sets the attributes in this order."""
     attributes = estimator.__dict__
     entries = list(attributes.items())
     attributes.clear()

@@ -1,6 +1,6 @@
-"""Checks an estimator's parameters by scikit-learn's own constraints, before it gets data. Pure.
+"""Checks an estimator's parameters by scikit-learn's own constraints, before a fit. Pure.
 
-scikit-learn looks at most of them in ``fit`` only: a mistake would then fail every partition, one after the other.
+scikit-learn checks most parameters only in ``fit``: then a mistake would make every partition fail, one by one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 NAMED = {"steps": 2, "transformers": 3, "transformer_list": 2, "estimators": 2}
-"""Arguments that are lists of named estimators, and how many parts an entry has."""
+"""Arguments that are lists of named estimators, and the number of parts of an entry."""
 
 _MEMBERS = ("_validate_steps", "_validate_transformers", "_validate_estimators")
-"""How scikit-learn's composites look at what they are made of."""
+"""Methods by which scikit-learn's composite estimators check their members."""
 _GRIDS = {"param_grid": ParameterGrid, "param_distributions": lambda grid: ParameterSampler(grid, 1)}
 _MOST_CANDIDATES = 100
 
@@ -32,7 +32,13 @@ def unnamed(node: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def validate(value: Any) -> None:
-    """Raise what scikit-learn raises for parameters that cannot be right, in one estimator; its members are others."""
+    """Check the parameters of one estimator, without its members, and the candidates of a search.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The errors that scikit-learn raises for wrong parameters.
+    """
     if isinstance(value, type):
         return
     _own(value)

@@ -1,6 +1,6 @@
-"""One partition from bytes to a model in memory: decode, train, serialise. No store is touched here.
+"""Makes the model of one partition in memory: decode, train, serialise. Nothing here accesses a store.
 
-The one place where a partition's failure of any kind becomes a `Result` instead of an exception.
+This is the one place where any failure of a partition becomes a `Result` instead of an exception.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Fitting:
     seed: int
     """the run's seed"""
     on_empty: str
-    """skip or fail"""
+    """``skip`` or ``fail``: the result of a partition without rows"""
     gate: str | None = None
-    """the metric by which a new model is compared with the live one; None: it is not"""
+    """the metric by which a new model is compared with the live one; None without a gate"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +54,24 @@ class Result:
     message: str | None = None
     traceback: str | None = None
     artifact: bytes | None = None
-    """the bytes to put: of the model"""
+    """the bytes of the model file, to be uploaded"""
     digest: str | None = None
     table: Any = None
-    """of an operation whose results are put with those of other keys: rows of a table"""
+    """result rows as a table, for operations that put the results of several keys as one object"""
     rows: int | None = None
     read: int | None = None
-    """rows that were read, where not all need be written"""
+    """number of rows read, for operations that may write fewer rows"""
     metrics: str | None = None
     warnings: str | None = None
     seconds: float | None = None
     judged: Mapping[str, Any] = field(default_factory=dict)
-    """columns of `job.outcome.Outcome`: what is known of the model from held-out rows"""
+    """columns of `job.outcome.Outcome`: the results on held-out rows and of the gate, and the estimator's class"""
 
 
 def fit_rows(fitting: Fitting, key: str, rows: Callable[[], Any], champion: Champion | None = None) -> Result:
     """Train one partition. Errors of the data or the recipe become a failed result; they are never raised.
 
-    Whoever makes the rows should keep neither them nor what they are made of: a fit needs the memory.
+    ``rows`` reads the rows. It should keep no reference to them or to their bytes, because the fit needs the memory.
     """
     try:
         return _fitted(fitting, rows, key, champion)
@@ -85,7 +85,7 @@ def _fitted(fitting: Fitting, rows: Callable[[], Any], key: str, champion: Champ
     told: list[str] = []
     seed = train.fit_seed(fitting.seed, key)
     against = None if champion is None or fitting.gate is None else Against(champion=champion, metric=fitting.gate)
-    # In no variable: `train` lets go of the rows once they are what the estimator gets, and then nobody has them.
+    # No variable here holds the rows: so `train` can free them as soon as the estimator's data is made of them.
     with contained() if fitting.recipe.foreign else nullcontext():
         fitted = train.train(arranged(rows(), fitting.spec, told), fitting.recipe, key=key, seed=seed, against=against)
         warnings = (*told, *fitted.warnings)
@@ -143,7 +143,7 @@ def arranged(table: Any, spec: reader.ReadSpec, told: list[str]) -> Any:
 
 
 def of_error(on_empty: str, error: BaseException) -> Result:
-    """The row of an error: skipped where there was nothing to train on, else failed with a traceback."""
+    """The result for an error: skipped if there was nothing to train on, else failed with a traceback."""
     if isinstance(error, SkipPartition) and not (error.reason == "empty" and on_empty == "fail"):
         return Result(status=SKIPPED, reason=error.reason, message=_line(error))
     if isinstance(error, PartitionError):
@@ -154,7 +154,7 @@ def of_error(on_empty: str, error: BaseException) -> Result:
 
 
 def failed(reason: str, message: str, text: str | None = None) -> Result:
-    """A failed result; a long traceback keeps its end, where the cause is."""
+    """A failed result. A long traceback is cut at its start, because the cause is at its end."""
     return Result(status=FAILED, reason=reason, message=message, traceback=text[-_TRACEBACK_LIMIT:] if text else None)
 
 

@@ -1,4 +1,4 @@
-"""An estimator's predictions of some rows, computed once and used for several purposes."""
+"""An estimator's predictions for some rows, computed once and used for several purposes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Rows = np.ndarray[Any, Any]
 
 
 class Predicted:
-    """Predictions and their losses.
+    """An estimator's predictions for some rows, and their losses.
 
     Parameters
     ----------
     estimator
-        Fitted.
+        A fitted estimator.
     X, y
-        Rows as the estimator gets them, and the truth.
+        The features as the estimator gets them, and the true values of the target.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any) -> None:
@@ -36,16 +36,16 @@ class Predicted:
         return self._values
 
     def residuals(self) -> Rows:
-        """Truth less prediction."""
+        """True values minus predictions, in the shape of the truth."""
         return np.asarray(self._truth, np.float64) - np.asarray(self.values(), np.float64)
 
     def losses(self, metric: str) -> Rows:
-        """The loss of each row (`job.judge.losses.rows`).
+        """The loss of each row, shape (n,) (`job.judge.losses.rows`).
 
         Raises
         ------
         ValueError
-            A loss is not a number.
+            A loss is not a finite number.
         """
         if metric not in self._losses:
             if metric == "neg_log_loss":

@@ -1,4 +1,4 @@
-"""Prepares rows for a fit: the checks and policies of the recipe. Fits nothing. Pure."""
+"""Prepares rows for a fit by the checks and policies of the recipe, without fitting. Pure."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from job.words import counted
 
 @dataclass(kw_only=True)
 class Ready:
-    """Rows that can be fitted, and with what."""
+    """Rows that can be fitted, and what they are fitted with."""
 
     table: pa.Table
-    """the rows that are left; deleted by who makes a frame of them, which needs the memory"""
+    """the rows to fit on; the caller deletes this attribute after making a frame of it, to free the memory"""
     traits: Traits
-    """of the estimator, or of the fallback"""
+    """the traits of the estimator, or of the fallback"""
     build: Callable[[int], Any]
     """builds the estimator from a seed"""
     metrics: tuple[str, ...]
-    """names of its metrics"""
+    """scorer names; none for the fallback"""
     method: str
-    """the method of its validation"""
+    """the method of the validation; ``none`` for the fallback"""
     baseline: Traits | None
-    """of the baseline, if there is one that is an estimator"""
+    """the traits of the baseline; None without one, or if it is no estimator"""
     constant: bool
-    """a target has one value only"""
+    """whether a target has one value only"""
     weights: Any
-    """weights of the rows, or None"""
+    """weights of the rows, shape (n,), or None"""
 
 
 def readied(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[str, ...], notes: list[str]) -> Ready:
-    """The rows that the recipe fits on.
+    """Check the rows of a partition, and choose the rows, the estimator and the validation of its fit.
 
     Parameters
     ----------
     table
         All rows of a partition.
     recipe
-        With an estimator.
+        A recipe with an estimator.
     traits
-        Of the estimator.
+        The traits of the estimator.
     names
-        The features.
+        Names of the features.
     notes
-        Takes what is to be told.
+        A list to which warnings are added.
 
     Raises
     ------
@@ -101,17 +101,17 @@ def readied(table: pa.Table, recipe: Recipe, traits: Traits, names: tuple[str, .
 
 
 def check(table: pa.Table, recipe: Recipe) -> list[str]:
-    """Raise the error that a fit of these rows would raise, as far as it can be told without a fit.
+    """Raise the error that a fit of these rows would raise, if it can be found without a fit.
 
     Returns
     -------
     list of str
-        What a fit would warn of.
+        The warnings of a fit.
 
     Raises
     ------
     PartitionError, SkipPartition
-        As `job.fit.train.train`.
+        See `job.fit.train.train`.
     """
     notes: list[str] = []
     traits = recipe.traits

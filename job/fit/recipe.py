@@ -1,7 +1,7 @@
-"""A recipe: what is fitted on each partition, as plain data that travels to executors.
+"""A recipe: what is fitted on each partition, as plain data that is sent to executors.
 
-``Recipe.from_settings`` finds every mistake before anything runs; ``build`` makes a new unfitted estimator, seeded and
-single-threaded; ``traits`` holds what can be known about it beforehand, so that a fit does not find it out again.
+``Recipe.from_settings`` finds every mistake before anything runs. ``build`` makes a new unfitted estimator, seeded and
+single-threaded. ``traits`` holds the facts about the estimator, so that they are not computed again for each fit.
 """
 
 from __future__ import annotations
@@ -32,45 +32,45 @@ class Recipe:
     estimator: dict[str, Any] | None = None
     """the ``_target_`` document"""
     function: UserFunction | None = None
-    """or the user's function"""
+    """the user's function, in place of an estimator"""
     version: str | None = None
-    """any text of the user's"""
+    """any text of the user, a part of the fingerprint"""
     sample_weight: str | None = None
     """the column of row weights"""
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     """how a fit is scored"""
     baseline: dict[str, Any] | None = None
-    """the ``_target_`` document that each model is compared with, or ``seasonal_naive`` and the rows of a season"""
+    """the ``_target_`` document of the baseline, or ``seasonal_naive`` with the number of rows of a season"""
     metrics: tuple[str, ...] | None = None
     """scorer names; None for the default of the estimator's kind"""
     min_rows: int | None = None
-    """as set; see `smallest`"""
+    """the least number of rows, None if not set; see `smallest`"""
     fallback: dict[str, Any] | None = None
     """the ``_target_`` document for partitions that are too small"""
     missing: str = "auto"
     """auto, fail, allow or drop"""
     drop_null_target: bool = False
-    """rows without a target are dropped"""
+    """whether rows without a target are dropped"""
     constant_target: str = "warn"
     """warn or fail"""
     allow: frozenset[str] = frozenset()
-    """further importable packages"""
+    """further packages that ``_target_`` may name"""
 
     @classmethod
     def from_settings(cls, settings: RecipeSettings, *, base: Path | None = None) -> Recipe:
-        """The recipe of the settings, checked as far as can be without data.
+        """Make the recipe of the settings. Checks everything that can be checked without data.
 
         Parameters
         ----------
         settings
             The ``recipe`` section.
         base
-            The folder that paths of code start from; default the working directory.
+            The folder for relative paths of code; default the working directory.
 
         Raises
         ------
         ConfigurationError
-            ``problems`` holds every mistake, each with its path.
+            The recipe has mistakes; ``problems`` holds each of them with the path of its setting.
         """
         problems: list[str] = []
         user = None
@@ -112,46 +112,46 @@ class Recipe:
 
     @cached_property
     def traits(self) -> Traits | None:
-        """What is known about the estimator; None for a function."""
+        """The traits of the estimator; None for a function."""
         return None if self.estimator is None else Traits.of(targets.build(self.estimator, self.allow))
 
     @cached_property
     def fallback_traits(self) -> Traits | None:
-        """The same for the fallback."""
+        """The traits of the fallback, or None."""
         return None if self.fallback is None else Traits.of(targets.build(self.fallback, self.allow))
 
     @cached_property
     def baseline_traits(self) -> Traits | None:
-        """The same for a baseline that is an estimator."""
+        """The traits of the baseline; None without one, or if it is the seasonal naive forecast."""
         if self.baseline is None or self.season is not None:
             return None
         return Traits.of(targets.build(self.baseline, self.allow))
 
     @property
     def foreign(self) -> bool:
-        """Whether the recipe runs code that is neither ours nor scikit-learn's."""
+        """Whether the recipe runs code that is neither manyfit's nor scikit-learn's."""
         known = (self.traits, self.fallback_traits, self.baseline_traits)
         return self.function is not None or any(each is not None and each.foreign for each in known)
 
     @property
     def season(self) -> int | None:
-        """The rows of a season, where the baseline is the seasonal naive forecast."""
+        """The number of rows of a season if the baseline is the seasonal naive forecast, else None."""
         return None if self.baseline is None else self.baseline.get("seasonal_naive")
 
     def build(self, seed: int) -> Any:
-        """A new unfitted estimator: every open ``random_state`` from ``seed``, every ``n_jobs`` 1, no ``memory``."""
+        """A new unfitted estimator. An unset ``random_state`` comes from ``seed``; ``n_jobs`` is 1, ``memory`` None."""
         assert self.estimator is not None
         assert self.traits is not None
         return _seeded(targets.build(self.estimator, self.allow), self.traits, seed)
 
     def build_fallback(self, seed: int) -> Any:
-        """The same for the fallback."""
+        """A new unfitted fallback, with parameters set as in `build`."""
         assert self.fallback is not None
         assert self.fallback_traits is not None
         return _seeded(targets.build(self.fallback, self.allow), self.fallback_traits, seed)
 
     def build_baseline(self, seed: int) -> Any:
-        """The same for a baseline that is an estimator."""
+        """A new unfitted baseline, with parameters set as in `build`; only for a baseline that is an estimator."""
         assert self.baseline is not None
         assert self.baseline_traits is not None
         return _seeded(targets.build(self.baseline, self.allow), self.baseline_traits, seed)
@@ -165,13 +165,13 @@ class Recipe:
         return tuple(dict.fromkeys(named))
 
     def texts(self) -> tuple[str, ...]:
-        """The columns that are texts even if they look like numbers, as far as the recipe names them."""
+        """The columns of the recipe that stay texts even if all values look like numbers."""
         if self.traits is None:
             return ()
         return tuple(sorted({*self.traits.words, *(as_tuple(self.features) if self.traits.text else ())}))
 
     def smallest(self, features: int) -> int:
-        """The number of rows below which a partition is too small."""
+        """The least number of rows of a partition, for this number of features."""
         if self.min_rows is not None:
             return self.min_rows
         if self.function is not None:
@@ -180,7 +180,7 @@ class Recipe:
         return max(2, features + 1, folds) + self._ahead()
 
     def _ahead(self) -> int:
-        """The rows that no window of a backtest by rows but the newest may fit on."""
+        """The number of rows after those that the oldest window of a backtest by rows fits on; 0 without one."""
         chosen = self.validation
         if chosen.method != "backtest" or not isinstance(chosen.horizon, int):
             return 0
@@ -188,7 +188,7 @@ class Recipe:
         return chosen.horizon + (chosen.windows - 1) * step + int(chosen.gap or 0)
 
     def fingerprint_part(self) -> dict[str, Any]:
-        """Plain data that identifies what is fitted: equal parts, equal models on equal data."""
+        """Plain data that identifies the recipe: with equal parts and equal data, models are equal."""
         code = None if self.function is None else self.function.fingerprint_part()
         return {
             "estimator": _plain(self.estimator),
@@ -205,9 +205,9 @@ class Recipe:
             "missing": self.missing,
             "drop_null_target": self.drop_null_target,
             "constant_target": self.constant_target,
-            # What a cache of scikit-learn's may have spoilt is trained again.
+            # Models that may come from an old cache of scikit-learn (``memory``) are trained again.
             **({"memory": "off"} if self.traits is not None and self.traits.caches else {}),
-            # Version 0.1 did not shuffle them: its scores are another thing.
+            # Version 0.1 did not shuffle the folds, so its scores are not comparable.
             **({"folds": "shuffled"} if self.validation.method == "kfold" else {}),
             **({} if self.baseline is None else {"baseline": _plain(self.baseline)}),
         }
@@ -218,7 +218,7 @@ class Recipe:
 
     @cached_property
     def watched(self) -> Watched:
-        """The code that the recipe runs, and how a change of it is noticed."""
+        """The code that the recipe runs, with digests or versions that show a change of it."""
         roots = self._roots() | (CORE.keys() - {"pandas"})
         if self.function is None:
             return watched(roots, ())
@@ -243,7 +243,7 @@ def _one_or_many(value: str | list[str] | None) -> str | tuple[str, ...] | None:
 
 
 def _plain(node: Any) -> Any:
-    """A document as JSON can tell it: a mapping with names that are no texts becomes its pairs."""
+    """A document as JSON can hold it: a mapping with keys that are no texts becomes a list of pairs."""
     if isinstance(node, list | tuple):
         return [_plain(each) for each in node]
     if not isinstance(node, dict):
@@ -255,7 +255,7 @@ def _plain(node: Any) -> Any:
 
 def _seeded(estimator: Any, traits: Traits, seed: int) -> Any:
     if traits.seeds or traits.parallel or traits.caches:
-        # Each gets its own: members of a vote that are alike must not be the same.
+        # Each parameter gets its own seed: equal members of a voting estimator must not make equal fits.
         given = {name: (seed + number * _STRIDE) % 2**32 for number, name in enumerate(traits.seeds)}
         estimator.set_params(**given, **dict.fromkeys(traits.parallel, 1), **dict.fromkeys(traits.caches))
     if traits.splitters:

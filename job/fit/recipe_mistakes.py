@@ -1,4 +1,4 @@
-"""Mistakes in a recipe that can be seen without data: each a line that starts with the setting's path."""
+"""Finds mistakes in a recipe without data. Each mistake is a line that starts with the path of the setting."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _OF_CLASSES = (
     "precision",
     "recall",
 )
-"""what scorers of predicted classes begin with; those of probabilities tell by what they ask the estimator for"""
+"""beginnings of the names of scorers of predicted classes; scorers of probabilities are known by their method"""
 
 
 class Described(Protocol):
-    """The part of a `job.fit.recipe.Recipe` that is checked here: that class imports this module."""
+    """The part of a `job.fit.recipe.Recipe` that is checked here: a protocol, as that class imports this module."""
 
     @property
     def features(self) -> str | tuple[str, ...] | None:
@@ -69,11 +69,11 @@ class Described(Protocol):
 
     @property
     def allow(self) -> frozenset[str]:
-        """Further importable packages."""
+        """Further packages that ``_target_`` may name."""
 
     @property
     def traits(self) -> Traits | None:
-        """What is known about the estimator."""
+        """The traits of the estimator; None for a function."""
 
     @property
     def baseline(self) -> dict[str, Any] | None:
@@ -81,27 +81,27 @@ class Described(Protocol):
 
     @property
     def baseline_traits(self) -> Traits | None:
-        """What is known about the baseline."""
+        """The traits of a baseline that is an estimator."""
 
     @property
     def season(self) -> int | None:
-        """The season of a seasonal naive baseline."""
+        """The number of rows of a season, for a seasonal naive baseline."""
 
     @property
     def fallback_traits(self) -> Traits | None:
-        """What is known about the fallback."""
+        """The traits of the fallback."""
 
     def build(self, seed: int) -> Any:
         """A new unfitted estimator."""
 
 
 def of_settings(settings: RecipeSettings) -> list[str]:
-    """Mistakes in the estimators and scorers, even if other settings are wrong."""
+    """Mistakes in the estimators and in the names of scorers; other settings may be wrong."""
     return of_documents(settings) + of_scorers(settings.metrics or ())
 
 
 def of_documents(settings: RecipeSettings) -> list[str]:
-    """Mistakes in the ``_target_`` documents of a recipe, whatever its other settings are."""
+    """Mistakes in the ``_target_`` documents of a recipe; other settings may be wrong."""
     given = {"recipe.estimator": settings.estimator, "recipe.fallback": settings.fallback}
     if settings.baseline is not None and "seasonal_naive" not in settings.baseline:
         given["recipe.baseline"] = settings.baseline
@@ -127,7 +127,7 @@ def of_estimator(node: dict[str, Any], path: str, allow: list[str]) -> list[str]
 
 
 def _of_use(estimator: Any, path: str) -> list[str]:
-    """Estimators whose models could say nothing of other rows than their own."""
+    """A mistake if the estimator's models could not be applied to new rows."""
     last = estimator.steps[-1][1] if type(estimator).__name__ == "Pipeline" and estimator.steps else estimator
     if getattr(last, "refit", True) is False:
         return [f"{path}: with refit: false a {type(last).__name__} has no model; name the metric to refit by"]
@@ -184,13 +184,13 @@ def of_metrics(recipe: Described) -> list[str]:
 
 
 def _of_classes(name: str) -> bool:
-    """Whether a scorer can judge classifiers only; the reverse does not hold: classes may be numbers."""
+    """Whether a scorer is only for classifiers. Other scorers may be for both, because classes may be numbers."""
     asked = getattr(get_scorer(name), "_response_method", "predict")
     return asked == "predict_proba" or (asked == "predict" and name.startswith(_OF_CLASSES))
 
 
 def _of_names(recipe: Described, node: dict[str, Any] | None, path: str) -> list[str]:
-    """Columns that a column transformer names and that it will not get."""
+    """Mistakes in a column transformer: it names columns that are not among the features."""
     if node is None or not isinstance(recipe.features, tuple):
         return []
     features = list(recipe.features)
@@ -204,7 +204,7 @@ def _of_names(recipe: Described, node: dict[str, Any] | None, path: str) -> list
 
 
 def of_fit(recipe: Described) -> list[str]:
-    """Mistakes that show only in the estimator as a whole."""
+    """Mistakes in the combination of estimator, scorers, weights, validation, baseline and fallback."""
     traits = recipe.traits
     if traits is None:
         if recipe.validation.method != "none" and not recipe.metrics:
@@ -249,7 +249,7 @@ def of_fit(recipe: Described) -> list[str]:
 
 
 def of_gate(recipe: Described, metric: str) -> list[str]:
-    """Mistakes in the score by which a new model is compared with the live one."""
+    """Mistakes in the metric by which a new model is compared with the live one."""
     traits = recipe.traits
     if recipe.target is None:
         return ["promote.metric: a comparison needs recipe.target"]

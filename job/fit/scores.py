@@ -17,12 +17,12 @@ Rows = np.ndarray[Any, Any]
 
 
 def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) -> dict[str, float]:
-    """The scores of these names; NaN and a warning if a score is not defined on these rows.
+    """The scores by these scorers. A score that is not defined on these rows is NaN, with a warning.
 
     Raises
     ------
     PartitionError
-        ``metric_error``: the estimator cannot be asked what the scorer needs. The message holds none of the ``words``.
+        ``metric_error``: the estimator lacks the method that the scorer calls. The message holds none of the ``words``.
     """
     found = {}
     for name in names:
@@ -36,7 +36,7 @@ def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) 
             asked = getattr(_scorer(name), "_response_method", None)
             if isinstance(error, AttributeError) and isinstance(asked, str) and not hasattr(estimator, asked):
                 raise fit_error(error, words, reason="metric_error", what=f"metric {name!r}") from error
-            # As in scikit-learn's cross_validate: no number, a warning, and the model is a model all the same.
+            # As in scikit-learn's cross_validate: NaN and a warning; the model is kept.
             warnings.warn(f"metric {name!r}: {describe(error, words)}", UndefinedMetricWarning, stacklevel=2)
             value = math.nan
         found[name] = value
@@ -44,7 +44,7 @@ def score(estimator: Any, X: Any, y: Any, names: tuple[str, ...], words: Words) 
 
 
 def _quick(name: str, estimator: Any, X: Any, y: Any) -> float | None:
-    """The two metrics by default without scikit-learn's checks of input; None where it is not that plain."""
+    """The two default metrics without scikit-learn's checks of input; None if the case is not simple enough."""
     if name == "accuracy" and y.ndim == 2:
         return _all_right(estimator.predict(X), y.to_numpy())
     if name not in ("r2", "accuracy") or y.ndim != 1 or len(y) < 2:
@@ -62,7 +62,7 @@ def _quick(name: str, estimator: Any, X: Any, y: Any) -> float | None:
 
 
 def _all_right(predicted: Any, truth: Rows) -> float | None:
-    """The share of rows with every class right: ``accuracy_score`` of labels, which refuses three classes."""
+    """The share of rows with all targets right. scikit-learn's ``accuracy_score`` refuses multiclass-multioutput."""
     if not isinstance(predicted, np.ndarray) or predicted.shape != truth.shape:
         return None
     same_kind = truth.dtype.kind == predicted.dtype.kind
@@ -75,7 +75,7 @@ def _scorer(name: str) -> Any:
 
 
 def r2(y: Rows, predicted: Rows) -> float:
-    """`sklearn.metrics.r2_score` of one target with two rows or more, bit by bit, without its input checks."""
+    """The same value as `sklearn.metrics.r2_score`, without input checks, for one target and at least two rows."""
     truth = y.reshape(-1, 1)
     numerator = ((truth - predicted.reshape(-1, 1)) ** 2).sum(axis=0)[0]
     denominator = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)[0]

@@ -1,7 +1,7 @@
-"""Files that travel with a recipe and are imported or read from it: executors need no file.
+"""Files that are sent with a recipe, and imported or read on executors, which need no files of their own.
 
-``__file__`` of such a module is where its file lies, and the data files of ``recipe.code`` lie beside it: the original
-ones where they are as they were when the recipe was made, else copies in a temporary folder of this process.
+``__file__`` of such a module is the path of its file, with the data files of ``recipe.code`` beside it. These are the
+original files, if they are unchanged since the recipe was made; else copies in a temporary folder of this process.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from types import ModuleType
 from typing import Any
 
 SHIPPED = "_manyfit_file_"
-"""Start of the name of a module that is made from a file's text; a model must not refer to one."""
+"""Prefix of the names of modules that are made from the text of a file. A model must not refer to such a module."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One Python file that travels with the recipe."""
+    """One Python file that is sent with the recipe."""
 
     module: str
-    """the name it is imported by"""
+    """the name of the module"""
     path: str
-    """as the user wrote it, for tracebacks"""
+    """the path as in the settings, for tracebacks"""
     text: str
     """its content"""
     package: bool = False
     """whether it is an ``__init__.py``"""
     home: str = ""
-    """where the file lay when the recipe was made; empty for a folder without ``__init__.py``"""
+    """the path of the file when the recipe was made; empty for a folder without ``__init__.py``"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """A file that is not Python and travels with the recipe."""
+    """A file other than Python that is sent with the recipe."""
 
     home: str
-    """where it lay when the recipe was made"""
+    """the path of the file when the recipe was made"""
     data: bytes
     """its content"""
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Imports modules from texts that travelled with the recipe."""
+    """Imports modules from the texts that were sent with the recipe."""
 
     def __init__(self) -> None:
         self.sources: dict[str, Source] = {}
         self.files: dict[str, str] = {}
-        """where a module's file lies here, by its home"""
+        """the path of each file in this process, by its home"""
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> Any:
         source = self.sources.get(fullname)
@@ -83,11 +83,11 @@ _FINDER = _Finder()
 
 
 _COPIES: list[tempfile.TemporaryDirectory[str]] = []
-"""Removed when the process ends."""
+"""Temporary folders, removed when the process ends."""
 
 
 def ship(sources: Sequence[Source], files: Sequence[DataFile] = ()) -> None:
-    """Make the modules importable; those of an earlier recipe with other texts are forgotten."""
+    """Make the modules importable. They replace modules of the same name from an earlier recipe."""
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
     _FINDER.files |= _places(sources, files)
@@ -98,7 +98,7 @@ def ship(sources: Sequence[Source], files: Sequence[DataFile] = ()) -> None:
 
 
 def _places(sources: Sequence[Source], files: Sequence[DataFile]) -> dict[str, str]:
-    """Where each file is found in this process, by where it lay: all in one place, as they may look for each other."""
+    """The path of each file in this process, by its home. Files keep their relative places, to find each other."""
     homes = {each.home: each.text.encode() for each in sources if each.home} | {each.home: each.data for each in files}
     if all(_is_there(home, data) for home, data in homes.items()):
         return {home: home for home in homes}
@@ -114,12 +114,12 @@ def _places(sources: Sequence[Source], files: Sequence[DataFile]) -> dict[str, s
 
 def _is_there(home: str, data: bytes) -> bool:
     try:
-        # Python files were read as text, which has one kind of line break.
+        # Reading Python files as text has changed \r\n to \n.
         return Path(home).read_bytes().replace(b"\r\n", b"\n") == data.replace(b"\r\n", b"\n")
     except OSError:
         return False
 
 
 def is_shipped(module: str) -> bool:
-    """Whether a module exists only because a recipe brought it along: a model must not refer to it."""
+    """Whether a module was sent with a recipe. A model must not refer to such a module."""
     return module.startswith(SHIPPED) or module in _FINDER.sources

@@ -1,8 +1,8 @@
-"""``_target_`` documents to Python objects: names looked up, arguments checked, never evaluated.
+"""Makes Python objects of ``_target_`` documents: looks up names and checks arguments; evaluates no code in them.
 
 The convention is Hydra's: ``{_target_: sklearn.linear_model.Ridge, alpha: 0.5}``, nested at will, with ``_args_`` for
-positional arguments and ``_partial_: true`` for the callable itself. Beyond it: where scikit-learn wants tuples, lists
-will do (``steps``, ``transformers``, ``ngram_range`` ...), and steps may be a mapping of name to estimator.
+positional arguments and ``_partial_: true`` for the callable itself. In addition, lists are accepted where scikit-learn
+wants tuples (``steps``, ``transformers``, ``ngram_range`` ...), and steps may be a mapping of name to estimator.
 
 `check` finds every mistake at once, before anything runs; `build` makes the objects, new ones with each call.
 """
@@ -48,12 +48,12 @@ def names(node: Any) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=1024)
 def resolve(name: str, allow: frozenset[str]) -> Any:
-    """Return the object that a dotted name means.
+    """Return the class or function with this dotted name.
 
     Raises
     ------
     TargetError
-        Not allowed, or no such thing; the message names the nearest one.
+        The name is not allowed, or does not exist; the message suggests a similar one.
     """
     if not _IDENTIFIER.fullmatch(name):
         raise TargetError(f"{name!r} is not a dotted name of a class or function{_by_class_name(name)}")
@@ -142,7 +142,7 @@ def _check(node: Any, path: str, allow: frozenset[str], problems: list[str]) -> 
         problems.append(f"{path}._target_: {error}")
         return
     if len(problems) > before:
-        return  # the arguments do not exist yet
+        return  # an argument has a mistake and cannot be built
     problems += _argument_problems(target, name, node, path)
     if name.startswith("sklearn."):
         problems += parameters.unnamed(node, path)
@@ -216,7 +216,7 @@ def build(node: Any, allow: frozenset[str] = frozenset()) -> Any:
 
 
 def _argument(target: Any, name: str, value: Any) -> Any:
-    """What scikit-learn wants to be tuples, as tuples."""
+    """Convert lists, and mappings of name to estimator, to the tuples that scikit-learn wants."""
     if name in parameters.NAMED and isinstance(value, dict):
         return list(value.items())
     if isinstance(value, list):
@@ -235,7 +235,7 @@ def _wants_tuple(target: Any, name: str) -> bool:
 
 
 def _with_grid(value: Any) -> Any:
-    """A search with its candidates as the parameters want them (``ngram_range`` in a grid, too)."""
+    """Convert the candidates of a search to tuples where the parameter wants them (such as ``ngram_range``)."""
     for attribute in ("param_grid", "param_distributions"):
         grid = getattr(value, attribute, None)
         inner = getattr(value, "estimator", None)
@@ -267,8 +267,8 @@ def _nearest(found: Any, where: str, part: str) -> str:
 
 
 def _by_class_name(name: str) -> str:
-    """Where scikit-learn keeps a class of that name, or a similar one."""
-    from sklearn.utils import all_estimators  # imports most of scikit-learn: for a mistake only
+    """A hint with the full name of scikit-learn's class of this or a similar name, or an empty text."""
+    from sklearn.utils import all_estimators  # imports most of scikit-learn, so only after a mistake
 
     public = {each: _public(kind) for each, kind in all_estimators()}
     leaf = name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Rows and a recipe to a fitted estimator and its metrics. Pure: called on executors, never touches a store.
+"""Fits a recipe on rows: gives a fitted estimator and its metrics. Pure: runs on executors, accesses no store.
 
 The final model is always fitted on all rows. Metrics come from held-out rows if the recipe validates, else from the
 rows of the fit.
@@ -52,7 +52,7 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int, against: Agai
     seed
         See `fit_seed`.
     against
-        The live model that the new one is compared with, if it is.
+        The live model and the metric of the comparison; None for no comparison.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int, against: Agai
         ``empty`` or ``too_few_rows``.
     """
     traits = recipe.traits
-    # Before rows are counted: one line of another file, such as a page that says 'denied', is a header without rows.
+    # Before the rows are counted: a file with one wrong line (such as an error page) is read as a header without rows.
     names = checks.columns(table, recipe) if traits is not None else ()
     if not table.num_rows:
         raise SkipPartition("empty", "there is no row")
@@ -72,7 +72,7 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int, against: Agai
         data = linear.arrays(table, recipe, names)
         if data is not None:
             words = Words.of(table)
-            del table  # the arrays are copies: a large partition shall not be in memory twice
+            del table  # the arrays are copies: free the table, or a large partition is in memory twice
             frame.give_back(data[0].size)
             return linear.fit(*data, recipe, traits, names, seed, words)
     held = [table]
@@ -83,7 +83,7 @@ def train(table: pa.Table, recipe: Recipe, *, key: str, seed: int, against: Agai
 def _train_frame(
     held: list[pa.Table], recipe: Recipe, traits: Traits, names: tuple[str, ...], seed: int, against: Against | None
 ) -> Fitted:
-    """The fit on a frame; takes the table out of ``held``, so that it is gone once it is a frame."""
+    """Fit on a frame. Takes the table out of ``held``, so that its memory is freed when the frame is made."""
     notes: list[str] = []
     rows = ready.readied(held.pop(), recipe, traits, names, notes)
     traits, weights, method, metrics = rows.traits, rows.weights, rows.method, rows.metrics
@@ -97,7 +97,7 @@ def _train_frame(
     frame.give_back(X.size)
 
     def fitted(build: Callable[[int], Any], traits: Traits, rows: Any = None) -> Any:
-        if traits.foreign:  # scikit-learn's take their numbers from random_state
+        if traits.foreign:  # scikit-learn's estimators use random_state instead
             random.seed(seed)
             np.random.seed(seed)
         estimator = build(seed)
@@ -157,7 +157,7 @@ def refuse_unusable(estimator: Any) -> None:
 
 
 def held_out_by(table: pa.Table, recipe: Recipe, method: str) -> tuple[Any, Any]:
-    """The columns that order and group the rows; neither where nothing is held out."""
+    """The values that order the rows, and those that group them; None and None without a validation."""
     if method == "none":
         return None, None
     return validation.order_of(recipe, table), validation.groups_of(recipe, table)

@@ -1,7 +1,7 @@
 """Facts about an estimator that decide which data it gets and how it is scored. They come from its type alone.
 
-A *front* is an estimator that would get the columns as they are: a pipeline's first step, what a search searches, every
-member of a vote.
+A *front* is an estimator that gets the columns unchanged: the first step of a pipeline, the inner estimator of a
+search, each member of a voting estimator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PASS_ON = frozenset(
         "RegressorChain",
     }
 )
-"""what hands row weights on to its members, whose ``fit`` names none itself"""
+"""estimators that pass row weights on to their members, without an argument for them in their own ``fit``"""
 _THREADS = ("n_jobs", "nthread", "nthreads", "num_thread", "num_threads", "thread_count")
 _TEXT = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"})
 _RAW = _TEXT | {
@@ -52,46 +52,46 @@ _HIST = frozenset({"HistGradientBoostingClassifier", "HistGradientBoostingRegres
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What is known about an estimator before it meets data."""
+    """The facts about an estimator that are known before it gets data."""
 
     kind: type
-    """its class"""
+    """class of the estimator"""
     seeds: tuple[str, ...]
-    """parameters that get a seed"""
+    """names of parameters that get a seed"""
     splitters: tuple[str, ...]
-    """parameters that hold a splitter that gets a seed"""
+    """names of parameters that hold a splitter without a seed, which gets one"""
     parallel: tuple[str, ...]
-    """parameters set to 1"""
+    """names of parameters that are set to 1, for one thread"""
     caches: tuple[str, ...]
-    """parameters set to None: folders that results of earlier code would come from"""
+    """names of parameters that are set to None: cache folders, which may hold results of older code"""
     foreign: bool
-    """not scikit-learn's alone"""
+    """whether a part of it is not from scikit-learn"""
     text: bool
-    """wants one column of texts"""
+    """whether it wants one column of texts instead of a table"""
     words: frozenset[str]
-    """columns of texts among others"""
+    """columns that a column transformer gives to text vectorisers"""
     table: bool
-    """a single column must be a table nevertheless"""
+    """whether even a single column must be a table"""
     raw: bool
-    """takes columns that are not numbers"""
+    """whether it takes columns that are not numbers"""
     categories: bool
-    """takes columns of a categorical type"""
+    """whether it takes columns of a categorical type"""
     missing: bool
-    """imputes, or is made for missing values"""
+    """whether it imputes or supports missing values"""
     folds: frozenset[str]
-    """how folds inside of it take rows: `job.fit.fold_order.kinds`"""
+    """how its own folds use the order of rows: `job.fit.fold_order.kinds`"""
     metrics: tuple[str, ...]
-    """scorers by default"""
+    """default scorers"""
     weight: str | None
-    """how ``fit`` calls row weights"""
+    """name of the argument of ``fit`` for row weights; None if it takes none"""
     classifier: bool
-    """predicts classes"""
+    """whether it predicts classes"""
     checked: bool
-    """scikit-learn's alone, and no search: all parameters were validated before the run"""
+    """whether all parameters were validated before the run: all of it is from scikit-learn, and nothing is a search"""
 
     @classmethod
     def of(cls, estimator: Any) -> Traits:
-        """The traits for an estimator as it was built."""
+        """The traits of an unfitted estimator."""
         metrics = default_metrics(estimator)
         return cls(
             kind=type(estimator),
@@ -115,7 +115,7 @@ class Traits:
 
 
 def as_tuple(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Column names as a tuple, however they were given."""
+    """Column names as a tuple, from one name, several, or None."""
     return () if value is None else (value,) if isinstance(value, str) else value
 
 
@@ -132,7 +132,7 @@ def _is_estimator(value: Any) -> bool:
 
 
 def fronts(estimator: Any) -> Iterator[Any]:
-    """The estimators that would get the columns as they are."""
+    """The fronts of an estimator: the estimators in it that get the columns unchanged."""
     if type(estimator).__name__ == "Pipeline" and hasattr(estimator, "steps"):
         for _, step in estimator.steps:
             if step is not None and step != "passthrough":
@@ -157,13 +157,13 @@ def fronts(estimator: Any) -> Iterator[Any]:
 
 
 def is_text(estimator: Any) -> bool:
-    """Whether it wants one column of texts instead of a table."""
+    """Whether the estimator wants one column of texts instead of a table."""
     found = list(fronts(estimator))
     return bool(found) and all(_is_sklearn(each) and type(each).__name__ in _TEXT for each in found)
 
 
 def text_columns(estimator: Any) -> frozenset[str]:
-    """The columns that a column transformer hands to text vectorisers: texts, even where all look like numbers."""
+    """The columns that a column transformer gives to text vectorisers: texts, even if all values look like numbers."""
     found = set()
     for each in fronts(estimator):
         if _is_sklearn(each) and type(each).__name__ == "ColumnTransformer":
@@ -174,7 +174,7 @@ def text_columns(estimator: Any) -> frozenset[str]:
 
 
 def named_columns(estimator: Any) -> Iterator[str]:
-    """The columns that column transformers take by name out of what they are given first."""
+    """The columns that column transformers among the fronts take by name."""
     for each in fronts(estimator):
         if _is_sklearn(each) and type(each).__name__ == "ColumnTransformer":
             for _, _, columns, *_ in each.transformers:
@@ -184,14 +184,14 @@ def named_columns(estimator: Any) -> Iterator[str]:
 
 
 def wants_table(estimator: Any) -> bool:
-    """Whether a single column must be handed over as a table: scikit-learn's own estimators but text vectorisers."""
+    """Whether even a single column must be a table: true for scikit-learn's estimators except text vectorisers."""
     return any(
         _is_sklearn(each) and type(each).__name__ not in (_TEXT | {"FunctionTransformer"}) for each in fronts(estimator)
     )
 
 
 def takes_raw(estimator: Any) -> bool:
-    """Whether columns that are not numbers may reach it: encoders, vectorisers, what is not scikit-learn's."""
+    """Whether it takes columns that are not numbers: true for encoders, vectorisers, and classes of other libraries."""
     return all(_takes_raw(each) for each in fronts(estimator))
 
 
@@ -204,7 +204,7 @@ def _takes_raw(estimator: Any) -> bool:
 
 
 def takes_categories(estimator: Any) -> bool:
-    """Whether columns of a categorical type may reach it: boosting that finds them by their type."""
+    """Whether it takes columns of a categorical type: also true for boosting that finds them by their type."""
     return all(
         _takes_raw(each) or (type(each).__name__ in _HIST and isinstance(each.categorical_features, str))
         for each in fronts(estimator)
@@ -212,7 +212,7 @@ def takes_categories(estimator: Any) -> bool:
 
 
 def allows_missing(estimator: Any) -> bool:
-    """Whether it imputes, at any depth, or is made for missing values."""
+    """Whether the estimator, or one in it, imputes or supports missing values."""
     return any(
         type(each).__module__.startswith("sklearn.impute") or type(each).__name__ in _HIST
         for each in everything(estimator)
@@ -236,7 +236,7 @@ def default_metrics(estimator: Any) -> tuple[str, ...]:
 
 
 def _is(kind: Callable[[Any], bool], estimator: Any) -> bool:
-    """What scikit-learn says of an estimator's kind; of a class that tells it nothing of itself, that it is of none."""
+    """Whether scikit-learn says that the estimator is of this kind; False for a class without scikit-learn's tags."""
     try:
         return kind(estimator)
     except AttributeError:
@@ -244,7 +244,7 @@ def _is(kind: Callable[[Any], bool], estimator: Any) -> bool:
 
 
 def weight_argument(estimator: Any) -> str | None:
-    """The name under which ``fit`` takes row weights: ``sample_weight``, in a pipeline with its last step's name."""
+    """The argument of ``fit`` for row weights: ``sample_weight``, in a pipeline with the last step's name as prefix."""
     if type(estimator).__name__ == "Pipeline" and estimator.steps:
         name, step = estimator.steps[-1]
         inner = weight_argument(step) if _is_estimator(step) else None
@@ -298,7 +298,7 @@ def open_splitters(estimator: Any) -> tuple[str, ...]:
 def parallel(estimator: Any) -> tuple[str, ...]:
     """The names of all parameters that would let a fit use more than one thread, at any depth.
 
-    To scikit-learn ``n_jobs`` None is one; to LightGBM, XGBoost and CatBoost it is all that the machine has.
+    ``n_jobs=None`` means one thread for scikit-learn, but all cores for LightGBM, XGBoost and CatBoost.
     """
     if not hasattr(estimator, "get_params"):
         return ()
@@ -310,7 +310,7 @@ def parallel(estimator: Any) -> tuple[str, ...]:
         if leaf in _THREADS and value != 1 and (value is not None or not _is_sklearn(owner)):
             names.append(name)
     for path, owner in (("", estimator), *((f"{name}__", each) for name, each in found.items())):
-        if _is_estimator(owner) and not _is_sklearn(owner):  # CatBoost lists only what was given
+        if _is_estimator(owner) and not _is_sklearn(owner):  # CatBoost lists only set parameters
             names += [f"{path}{leaf}" for leaf in _THREADS if f"{path}{leaf}" not in found and _takes(owner, leaf)]
     return tuple(sorted(names))
 
@@ -325,7 +325,7 @@ def _takes(estimator: Any, name: str) -> bool:
 def caches(estimator: Any) -> tuple[str, ...]:
     """The names of all ``memory`` parameters that name a folder, at any depth.
 
-    joblib's cache looks at a transformer's parameters and not at its code: it would hand out what older code has made.
+    joblib's cache compares a transformer's parameters, but not its code, so it could return results of older code.
     """
     if not hasattr(estimator, "get_params"):
         return ()

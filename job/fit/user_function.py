@@ -1,8 +1,8 @@
 """The user's own function: from ``module:name`` or ``path/file.py:name``, as data that executors can load.
 
-A file's text travels with the recipe, and so do the files in ``recipe.code``, so executors need no file; a module is
-imported by name and must be in the image. ``digest`` identifies the code: every ``.py`` of the function's
-top-level package, or the file and everything in ``recipe.code``.
+A function's file is sent with the recipe, and so are the files in ``recipe.code``: executors need no files. A module is
+imported by name and must be in the image. ``digest`` covers the file, or every ``.py`` of the module's top-level
+package, and everything in ``recipe.code``.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ class UserFunction:
     """A function that is called with the frame and the key."""
 
     reference: str
-    """as the user wrote it"""
+    """the setting as the user wrote it"""
     module: str
-    """the module's name; for a file a made-up one that starts with `SHIPPED`"""
+    """name of the module; for a file a generated one that starts with `SHIPPED`"""
     name: str
-    """of the function in it"""
+    """name of the function in the module"""
     sources: tuple[Source, ...]
-    """a file's text first, then those of recipe.code; empty for a module"""
+    """Python files to send: the function's own file (not for an installed module), then those of recipe.code"""
     digest: str
     """SHA-256 over the code, hex"""
     imports: tuple[str, ...]
     """top-level packages that the code imports"""
     files: tuple[DataFile, ...] = ()
-    """those of recipe.code that are not Python"""
+    """files of recipe.code that are not Python"""
 
     def code(self) -> tuple[Code, ...]:
-        """The Python files, where they lay when the recipe was made."""
+        """The Python files, with their paths when the recipe was made."""
         return tuple(Code(text=each.text, path=Path(each.home)) for each in self.sources if each.home)
 
     def covered(self) -> tuple[Path, ...]:
@@ -56,11 +56,11 @@ class UserFunction:
         return told if self.module.startswith(SHIPPED) else {**told, "module": self.module}
 
     def roots(self) -> set[str]:
-        """Top-level packages that it imports or lies in."""
+        """Top-level packages that the function's code imports, and the one of its own module."""
         return set(self.imports) | (set() if self.module.startswith(SHIPPED) else {self.module.split(".")[0]})
 
     def watched(self, roots: Iterable[str] = ()) -> Watched:
-        """The code that it runs, and how a change of it is noticed; ``roots`` are further packages."""
+        """The code that the function runs, with digests or versions; ``roots`` are further packages."""
         return watched_code.watched(self.roots() | set(roots), self.code(), self.covered())
 
     def load(self) -> Callable[..., Any]:
@@ -68,7 +68,7 @@ class UserFunction:
         return _load(self)
 
     def call(self, frame: Any, key: str, seed: int) -> Any:
-        """Call it with what it takes: the frame, and if it likes the key and the seed."""
+        """Call the function with the frame, and with key and seed if it has arguments for them."""
         function = self.load()
         arguments, options = _arguments(function)
         positional = {"frame": frame, "key": key}
@@ -85,23 +85,23 @@ def from_settings(
     takes: Callable[[Callable[..., Any]], Any] | None = None,
     example: str = "fit(frame, key), or fit(frame)",
 ) -> UserFunction:
-    """The function of ``recipe.function``, checked: it exists, can be imported, and takes what it is called with.
+    """Find the function of a setting. Checks that it exists, can be imported, and can be called with its arguments.
 
     Parameters
     ----------
     reference, code, base
-        As the settings have them, and the folder that paths start from.
+        The settings ``function`` and ``code``, and the folder for relative paths.
     section
-        Of the settings, for messages.
+        The section of the settings, for messages.
     takes
-        Raises `TypeError` for a function that cannot be called as it will be; default what a recipe's is called with.
+        Raises `TypeError` for a function with wrong arguments; the default checks the arguments of a recipe's function.
     example
-        How it is called, for messages.
+        Examples of calls, for messages.
 
     Raises
     ------
     ConfigurationError
-        Every kind of mistake, with the way out.
+        The function or a file cannot be found, imported or called; the hint says what to do.
     """
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name.isidentifier():
@@ -174,7 +174,7 @@ def _load(function: UserFunction) -> Callable[..., Any]:
 
 @lru_cache(maxsize=16)
 def _arguments(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Which of frame and key go by position, which of key and seed by name."""
+    """The arguments by position (of frame and key), and those by name (of key and seed); TypeError for a wrong one."""
     parameters = list(inspect.signature(function).parameters.values())
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     options = []
@@ -192,7 +192,7 @@ def _arguments(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str
 
 
 def _code_files(code: Sequence[str], base: Path, section: str) -> Iterator[tuple[str, bytes, Source | DataFile]]:
-    """Every file in ``recipe.code``: how it is called, its bytes, and what travels: for Python its module."""
+    """Every file in ``recipe.code``: its name for the digest, its bytes, and the object to send."""
     for entry in code:
         path = base / entry
         if path.is_file():

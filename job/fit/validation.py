@@ -1,8 +1,8 @@
 """The splits of a validation: which rows are fitted on, and which are held out. Pure.
 
-As a scikit-learn user expects: ``kfold`` is ``cross_validate`` over ``KFold(folds, shuffle=True)`` (stratified for
-classifiers), shuffled by the seed; ``holdout`` is ``train_test_split``, shuffled by the seed and stratified where
-classes allow it; ``time`` holds out the last rows; ``backtest`` predicts several windows of time (`job.fit.backtest`).
+``kfold`` is scikit-learn's ``cross_validate`` over ``KFold(folds, shuffle=True)``, shuffled by the seed and stratified
+for classifiers. ``holdout`` is ``train_test_split``, shuffled by the seed and stratified where classes allow it.
+``time`` holds out the last rows. ``backtest`` predicts several windows of time (`job.fit.backtest`).
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class Split:
     """Rows to fit on, and rows to score the fit on."""
 
     train: Rows
-    """row numbers"""
+    """numbers of the rows to fit on, shape (n_train,)"""
     test: Rows
-    """row numbers"""
+    """numbers of the held-out rows, shape (n_test,)"""
     window: backtest.Window | None = None
-    """where rows are ordered by time"""
+    """the window, for ``time`` and ``backtest``"""
 
 
 def splits(
     settings: ValidationSettings, y: Any, *, classifier: bool, seed: int, order: Any = None, groups: Any = None
 ) -> Iterator[Split]:
-    """The splits of a validation.
+    """Yield the splits of a validation.
 
     Parameters
     ----------
@@ -59,13 +59,14 @@ def splits(
     y
         The target.
     classifier
-        Whether classes are to be spread evenly.
+        Whether the target is classes. Then splits are stratified by default, where the rows allow it.
     seed
-        Shuffles ``holdout`` and ``kfold``.
+        The seed for the shuffling of ``holdout`` and ``kfold``.
     order
-        ``time`` and ``backtest``: the column that orders the rows, without gaps.
+        For ``time`` and ``backtest``: the values that order the rows, shape (n,), none missing.
     groups
-        ``kfold`` and ``holdout``: what keeps rows together, if anything; without gaps.
+        For ``kfold`` and ``holdout``: the group of each row, shape (n,), none missing; None without groups. Rows of a
+        group stay together.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def _folds(settings: ValidationSettings, y: Any, groups: Any, classifier: bool, 
             raise PartitionError("metric_error", message, hint="Validate with fewer folds, or other groups.")
         folds = StratifiedGroupKFold(settings.folds) if settings.stratified else GroupKFold(settings.folds)
     else:
-        # Shuffled: rows come sorted more often than not, and those of a table in no order.
+        # Shuffled, because rows of a file are often sorted, and rows of a table have no order.
         kind = type(check_cv(settings.folds, y, classifier=classifier)) if settings.stratified is None else None
         kind = kind or (StratifiedKFold if spread else KFold)
         folds = kind(settings.folds, shuffle=True, random_state=seed)
@@ -159,7 +160,7 @@ def _grouped(settings: ValidationSettings, y: Any, groups: Any, seed: int) -> It
         message = "the rows are one group, and a part of the groups is to be held out"
         raise PartitionError("metric_error", message, hint="Name another column in recipe.validation.groups.")
     if settings.stratified:
-        # Of so many folds, the first holds out about the share that is wanted.
+        # With this number of folds, the first fold holds out about ``test_size`` of the rows.
         folds = min(max(2, round(1 / settings.test_size)), different)
         if not _spreads(y, folds):
             raise _too_rare(settings)
@@ -195,12 +196,12 @@ def _can_stratify(y: Any, held: int, count: int) -> bool:
 
 
 def order_of(recipe: Recipe, table: pa.Table) -> Any:
-    """The values that order the rows, with their time zone; None where none do. Texts are the times that they are.
+    """The values of ``recipe.validation.column``, which order the rows; None without one. Texts are parsed as times.
 
     Raises
     ------
     PartitionError
-        ``missing_values``: there are gaps; ``bad_time``: texts that are no ISO dates or times.
+        ``missing_values``: a value is missing; ``bad_time``: a text is no ISO date or time.
     """
     name = recipe.validation.column
     if name is None:
@@ -210,7 +211,7 @@ def order_of(recipe: Recipe, table: pa.Table) -> Any:
 
 
 def groups_of(recipe: Recipe, table: pa.Table) -> Any:
-    """The column whose values keep rows together, or None; errors as `order_of`."""
+    """The group of each row, shape (n,), or None without groups. Raises ``missing_values``."""
     name = recipe.validation.groups
     return None if name is None else np.asarray(_whole(table, name, "which groups the rows"))
 

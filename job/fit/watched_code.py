@@ -1,10 +1,10 @@
 """Finds the code that a recipe's fit runs, and watches it by content, or by the version of its distribution.
 
-Code of the user's own is known by its content: a module that no distribution owns, one that a distribution was
-installed from a folder for (``pip install -e``, ``pip install ./package``, a wheel file), and whatever such code
-imports in turn, helpers of helpers. A distribution from a registry is known by its version, and so are those that it
-requires. Imports are read from the source; names that are worked out while the code runs cannot be, so all Python files
-beside such code are watched. What is not watched is told by `Watched.unwatched`.
+The user's own code is watched by its content: modules that belong to no distribution, distributions that were installed
+from a folder or a file (``pip install -e``, ``pip install ./package``, a wheel file), and the code that these import,
+at any depth. A distribution from a registry, and those that it requires, are watched by version. Imports are read from
+the source. If code computes the names of its imports, all Python files beside it are watched. `Watched.unwatched` tells
+what is not watched.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 from job.fit.installed import version
 
 CORE = {"sklearn": "scikit-learn", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas", "joblib": "joblib"}
-"""Packages whose distribution is known without looking for it."""
+"""Packages whose distribution need not be looked up."""
 
 _IMPORTERS = frozenset({"import_module", "__import__", "run_module", "run_path", "spec_from_file_location"})
 _LARGEST = 16 * 2**20
-"""Bytes of a data file in a package from which on it is known by its size alone."""
+"""Larger data files in a package, in bytes, are watched only by their size."""
 _MOST_BESIDE = 500
 _REQUIRED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -39,7 +39,7 @@ class Code:
     text: str
     """its content"""
     path: Path | None = None
-    """where it lies; None if it is unknown"""
+    """path of the file; None if it is unknown"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,11 @@ class Watched:
     """The code that a recipe runs."""
 
     packages: dict[str, str]
-    """top-level packages known by their content: the digest of each"""
+    """digests of the top-level packages that are watched by content, by name"""
     versions: dict[str, str]
-    """distributions known by their version"""
+    """versions of the distributions that are watched by version, by name"""
     unwatched: tuple[str, ...]
-    """what may decide a model and is not watched, for a person"""
+    """for a person: code and files that may influence a model, but are not watched"""
 
 
 def watched(roots: Iterable[str], sources: Sequence[Code], covered: Iterable[Path] = ()) -> Watched:
@@ -62,9 +62,9 @@ def watched(roots: Iterable[str], sources: Sequence[Code], covered: Iterable[Pat
     roots
         Top-level packages that the recipe imports.
     sources
-        The files of a function, which the recipe knows by their content already.
+        The Python files of a function, whose content is already in the digest of the function.
     covered
-        Further files that the recipe knows by their content.
+        Further files whose content is already in that digest.
     """
     packages: dict[str, str] = {}
     versions: dict[str, str] = {}
@@ -79,7 +79,7 @@ def watched(roots: Iterable[str], sources: Sequence[Code], covered: Iterable[Pat
     seen: set[str] = set()
     while wanted or (computed and not beside):
         if not wanted:
-            # A module whose name is worked out may be any that lies where the user's other modules lie.
+            # If the code computes a module's name, it may be any module in the folders of the user's code.
             beside = True
             found = sorted({root for folder in folders for root in _modules_in(folder, own)} - seen)
             if len(found) > _MOST_BESIDE:
@@ -111,7 +111,7 @@ def watched(roots: Iterable[str], sources: Sequence[Code], covered: Iterable[Pat
 
 
 def owners_by_version(root: str) -> tuple[str, ...]:
-    """The distributions whose version says what is in a top-level package; none if only its content can say it."""
+    """The distributions of a top-level package whose version identifies its content; none if it must be digested."""
     if root in CORE:
         return (CORE[root],)
     names = tuple(sorted(set(_distributions().get(root, ()))))
@@ -124,12 +124,12 @@ def _distributions() -> dict[str, list[str]]:
 
 @lru_cache(maxsize=4)
 def _distributions_on(path: tuple[str, ...]) -> dict[str, list[str]]:
-    """By top-level package; it takes a tenth of a second to find them."""
+    """The distributions by top-level package. Cached, because finding them takes a tenth of a second."""
     return dict(importlib.metadata.packages_distributions())
 
 
 def _from_a_registry(name: str, root: str) -> bool:
-    """Whether the package is where the distribution was unpacked, and that came from a registry: versions are kept."""
+    """Whether the package lies in its distribution's folder and came from a registry, where versions do not change."""
     found = importlib.metadata.distribution(name)
     if found.read_text("direct_url.json"):
         return False  # from a folder, a repository or a file: its content may change under one version
@@ -140,7 +140,7 @@ def _from_a_registry(name: str, root: str) -> bool:
 
 
 def required(name: str) -> tuple[str, ...]:
-    """The installed distributions that a distribution requires by itself, without its extras."""
+    """The installed distributions that a distribution requires, without those of its extras."""
     found = set()
     for line in importlib.metadata.requires(name) or ():
         match = _REQUIRED.match(line)
@@ -170,7 +170,7 @@ def _folders(root: str) -> set[Path]:
 
 
 def package_files(root: str) -> list[tuple[str, Path]]:
-    """The files of an importable top-level package, in a fixed order: Python first, then what lies beside it."""
+    """The files of an importable top-level package, in a fixed order: Python files, then data files."""
     code: list[tuple[str, Path]] = []
     data: list[tuple[str, Path]] = []
     for place in _places(root):
@@ -189,7 +189,7 @@ def package_files(root: str) -> list[tuple[str, Path]]:
 
 
 def package_digest(root: str) -> str:
-    """SHA-256 over all files of a top-level package."""
+    """SHA-256 over all files of a top-level package, hex."""
     total = hashlib.sha256()
     for name, path in package_files(root):
         size = path.stat().st_size
@@ -214,11 +214,11 @@ def _nodes(text: str) -> Iterator[ast.AST]:
     try:
         yield from ast.walk(ast.parse(text))
     except (SyntaxError, ValueError):
-        return  # importing it says so better
+        return  # the import gives a better error
 
 
 def _importing(text: str) -> Iterator[ast.expr | None]:
-    """What calls that import by name are given first."""
+    """The first argument of each call that imports by name, such as ``import_module``; None if it has none."""
     for node in _nodes(text):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", None))
@@ -227,7 +227,7 @@ def _importing(text: str) -> Iterator[ast.expr | None]:
 
 
 def _named(text: str) -> list[str]:
-    """The top-level packages that a file imports by a name that is written in it."""
+    """The top-level packages that a file imports by a call with a literal name."""
     names = []
     for given in _importing(text):
         if isinstance(given, ast.JoinedStr) and given.values:
@@ -242,12 +242,12 @@ def _named(text: str) -> list[str]:
 
 
 def _imports_by_name(text: str) -> bool:
-    """Whether a file imports something whose name is not simply written there."""
+    """Whether a file has a call that imports a computed name, or a path."""
     return any(not isinstance(each, ast.Constant) or "/" in str(each.value) for each in _importing(text))
 
 
 def _modules_in(folder: Path, own: set[Path]) -> Iterator[str]:
-    """The top-level modules and packages that lie in a folder, but for files that are known already."""
+    """The top-level modules and packages in a folder, except the files in ``own``."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:
@@ -261,7 +261,7 @@ def _modules_in(folder: Path, own: set[Path]) -> Iterator[str]:
 
 
 def _files_named(code: Code, known: set[Path]) -> Iterator[str]:
-    """A line for each data file that the code names and that nobody watches."""
+    """A line for each existing data file that the code names and that is not in ``known``."""
     if code.path is None:
         return
     resolved = {each.resolve() for each in known}
