@@ -3,8 +3,8 @@
     uv run python -m benchmarks.table                 the default data set, 5 interleaved rounds after a warm-up
     uv run python -m benchmarks.table --quick         3 rounds, the nearest peers
     uv run python -m benchmarks.table --shape forest  another data set (see benchmarks/data.py)
-    uv run python -m benchmarks.table --only manyfit-short --guard 1.45
-                                                      fail if the job's CPU time is above 1.45 times the floor's, thrice
+    uv run python -m benchmarks.table --only manyfit-short --guard 1.6
+                                                      fail if the job's CPU time is above 1.6 times the floor's, thrice
 
 Contenders stay up between rounds (a warm session, cluster or pool), take turns in a changing order, and are measured by
 wall time and by the CPU time of their own processes; the server's is apart. The figures are medians.
