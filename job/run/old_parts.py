@@ -8,11 +8,11 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.errors import NotFoundError
 from job.registry.history import VersionInfo
 from job.registry.predictions import Predictions
 from job.score import part
 from job.store import LISTING, Store
+from job.store.listed import listed
 
 
 class OldParts:
@@ -60,10 +60,7 @@ class OldParts:
         versions = kept(self._history) | {each.version for each in self._history if each.run in made}
         needed = {name for version in versions for name in self._predictions.files(version)}
         needed |= {part.path(digest) for table in references for digest in set(table["digest"].to_pylist()) if digest}
-        try:
-            listing = self._store.list(f"{part.FOLDER}/parts")
-        except NotFoundError:
-            return LISTING.empty_table()
+        listing = listed(self._store, f"{part.FOLDER}/parts")
         listing = listing.filter(pc.less_equal(listing["modified"], before))
         names = pa.array([f"{part.FOLDER}/{name}" for name in needed], pa.string())
         return listing.filter(pc.invert(pc.is_in(listing["name"], value_set=names)))

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from job import run_paths
 from job.errors import NotFoundError
 from job.run import notice
-from job.store import LISTING, Store
+from job.store import Store
+from job.store.listed import listed
 from job.worker import segment
 
 _RESULT = r"^runs/[^/]+/result\.json$"
@@ -37,10 +38,7 @@ class Runs:
     def __init__(self, store: Store, now: datetime, margin: float) -> None:
         self._store = store
         self._before = now - timedelta(seconds=margin)
-        try:
-            self._listing = store.list("runs")
-        except NotFoundError:
-            self._listing = LISTING.empty_table()
+        self._listing = listed(store, "runs")
         names = self._listing.column("name")
         self._of = pc.list_element(pc.split_pattern(names, "/"), 1) if len(names) else names
         self._newest: dict[str, datetime] = {}

@@ -30,7 +30,7 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.errors import ConfigurationError, DamageError, NotFoundError
+from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
 from job.registry.history import VersionInfo
 from job.registry.index import Index
@@ -39,6 +39,7 @@ from job.run.notice import Removal
 from job.run.old_parts import OldParts
 from job.run.past_runs import Runs
 from job.store import LISTING, Store
+from job.store.listed import listed
 
 _SLICE = 50_000
 
@@ -217,7 +218,7 @@ def _others(store: Store, now: datetime, margin: float, expired: set[int], table
 
 def _past_tables(store: Store, before: datetime, runs: Runs, retained: set[str], keep: int) -> list[str]:
     """Files of counted keys that no run is likely to need again. A run that needs them counts the keys anew."""
-    listing = _list(store, "keys").sort_by([("modified", "descending")]).slice(keep)
+    listing = listed(store, "keys").sort_by([("modified", "descending")]).slice(keep)
     old = listing.filter(pc.less_equal(listing.column("modified"), before)).column("name").to_pylist()
     needed = {f"keys/{state}.arrow" for state in runs.table_states(retained)} if old else set()
     return [name for name in old if name not in needed]
@@ -234,7 +235,7 @@ def _kept(history: list[VersionInfo], keep: int, before: datetime) -> set[int]:
 
 
 def _unreferenced(store: Store, before: datetime, references: pa.Table) -> pa.Table:
-    listing = _list(store, "models")
+    listing = listed(store, "models")
     listing = listing.filter(pc.less_equal(listing.column("modified"), before))
     needed = []
     for piece in references.to_batches(max_chunksize=_SLICE):
@@ -296,16 +297,9 @@ def _unwanted(rows: pa.Table, removed: pa.Table) -> Iterable[str]:
 
 
 def _old(store: Store, prefix: str, before: datetime, choose: Callable[[str], bool]) -> pa.Table:
-    listing = _list(store, prefix)
+    listing = listed(store, prefix)
     listing = listing.filter(pc.less_equal(listing.column("modified"), before))
     return listing.filter(pa.array([choose(name) for name in listing.column("name").to_pylist()], pa.bool_()))
-
-
-def _list(store: Store, prefix: str) -> pa.Table:
-    try:
-        return store.list(prefix)
-    except NotFoundError:
-        return LISTING.empty_table()
 
 
 def _is_data(name: str) -> bool:

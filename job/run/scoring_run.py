@@ -24,10 +24,9 @@ from job.fit.traits import as_tuple
 from job.outcome import FAILED, SCHEMA, SCORED, SKIPPED, Outcome, coded, to_table
 from job.plan.plan import ADOPT, DECIDED, TRAIN, UNCHANGED, Plan
 from job.reader.spec import VERSION
-from job.registry.index import FAILED as FAILED_ROW
-from job.registry.index import STALE, Release
+from job.registry.index import Release
 from job.registry.predictions import ERRORS, PartFile, Predictions
-from job.run import release_rows, replacing, report, score_types, scored_before, wording
+from job.run import index_rows, replacing, report, score_types, scored_before, wording
 from job.run.assembly import Assembly
 from job.run.pinned_models import MESSAGES, REASONS, PinnedModels
 from job.run.planning import make_plan
@@ -228,17 +227,7 @@ class ScoringRun:
     ) -> Release:
         """Publish the predictions in one commit, then the state and the errors of each key."""
         output = assembly.output
-        failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
-        known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
-        rows = release_rows.of(
-            plan,
-            settled,
-            run=started.id,
-            versions=json.dumps(assembly.versions, sort_keys=True),
-            retire_gone=assembly.settings.input.on_gone == "retire",
-            known_failures=known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED_ROW, STALE]))),
-            done=SCORED,
-        )
+        rows = index_rows.changed(assembly, started, plan, settled, done=SCORED)
         if not rows.num_rows:
             return Release(version=self._predictions.version() or None)
         output.ensure(run_paths.released_rows(started.id, started.plan), encode(rows))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from job.config.settings import JobSettings, PromoteSettings
 from job.engine import Borrowed
 from job.outcome import TRAINED
 from job.plan.plan import Plan
-from job.registry.index import FAILED, STALE, Release
-from job.run import promotion, release_rows, report, wording
+from job.registry.index import Release
+from job.run import index_rows, promotion, report, wording
 from job.run.assembly import Assembly
 from job.run.champions import Champions
 from job.run.planning import finished_outcomes, make_plan
@@ -68,18 +65,7 @@ class TrainingRun:
         self, assembly: Assembly, started: Started, plan: Plan, settled: pa.Table, count: report.Totals
     ) -> Release:
         """Publish the set in one commit of the index."""
-        failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
-        known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
-        known = known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE])))
-        rows = release_rows.of(
-            plan,
-            settled,
-            run=started.id,
-            versions=json.dumps(assembly.versions, sort_keys=True),
-            retire_gone=assembly.settings.input.on_gone == "retire",
-            known_failures=known,
-            promote=_promote(assembly),
-        )
+        rows = index_rows.changed(assembly, started, plan, settled, promote=_promote(assembly))
         said = {name: str(getattr(count, name)) for name in ("planned", "trained", "unchanged", "skipped", "failed")}
         return assembly.index.release(rows, run=started.id, complete=plan.complete, metadata=said)
 

@@ -1,0 +1,40 @@
+"""The rows of the index that a run changes: its settled outcomes, except failures that the index has already."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.config.settings import PromoteSettings
+from job.outcome import TRAINED
+from job.plan.plan import Plan
+from job.registry.index import FAILED, STALE
+from job.run import release_rows
+from job.run.assembly import Assembly
+from job.run.run_files import Started
+
+
+def changed(
+    assembly: Assembly,
+    started: Started,
+    plan: Plan,
+    settled: pa.Table,
+    *,
+    promote: PromoteSettings | None = None,
+    done: str = TRAINED,
+) -> pa.Table:
+    """The rows of a release (`job.run.release_rows.of`). The failures that are known are read from the index."""
+    failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
+    known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
+    return release_rows.of(
+        plan,
+        settled,
+        run=started.id,
+        versions=json.dumps(assembly.versions, sort_keys=True),
+        retire_gone=assembly.settings.input.on_gone == "retire",
+        known_failures=known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE]))),
+        promote=promote,
+        done=done,
+    )
