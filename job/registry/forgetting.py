@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class Holding:
     size: int
     rows: int
     """number of rows of these keys"""
+    keys: frozenset[str]
+    """those of the keys that it holds rows of"""
     current: bool
     """whether the file belongs to the current version"""
 
@@ -57,22 +60,23 @@ def holding(store: Store, table: tuple[str, str], keys: Sequence[str]) -> list[H
     with ThreadPoolExecutor(16) as pool:
         counts = pool.map(lambda each: _rows(store, each[0], each[1], column, keys), files)
         return [
-            Holding(name=name, size=size, rows=rows, current=name in now)
+            Holding(name=name, size=size, rows=sum(rows.values()), keys=frozenset(rows), current=name in now)
             for (name, size), rows in zip(files, counts, strict=True)
             if rows
         ]
 
 
-def _rows(store: Store, name: str, size: int, column: str, keys: Sequence[str]) -> int:
-    """The number of rows of the keys in a file. Row groups whose statistics exclude the keys are not read."""
+def _rows(store: Store, name: str, size: int, column: str, keys: Sequence[str]) -> Counter[str]:
+    """The number of rows of each of the keys in a file. Row groups whose statistics exclude the keys are not read."""
     parquet = pq.ParquetFile(StoredFile(store, name, size, None))
     place = parquet.schema_arrow.names.index(column)
-    found = 0
+    found: Counter[str] = Counter()
     for group in range(parquet.metadata.num_row_groups):
         known = parquet.metadata.row_group(group).column(place).statistics
         if known is not None and known.has_min_max and not any(known.min <= key <= known.max for key in keys):
             continue
-        found += int(rows_of(parquet.read_row_group(group, [column], use_threads=False)[column], keys).sum())
+        values = parquet.read_row_group(group, [column], use_threads=False)[column]
+        found.update(values.filter(pa.array(rows_of(values, keys))).cast(pa.string()).to_pylist())
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +75,13 @@ def put(store: Store, key: str, record: Forgotten) -> None:
 
 def every(store: Store) -> dict[str, Forgotten]:
     """All records, by the digest of their keys."""
-    found = {}
-    for path in store.list(FOLDER)["name"].to_pylist():
-        if (record := _read(store, path)) is not None:
-            found[path.rpartition("/")[2].removesuffix(".json")] = record
-    return found
+    paths = store.list(FOLDER)["name"].to_pylist()
+    if not paths:
+        return {}
+    with ThreadPoolExecutor(16) as pool:
+        records = list(pool.map(lambda path: _read(store, path), paths))
+    names = [path.rpartition("/")[2].removesuffix(".json") for path in paths]
+    return {each: record for each, record in zip(names, records, strict=True) if record is not None}
 
 
 def since(store: Store, version: int) -> frozenset[str]:

@@ -25,17 +25,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job.arrow import decode, encode
-from job.errors import ConfigurationError, NotFoundError
+from job.errors import ConfigurationError
 from job.keys import key_path
 from job.outcome import REPEATED
 from job.registry import forgetting, forgotten
 from job.registry.forgetting import Holding
 from job.registry.forgotten import Forgotten, rows_of
+from job.registry.history import VersionInfo
 from job.registry.index import RETIRE, Index, changes
-from job.registry.predictions import Predictions
 from job.run.notice import Removal
 from job.run.past_runs import Runs
-from job.store import LISTING, Store
+from job.store import Store
+from job.store.listed import listed
 
 _MODEL = re.compile(r"[0-9a-f]{64}\.joblib")
 
@@ -98,14 +99,15 @@ def find(store: Store, keys: Iterable[str]) -> Traces:
     index = Index(store)
     published = set(index.read(columns=["key"], keys=wanted)["key"].to_pylist())
     models = {key: _models(store, key) for key in wanted}
-    predictions = {key: forgetting.holding(store, forgetting.PREDICTIONS, [key]) for key in wanted}
+    predictions = forgetting.holding(store, forgetting.PREDICTIONS, wanted)
+    predicted = {key for each in predictions for key in each.keys}
     errors = forgetting.holding(store, forgetting.ERRORS_TABLE, wanted)
     runs = _of_runs(store, wanted)
     known = tuple(key for key in wanted if forgotten.of(store, key) is not None)
     unknown = [
         key
         for key in wanted
-        if not (key in published or models[key] or predictions[key] or key in runs.keys or key in known)
+        if not (key in published or models[key] or key in predicted or key in runs.keys or key in known)
     ]
     if unknown:
         shown = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
@@ -118,7 +120,7 @@ def find(store: Store, keys: Iterable[str]) -> Traces:
         published=tuple(sorted(published)),
         version=index.version(),
         models=tuple(each for key in wanted for each in models[key]),
-        predictions=_each_once(each for key in wanted for each in predictions[key]),
+        predictions=tuple(predictions),
         errors=tuple(errors),
         logs=runs.logs,
         tables=runs.tables,
@@ -126,14 +128,6 @@ def find(store: Store, keys: Iterable[str]) -> Traces:
         known=known,
         at_work=Runs(store, store.now(), 0.0).alive,
     )
-
-
-def _each_once(files: Iterable[Holding]) -> tuple[Holding, ...]:
-    found: dict[str, Holding] = {}
-    for each in files:
-        rows = each.rows + (found[each.name].rows if each.name in found else 0)
-        found[each.name] = Holding(name=each.name, size=each.size, rows=rows, current=each.current)
-    return tuple(found.values())
 
 
 def forget(store: Store, traces: Traces, *, sealed: Callable[[int | None], object] = lambda version: None) -> Done:
@@ -182,13 +176,18 @@ def forget(store: Store, traces: Traces, *, sealed: Callable[[int | None], objec
         return Done(version=version, objects=objects, rewritten=rewritten, asked=removal.asked_by())
 
 
-def make_good(store: Store) -> None:
-    """Finish a ``forget`` that died after the commit of the predictions: remove its keys from the index, too."""
-    newest = Predictions(store).newest()
-    if newest is None or newest.operation != "forget" or newest.run is None:
-        return
+def make_good(store: Store, newest: VersionInfo) -> None:
+    """Finish a ``forget`` that died after its commit of the predictions: remove its keys from the index, too.
+
+    Parameters
+    ----------
+    store
+        The output.
+    newest
+        The newest commit of the predictions, which is that of the ``forget``.
+    """
     index = Index(store)
-    if index.released(newest.run) is not None:
+    if newest.run is None or index.released(newest.run) is not None:
         return
     unfinished = [each for each, record in forgotten.every(store).items() if record.version is None]
     if unfinished:
@@ -211,7 +210,7 @@ def _models(store: Store, key: str) -> list[tuple[str, int]]:
     """Name and size of the model files of a key. Its folder also holds those of keys below it (``a/b`` below ``a``),
     which are left out."""
     folder = f"models/{key_path(key)}/"
-    listing = _list(store, folder)
+    listing = listed(store, folder)
     names = zip(listing["name"].to_pylist(), listing["size"].to_pylist(), strict=True)
     return [(name, size) for name, size in names if _MODEL.fullmatch(name.removeprefix(folder))]
 
@@ -250,7 +249,7 @@ def _of_runs(store: Store, keys: Sequence[str]) -> _OfRuns:
             return set(keys).intersection(_texts(json.loads(bytes(store.get(name)))))
         return set()
 
-    names = [*_list(store, "runs")["name"].to_pylist(), *_list(store, "keys")["name"].to_pylist()]
+    names = [*listed(store, "runs")["name"].to_pylist(), *listed(store, "keys")["name"].to_pylist()]
     with ThreadPoolExecutor(16) as pool:
         found = [(name, mine) for name, mine in zip(names, pool.map(held, names), strict=True) if mine]
     kinds: dict[str, list[str]] = {"logs": [], "tables": [], "settings": []}
@@ -310,10 +309,3 @@ def _rewrite(store: Store, name: str, keys: Sequence[str]) -> bool:
     else:
         store.put(name, encode(left))
     return True
-
-
-def _list(store: Store, prefix: str) -> pa.Table:
-    try:
-        return store.list(prefix)
-    except NotFoundError:
-        return LISTING.empty_table()

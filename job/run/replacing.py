@@ -36,10 +36,6 @@ class Replaced:
     removed: tuple[Held, ...]
     schema: pa.Schema
     """all columns of the added parts"""
-    copied: int
-    """number of old rows, of other keys, that were copied into new parts"""
-    gone: int
-    """number of old rows that were not copied: those of replaced and of retired keys"""
 
 
 @dataclass
@@ -79,7 +75,6 @@ def replace(output: Store, held: Sequence[Held], scored: pa.Table, retired: Sequ
     stay = {part.path(each.digest) for each in added} & old  # a retired key may have had no row
     removed = tuple(each.base for each in found if each.base is not None and each.base.path not in stay)
     new = int(pc.sum(scored["rows"]).as_py() or 0)
-    before = sum(each.base.rows for each in found if each.base is not None)
     copied = sum(number for _, number in made)
     if sum(each.rows for each in added) != copied + new:
         raise AccountingError(
@@ -89,7 +84,7 @@ def replace(output: Store, held: Sequence[Held], scored: pa.Table, retired: Sequ
         )
     added = tuple(each for each in added if part.path(each.digest) not in stay)
     schemas = [each.schema for each in added if each.schema is not None]
-    return Replaced(added=added, removed=removed, schema=columns.union(schemas), copied=copied, gone=before - copied)
+    return Replaced(added=added, removed=removed, schema=columns.union(schemas))
 
 
 def _ranges(

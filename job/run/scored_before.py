@@ -109,8 +109,11 @@ def make_good(output: Store) -> None:
         The files that the run recorded before its release no longer exist.
     """
     newest = Predictions(output).newest()
-    forgetting.make_good(output)
-    if newest is None or newest.operation not in ("release", "rollback"):
+    if newest is None:
+        return
+    if newest.operation == "forget":
+        forgetting.make_good(output, newest)
+    if newest.operation not in ("release", "rollback"):
         return
     index = Index(output)
     if newest.operation == "rollback":
