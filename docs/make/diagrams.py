@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))
 
 from drawing import Box, Drawing
+from written import written
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -219,21 +220,5 @@ PICTURES: dict[str, Callable[[], str]] = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """Draw or check all pictures."""
-    stale = 0
-    for name, draw in PICTURES.items():
-        text, path = draw(), IMAGES / name
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if "--check" in arguments:
-            print(f"docs/images/{name} is stale: run `make docs`, or python docs/make/diagrams.py", file=sys.stderr)
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"docs/images/{name}: written")
-    return 1 if stale and "--check" in arguments else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(written(PICTURES, IMAGES, sys.argv[1:], "python docs/make/diagrams.py"))

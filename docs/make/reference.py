@@ -20,6 +20,7 @@ sys.path += [str(Path(__file__).parent), str(ROOT / "deploy" / "helm")]
 
 import columns  # noqa: E402
 import pyarrow as pa  # noqa: E402
+from written import written  # noqa: E402
 
 from job import errors  # noqa: E402
 from job.cli.parser import parser  # noqa: E402
@@ -262,24 +263,5 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """Write or check all pages."""
-    stale = 0
-    for name, make in PAGES.items():
-        text, path = make(), REFERENCE / name
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if "--check" in arguments:
-            print(
-                f"docs/reference/{name} is stale: run `make docs`, or .venv/bin/python docs/make/reference.py",
-                file=sys.stderr,
-            )
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"docs/reference/{name}: written")
-    return 1 if stale and "--check" in arguments else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(written(PAGES, REFERENCE, sys.argv[1:], ".venv/bin/python docs/make/reference.py"))
