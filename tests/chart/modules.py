@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,16 +10,12 @@ from types import ModuleType
 import pytest
 
 from tests.chart.rendering import ROOT
+from tests.support.script import script
 
 
 def refresh() -> ModuleType:
     """deploy/helm/schemas/refresh.py, which names the modules and their versions."""
-    spec = importlib.util.spec_from_file_location("refresh", ROOT / "deploy/helm/schemas/refresh.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(ROOT / "deploy/helm/schemas/refresh.py")
 
 
 def module(version: str) -> Path:

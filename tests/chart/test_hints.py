@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from tests.chart.rendering import CHART, ROOT, Object, Refused, minimal, render
+from tests.support.script import script
 
-
-def _hints() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hints", ROOT / "deploy/helm/hints.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hints = _hints()
+hints = script(ROOT / "deploy/helm/hints.py")
 
 
 @pytest.mark.parametrize(

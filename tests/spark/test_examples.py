@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -15,20 +13,12 @@ from job.config import load
 from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
+from tests.support.script import script
 from tests.support.spark_jobs import SharedEngine
 
 pytestmark = pytest.mark.spark
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-def script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, EXAMPLES / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def trained(name: str, folder: Path) -> RunReport:
@@ -47,12 +37,14 @@ def trained(name: str, folder: Path) -> RunReport:
 
 
 def test_gapminder_gives_142_models_and_the_countries_that_a_line_fits_worst(spark: Any, tmp_path: Path) -> None:
-    assert script("gapminder/lay_out.py").lay_out(tmp_path / "data") == 142
+    assert script(EXAMPLES / "gapminder/lay_out.py").lay_out(tmp_path / "data") == 142
 
     report = trained("gapminder", tmp_path)
 
     assert (report.totals.trained, report.totals.failed) == (142, 0)
-    table = script("gapminder/plot.py").plot(str(tmp_path / "models"), tmp_path / "data", tmp_path / "worst.png")
+    table = script(EXAMPLES / "gapminder/plot.py").plot(
+        str(tmp_path / "models"), tmp_path / "data", tmp_path / "worst.png"
+    )
     assert list(table.index) == ["Rwanda", "Botswana", "Zimbabwe", "Zambia", "Swaziland", "Lesotho"]
     assert table["r2"].round(3).tolist() == [0.017, 0.034, 0.056, 0.060, 0.068, 0.085]
     assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
@@ -62,7 +54,7 @@ def test_gapminder_gives_142_models_and_the_countries_that_a_line_fits_worst(spa
 
 
 def test_one_text_pipeline_for_each_category_judges_reviews_it_has_not_seen(spark: Any, tmp_path: Path) -> None:
-    script("reviews/lay_out.py").lay_out(tmp_path / "data")
+    script(EXAMPLES / "reviews/lay_out.py").lay_out(tmp_path / "data")
 
     report = trained("reviews", tmp_path)
 

@@ -7,20 +7,13 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.support.score_job import ScoreJob, rows
+from tests.support.score_job import of_many_releases
 
 pytestmark = pytest.mark.spark
 
 
 def test_spark_reads_each_row_of_the_current_version_once(tmp_path: Path, spark: SparkSession) -> None:
-    job = ScoreJob(tmp_path, keys=2)
-    job.trained.run()
-    job.score()
-    job.put("k1.csv", rows(2.0, count=3).replace(b"id,x,y\n", b"id,x,late\n"))
-    job.score()
-    job.put("k0.csv", rows(1.0, count=2))
-    job.score()
-    job.predictions.rollback(2)
+    job = of_many_releases(tmp_path)
     files = [str(job.out / "predictions" / name) for name in job.predictions.files()]
 
     table = spark.read.option("mergeSchema", "true").parquet(*files)

@@ -6,28 +6,19 @@ by its path because the cluster's programs are no package (they run with the sys
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+
+from tests.support.script import script
 
 CLUSTER = Path(__file__).resolve().parents[1] / "e2e/cluster"
 
 
-def _place() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("place_of_the_cluster", CLUSTER / "place.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def cache(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder in which tools and images are kept."""
-    found: Path = _place().cache(environ)
+    found: Path = script(CLUSTER / "place.py").cache(environ)
     return found
 
 

@@ -85,6 +85,19 @@ class ScoreJob:
         return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: str(each["values"]))}
 
 
+def of_many_releases(root: Path) -> ScoreJob:
+    """Two keys; one scored again with a column that the first release does not have; a release that was taken back."""
+    job = ScoreJob(root, keys=2)
+    job.trained.run()
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3).replace(b"id,x,y\n", b"id,x,late\n"))
+    job.score()
+    job.put("k0.csv", rows(1.0, count=2))
+    job.score()
+    job.predictions.rollback(2)
+    return job
+
+
 def counts(report: RunReport) -> tuple[int, int, int, int]:
     """Scored, unchanged, skipped, failed."""
     total = report.totals

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 from pathlib import Path
+
+from tests.support.script import script
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docker/sbom.py"
 
 
 def test_python_itself_is_listed_where_it_is_no_debian_package() -> None:
-    spec = importlib.util.spec_from_file_location("sbom", SCRIPT)
-    assert spec
-    assert spec.loader
-    sbom = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sbom)
+    sbom = script(SCRIPT)
 
     (listed,) = sbom.interpreter(Path("/usr/local"))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,19 +13,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.folder_job import Job, line
+from tests.support.script import script
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "service" / "service.py"
 
 
 @pytest.fixture(scope="module")
 def service() -> Any:
-    spec = importlib.util.spec_from_file_location("service_example", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["service_example"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script(EXAMPLE)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +24,7 @@ from job.run.run import run
 from job.run.score_assembly import assemble_scoring
 from job.run.scoring_run import ScoringRun
 from job.store import open_store
+from tests.support.script import script
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "employment"
 SOME = 24
@@ -32,13 +32,8 @@ SOME = 24
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("employment", EXAMPLE / "lay_out.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def example() -> ModuleType:
+    return script(EXAMPLE / "lay_out.py")
 
 
 def trained(folder: Path, *more: str) -> RunReport:
@@ -63,13 +58,13 @@ def scored(folder: Path) -> tuple[RunReport, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def three_years(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunReport]]:
+def three_years(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunReport]]:
     """A naive recipe in 2014; the example's two years later; and the naive one again, two years after that."""
     folder = tmp_path_factory.mktemp("employment")
     naive = ("--recipe.estimator", '{"_target_": "sklearn.dummy.DummyRegressor"}')
     reports = []
     for until, recipe in (("2014-09", naive), ("2016-09", ()), ("2018-09", naive)):
-        assert script.lay_out(folder / "data", until) == 148
+        assert example.lay_out(folder / "data", until) == 148
         reports.append(trained(folder, *recipe))
     return folder, reports
 
@@ -106,7 +101,7 @@ def test_who_is_no_better_than_the_year_before_is_named(three_years: tuple[Path,
 
 
 def test_intervals_hold_about_what_they_say_of_the_next_two_years(
-    three_years: tuple[Path, list[RunReport]], script: ModuleType
+    three_years: tuple[Path, list[RunReport]], example: ModuleType
 ) -> None:
     """The published models of 2016 and what happened until 2018, with the widths of each step."""
     folder, (_, second, _) = three_years
@@ -126,7 +121,7 @@ def test_intervals_hold_about_what_they_say_of_the_next_two_years(
     assert len(held) == SOME * 12
     assert np.mean(held) == pytest.approx(0.861, abs=0.02)
 
-    assert script.lay_out(folder / "next", "2017-09", "2016-09") == 148
+    assert example.lay_out(folder / "next", "2017-09", "2016-09") == 148
     report, table = scored(folder)
     assert (report.totals.scored, report.totals.skipped) == (SOME, 148 - SOME)  # the others have no model
     assert report.coverage["80"] == (sum(held), SOME * 12)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,14 @@ from job.engine.inline import InlineEngine
 from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
+from tests.support.script import script
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "flights"
 FEATURES = ["dep_delay", "hour", "month"]
 
 
 def lay_out(folder: Path) -> int:
-    spec = importlib.util.spec_from_file_location("lay_out", EXAMPLE / "lay_out.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return int(module.lay_out(folder))
+    return int(script(EXAMPLE / "lay_out.py").lay_out(folder))
 
 
 def trained(source: Path, models: Path, *more: str) -> RunReport:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.score_job import ScoreJob, rows
+from tests.support.score_job import ScoreJob, of_many_releases
 
 READ = {
     "polars": "pl.read_delta(uri)",
@@ -40,16 +40,7 @@ os._exit(0)  # deltalake's readers have threads that may abort an interpreter th
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> ScoreJob:
-    """Two keys; one scored again with a column that the first release does not have; a release that was taken back."""
-    job = ScoreJob(tmp_path_factory.mktemp("scored"), keys=2)
-    job.trained.run()
-    job.score()
-    job.put("k1.csv", rows(2.0, count=3).replace(b"id,x,y\n", b"id,x,late\n"))
-    job.score()
-    job.put("k0.csv", rows(1.0, count=2))
-    job.score()
-    job.predictions.rollback(2)
-    return job
+    return of_many_releases(tmp_path_factory.mktemp("scored"))
 
 
 def expected(job: ScoreJob) -> list[dict[str, Any]]:

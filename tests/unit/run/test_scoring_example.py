@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,14 @@ from job.run.run import run
 from job.run.score_assembly import assemble_scoring
 from job.run.scoring_run import ScoringRun
 from tests.support.score_job import counts
+from tests.support.script import script
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "scoring"
 
 
 def test_every_country_is_scored_once_as_plain_scikit_learn_would_and_its_error_is_known(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("scoring_lay_out", EXAMPLE / "lay_out.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.lay_out(tmp_path / "data") == 142
+    lay_out: Any = script(EXAMPLE / "lay_out.py")
+    assert lay_out.lay_out(tmp_path / "data") == 142
     folders = ["--output.uri", str(tmp_path / "models"), "--input.uri", str(tmp_path / "data/known")]
     job = load.load(file=str(EXAMPLE / "job.yaml"), env={}, argv_overrides=folders)
     assert isinstance(job.settings, JobSettings)
@@ -49,7 +45,7 @@ def test_every_country_is_scored_once_as_plain_scikit_learn_would_and_its_error_
     assert counts(report) == (142, 0, 0, 0)
     found = rows(tmp_path / "out/predictions").set_index("country")
     errors = rows(tmp_path / "out/errors").set_index("key")
-    data = script.frame()
+    data = lay_out.frame()
     assert len(found) == 142
     for country, part in data.groupby("country"):
         known, new = part[part["year"] <= 2002], part[part["year"] > 2002]
