@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -33,16 +34,16 @@ class ParquetTable:
         self._name, self._codec = name, codec
         self._source = file if codec is None else _inflated(name, file, codec, spec)
         try:
-            self._parquet = self._open(())
+            self._parquet = self._open(self._source)
             self._metadata = self._parquet.metadata
             check_duplicates(name, self._parquet.schema_arrow.names)
         except _DAMAGED as error:
             raise _stored(error) or corrupt(name, "parquet", error) from error
 
-    def _open(self, dictionary: Sequence[str]) -> pq.ParquetFile:
-        source = self._source
+    def _open(self, source: Any, dictionary: Sequence[str] = (), metadata: Any = None) -> pq.ParquetFile:
         return pq.ParquetFile(
             pa.PythonFile(source, mode="r") if self._codec is None else pa.BufferReader(source),
+            metadata=metadata,
             page_checksum_verification=True,
             read_dictionary=list(dictionary) or None,
             # As nanoseconds, INT96 time stamps beyond the year 2262 would overflow.
@@ -59,7 +60,8 @@ class ParquetTable:
         schema = self.schema()
         present = [each for each in key if each in schema.names]
         texts = [each for each in present if pa.types.is_string(schema.field(each).type)]
-        keyed = self._open(texts) if texts else self._parquet
+        # Portions are loaded by several threads, and Arrow's reader is for one: two would free each other's buffers.
+        own = threading.local()
         for part in range(self._metadata.num_row_groups):
             group = self._metadata.row_group(part)
             if not group.num_rows:
@@ -68,7 +70,12 @@ class ParquetTable:
             def load(part: int = part, rows: int = group.num_rows) -> tuple[pa.Schema, pa.Table]:
                 try:
                     # Without a key column in the file, all of its rows have the keys of the directories.
-                    found = keyed.read_row_group(part, columns=present) if present else _nothing(rows)
+                    if not present:
+                        return schema, _nothing(rows)
+                    if not hasattr(own, "file"):
+                        source = self._source if self._codec is not None else self._source.again()
+                        own.file = self._open(source, texts, self._metadata)
+                    found = own.file.read_row_group(part, columns=present)
                 except _DAMAGED as error:
                     raise _stored(error) or corrupt(self._name, "parquet", error) from error
                 return schema, found
@@ -103,6 +110,8 @@ class ArrowTable:
 
     def __init__(self, name: str, file: Any, codec: str | None, spec: ReadSpec) -> None:
         self._name = name
+        self._reading = threading.Lock()
+        """Portions are loaded by several threads, and Arrow's reader of files is for one."""
         try:
             head = bytes(file.between(0, 8))
             if codec is None and head.startswith(b"ARROW1"):
@@ -143,7 +152,9 @@ class ArrowTable:
         if self._whole is not None:
             return self._whole
         try:
-            table = pa.Table.from_batches([self._file.get_batch(part)])
+            with self._reading:
+                batch = self._file.get_batch(part)
+            table = pa.Table.from_batches([batch])
             table.validate(full=True)  # wrong offsets in a damaged file would be read out of bounds
             return table
         except _DAMAGED as error:

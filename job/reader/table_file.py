@@ -37,7 +37,7 @@ class Portion:
     piece: Piece
     """the piece that the rows belong to; several portions may share one"""
     load: Callable[[], tuple[pa.Schema, pa.Table]]
-    """reads the portion: returns the schema of the file, and a table of the key columns"""
+    """reads the portion, in any thread: returns the schema of the file, and a table of the key columns"""
 
 
 class TableFile(Protocol):
@@ -64,3 +64,6 @@ class RandomAccess(Protocol):
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes, at most ``size``; all that are left for -1."""
+
+    def again(self) -> RandomAccess:
+        """The same bytes with a position of their own, for another thread."""

@@ -28,6 +28,10 @@ class StoredFile(io.RawIOBase):
         self._store, self._name, self._size, self._etag = store, name, size, etag
         self._at = 0
 
+    def again(self) -> StoredFile:
+        """The same object with a position of its own, for another thread."""
+        return StoredFile(self._store, self._name, self._size, self._etag)
+
     def close(self) -> None:
         """Does nothing, so that the file stays usable after a reader has closed it, as Arrow's readers do."""
 
