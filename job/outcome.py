@@ -55,10 +55,10 @@ REASONS: dict[str, str] = {
     "missing_feature": "a column that the model was trained on is not there",
     "predict_error": "the model or the function raised, or did not give one prediction for each row",
     # the worker
-    "timeout": "the fit took longer than run.timeout",
+    "timeout": "the work on the key took longer than run.timeout",
     "memory_limit": "the worker needed more memory than run.memory",
-    "worker_died": "the worker process died during the fit",
-    "oom": "out of memory during the fit",
+    "worker_died": "the worker process died while it worked on the key",
+    "oom": "out of memory while a worker worked on the key",
 }
 """Reason codes of failed and skipped partitions, with their meanings. `make docs` writes them into the documents."""
 

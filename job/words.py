@@ -1,8 +1,10 @@
-"""Formats numbers and texts for a person: counts with a noun, rates, sizes, times, invisible characters. Pure."""
+"""Formats numbers and texts for a person: counts with a noun, rates, sizes, times, invisible characters; and the words
+for messages about a run, which differ between training and scoring. Pure."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """Control characters, marks that change the direction of text, and characters that XML does not allow."""
@@ -45,3 +47,56 @@ def clock(seconds: float | None) -> str:
 def first_line(said: BaseException | str) -> str:
     """The first line of a text, or of an error's message, cut after 300 characters; without one, the error's class."""
     return str(said).splitlines()[0][:300] if str(said) else type(said).__name__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """The words for one kind of run; the examples are those of a training."""
+
+    verb: str
+    """the verb: train"""
+    going: str
+    """its present participle: training"""
+    done: str
+    """the status of a key for which the run succeeded: trained"""
+    things: str
+    """what the rate counts: models"""
+    result: str
+    """what a key has afterwards, without an article: model"""
+    piece: str
+    """the work on one key, as a noun that is counted: fit"""
+    effort: str
+    """the work on all keys: fits"""
+    files: str
+    """the files that a release names: models"""
+    removal: str
+    """the command that takes keys out: retire"""
+
+
+TRAINING = Wording(
+    verb="train",
+    going="training",
+    done="trained",
+    things="models",
+    result="model",
+    piece="fit",
+    effort="fits",
+    files="models",
+    removal="retire",
+)
+SCORING = Wording(
+    verb="score",
+    going="scoring",
+    done="scored",
+    things="keys",
+    result="predictions",
+    piece="key",
+    effort="scoring",
+    files="predictions",
+    removal="forget",
+)
+
+
+def wording(kind: str) -> Wording:
+    """The words of a run by its ``kind``, ``train`` or ``score``."""
+    return SCORING if kind == SCORING.verb else TRAINING

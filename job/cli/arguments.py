@@ -6,10 +6,10 @@ import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from job.config import document, load
-from job.config.score_settings import ScoringSettings
+from job.config.score_settings import ScoringSettings, Settings
 from job.config.settings import JobSettings
 from job.errors import ConfigurationError
 from job.store.side import storage
@@ -64,9 +64,25 @@ def scoring(arguments: Namespace, overrides: list[str]) -> tuple[ScoreAssembly, 
 def is_scoring(arguments: Namespace, overrides: list[str]) -> bool:
     """Whether the document is a scoring and not a job: it names models, and no recipe."""
     named = {each.removeprefix("--").partition(".")[0] for each in overrides if each.startswith("--")}
-    text = arguments.document
-    if text is None and arguments.config is not None and "://" not in arguments.config:
-        path = Path(arguments.config).expanduser()
+    return _is_scoring(arguments.config, arguments.document, named)
+
+
+def kind_of_file(config: str) -> Literal["job", "score"]:
+    """The kind of document that a file holds.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read.
+    """
+    if not Path(config).expanduser().is_file():
+        raise ConfigurationError(f"{config} is no file", hint="-c takes a job or a scoring, as YAML or JSON.")
+    return "score" if _is_scoring(config, None, set()) else "job"
+
+
+def _is_scoring(config: str | None, text: str | None, named: set[str]) -> bool:
+    if text is None and config is not None and "://" not in config:
+        path = Path(config).expanduser()
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     tree = document.parse(text)[0] if text is not None else None
     if isinstance(tree, document.Mapping):
@@ -74,11 +90,21 @@ def is_scoring(arguments: Namespace, overrides: list[str]) -> bool:
     return "models" in named and "recipe" not in named
 
 
+def document_of(arguments: Namespace, overrides: list[str]) -> Settings:
+    """The settings of the document that ``-c`` names, of either kind, for a command on an output."""
+    whole = Namespace(config=arguments.config, document=None)
+    kind: type[Settings] = ScoringSettings if is_scoring(whole, overrides) else JobSettings
+    return loaded(whole, overrides, kind=kind).settings
+
+
 def output(arguments: Namespace, overrides: list[str]) -> Store:
     """The store of the argument OUTPUT."""
     from job.store import open_store
 
-    found = load.load_storage(argv_overrides=overrides, env=os.environ)
+    if getattr(arguments, "config", None) is not None:
+        found = document_of(arguments, overrides).storage
+    else:
+        found = load.load_storage(argv_overrides=overrides, env=os.environ)
     return open_store(arguments.output, found.side("output"), what="output")
 
 

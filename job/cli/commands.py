@@ -91,7 +91,7 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
     from job import engine as engines
     from job.run.run import run as run_job
     from job.run.scoring_run import ScoringRun
-    from job.run.wording import SCORING
+    from job.words import SCORING
 
     assembly, loaded = given.scoring(arguments, overrides)
     screens.settings_in_force(loaded)
@@ -320,12 +320,21 @@ def gc(arguments: Namespace, overrides: list[str]) -> int:
 
 
 def settings(arguments: Namespace, overrides: list[str]) -> int:
-    """Print every setting with its default."""
+    """Print every setting of a job, of a scoring or of both, with its default."""
     given.none_but(overrides)
     from job.config import schema
+    from job.config.score_settings import ScoringSettings
+    from job.config.settings import JobSettings
 
+    of = arguments.of
+    if arguments.config is not None:
+        found = given.kind_of_file(arguments.config)
+        if of not in (None, found):
+            raise ConfigurationError(f"{arguments.config} is the document of a {found}, and not of a {of}")
+        of = found
+    kind = {None: None, "job": JobSettings, "score": ScoringSettings}[of]
     if arguments.json:
-        screens.print_json(schema.job_schema())
+        screens.print_json(schema.job_schema(kind or JobSettings))
     else:
-        print(schema.markdown())
+        print(schema.markdown(kind), end="")
     return 0

@@ -18,6 +18,7 @@ CHANGES = {
     "new": "only now",
     "gone": "only then",
     "model": "another model",
+    "predictions": "other predictions",
     "kept": "the gate kept the model, and has judged since",
     "state": "the same model in another state",
     "same": "the same model",
@@ -49,8 +50,9 @@ def read(output: Store, *, now: int | None, then: int | None) -> pd.DataFrame:
         There is no such version, or no older one to compare with.
     """
     from job.registry.index import Index
+    from job.registry.predictions import Predictions
 
-    current = now if now is not None else Index(output).version()
+    current = now if now is not None else Predictions(output).version() or Index(output).version()
     older = then if then is not None else (current or 0) - 1
     if current is None or older < 1:
         raise ConfigurationError(
@@ -62,7 +64,10 @@ def read(output: Store, *, now: int | None, then: int | None) -> pd.DataFrame:
         metrics.insert(0, "skill")
     columns = ["key", "state", "digest", "gate", "listed_at", *metrics]
     found = sides[0][columns].merge(sides[1][columns], on="key", how="outer", suffixes=("_then", "_now"))
-    shown = pd.DataFrame({"key": found["key"], "change": _changes(found)})
+    changes = _changes(found)
+    if Predictions(output).version() is not None:
+        changes = np.where(changes == "model", "predictions", changes)
+    shown = pd.DataFrame({"key": found["key"], "change": changes})
     for name in ("state", *metrics):
         shown[f"{name}_then"], shown[f"{name}_now"] = found[f"{name}_then"], found[f"{name}_now"]
         if name != "state":

@@ -46,8 +46,9 @@ def read(output: Store, *, at: int | None) -> pd.DataFrame:
         Nothing has been published, or there is no such version.
     """
     from job.registry.index import Index
+    from job.registry.predictions import Predictions
 
-    table = Index(output).read(at=at)
+    table = Index(output).read(at=None if at is None else Predictions(output).index_of(at))
     if not table.num_rows:
         raise ConfigurationError(
             f"nothing is published in {output.uri}", hint="Is it the job's output.uri? `manyfit run` publishes."

@@ -90,6 +90,16 @@ def signing(command: argparse.ArgumentParser) -> None:
     )
 
 
+def told(command: argparse.ArgumentParser) -> None:
+    """``-c`` of a command that makes a new version."""
+    command.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="the document of the job, whose output.after_release is called with the new version",
+    )
+
+
 def table(command: argparse.ArgumentParser) -> None:
     """Options of a command that lists keys."""
     command.add_argument("--match", metavar="GLOB", help="list only keys that match")

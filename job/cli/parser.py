@@ -188,12 +188,13 @@ def _changing_an_output(commands: Commands) -> None:
         "rollback",
         "go back to an older version of the whole set",
         "Makes a new version with the rows of an older one, in one commit. Says how many keys the next run "
-        "would train again; --hold keeps runs from doing so.",
+        "would train again; --hold keeps runs from doing so. With the current version, or none, --hold only holds.",
     )
     command.add_argument("version", type=int, nargs="?", metavar="VERSION")
     command.add_argument("--hold", action="store_true", help="let runs refuse to begin (exit code 2) until --resume")
     command.add_argument("--resume", action="store_true", help="let runs publish again")
     options.signing(command)
+    options.told(command)
     command = commands.output(
         "retire",
         "take keys out of the set",
@@ -201,6 +202,7 @@ def _changing_an_output(commands: Commands) -> None:
     )
     options.keys(command)
     options.signing(command)
+    options.told(command)
     command = commands.output(
         "promote",
         "publish a challenger that the gate kept back",
@@ -209,6 +211,7 @@ def _changing_an_output(commands: Commands) -> None:
     )
     options.keys(command)
     options.signing(command)
+    options.told(command)
     command = commands.output(
         "forget",
         "remove everything that the output holds of some keys",
@@ -280,6 +283,18 @@ def _changing_an_output(commands: Commands) -> None:
     )
     options.json_document(command)
     command = commands.add(
-        "settings", "list every setting with its default", "Prints all settings, as text or as a JSON schema.", ""
+        "settings",
+        "list every setting with its default",
+        "Prints the settings as text, or as the JSON schema of a document: that of a job (`manyfit run`) or that of a "
+        "scoring (`manyfit score`).",
+        "",
     )
+    command.add_argument(
+        "of",
+        nargs="?",
+        choices=["job", "score"],
+        metavar="{job,score}",
+        help="the document; default: both as text, the job's with --json",
+    )
+    command.add_argument("-c", "--config", metavar="FILE", help="take the kind of document that this file has")
     command.add_argument("--json", action="store_true", help="print the JSON schema")

@@ -9,18 +9,35 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table
 
 from job.cli import screens
 from job.errors import ConfigurationError
-from job.plan.plan import DECIDED, TRAIN
+from job.outcome import REASONS
+from job.plan.plan import DECIDED, SKIP, TRAIN
 from job.run.assembly import check_identity
 from job.run.run_files import Started
 from job.run.score_assembly import ScoreAssembly
 from job.run.scoring_run import ScoringRun
+from job.store.side import storage
 from job.words import counted
 
 _ROWS = 5
+WHY = {
+    "new": "not scored before",
+    "data": "the rows or the model changed",
+    "recipe": "the settings that decide the predictions changed",
+    "environment": "library versions changed",
+    "reading": "the rules by which bytes become rows changed",
+    "failed": "the last scoring failed",
+    "again": "score.again",
+    "unchanged": "rows, model and settings are as recorded",
+    "finished": "scored by a run that did not finish; taken over",
+}
+"""The reasons for the action of a key of a scoring: code and text. A skipped key has a reason of `REASONS`."""
+_RARE = {"fail": "fail", "adopt": "take over"}
+_SINCE = "skipped by the last run, and neither rows nor model nor settings changed since"
 
 
 def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
@@ -35,6 +52,8 @@ def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
     made, known = run.plan(assembly, Started(id="plan", plan=uuid.uuid4().hex[:12], at=datetime.now(UTC)), None)
     reasons = Counter(reason for reason in known["reason"].to_pylist() if reason)
     rows = _predicted(run)
+    keys = _actions(assembly, made.keys.select(["key", "action", "why", "bytes"]), known)
+    actions = Counter((row["action"], row["why"], row["again"]) for row in keys)
     found: dict[str, Any] = {
         "input": assembly.input.uri if assembly.scoring.has_rows else None,
         "output": assembly.output.uri,
@@ -44,9 +63,14 @@ def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
         "planned": made.planned,
         "score": made.count(TRAIN),
         "unchanged": made.count("unchanged"),
-        "skip": made.count("skip"),
+        "skip": sum(row["action"] == "skip" for row in keys),
+        "fail": sum(row["action"] == "fail" for row in keys),
         "adopt": made.count("adopt"),
         "without_model": dict(reasons),
+        "why": [
+            {"action": action, "why": why, "again": again, "keys": number}
+            for (action, why, again), number in actions.most_common()
+        ],
         "types": {name: str(kind) for name, kind in run.recipe.types or ()},
         "problems": [
             {"key": each.key, "reason": each.problem.reason, "message": each.problem.message}
@@ -56,12 +80,38 @@ def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
         "rows": rows.to_pylist() if rows is not None else [],
     }
     if arguments.keys:
-        found["keys"] = made.keys.select(["key", "action", "why", "bytes"]).to_pylist()
+        found["keys"] = keys
     if arguments.json:
         screens.print_json(found)
     else:
-        _show(found, made.count(DECIDED))
+        _show(found)
     return 0
+
+
+def _actions(assembly: ScoreAssembly, keys: pa.Table, known: pa.Table) -> list[dict[str, Any]]:
+    """What happens to each key, and why.
+
+    ``action`` is score, unchanged, adopt, skip or fail. ``why`` is a code of `WHY`, or the reason of a skipped or
+    failed key. ``again`` says whether the key was skipped by an earlier run and nothing has changed since.
+    """
+    decided = {row["key"]: row for row in known.select(["key", "status", "reason"]).to_pylist()}
+    before: dict[str, str] = {}
+    if pc.any(pc.equal(keys["action"].cast(pa.string()), SKIP)).as_py():
+        with storage("output", f"{assembly.output.uri} cannot be read"):
+            index = assembly.index.read(columns=["key", "state", "reason"])
+        skipped = index.filter(pc.equal(index["state"].cast(pa.string()), "skipped"))
+        before = dict(zip(skipped["key"].to_pylist(), skipped["reason"].to_pylist(), strict=True))
+    found = []
+    for row in keys.to_pylist():
+        action, why, again = row["action"], row["why"], row["action"] == SKIP
+        if again:
+            why = before.get(row["key"]) or why
+        elif action == DECIDED:
+            outcome = decided[row["key"]]
+            action, why = "skip" if outcome["status"] == "skipped" else "fail", outcome["reason"]
+        action = "score" if action == TRAIN else action
+        found.append({"key": row["key"], "action": action, "why": why, "again": again, "bytes": row["bytes"]})
+    return found
 
 
 def _predicted(run: ScoringRun) -> pa.Table | None:
@@ -69,17 +119,23 @@ def _predicted(run: ScoringRun) -> pa.Table | None:
     return pa.concat_tables(tables, promote_options="permissive").slice(0, _ROWS) if tables else None
 
 
-def _show(found: dict[str, Any], without: int) -> None:
+def _show(found: dict[str, Any]) -> None:
     console = screens.out()
     given = found["input"] or "the keys of the set, without rows"
     console.print(f"{given} → {found['output']}, by version {found['models_version']} of {found['models']}")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for each in found["why"]:
+        meaning = WHY.get(each["why"]) or REASONS.get(each["why"], "")
+        meaning += f"; {_SINCE}" if each["again"] else ""
+        action = {"unchanged": "leave", "adopt": "take over"}.get(each["action"], each["action"])
+        table.add_row(f"{each['keys']:,}", action, each["why"], f"[dim]{meaning}[/dim]")
+    console.print(table)
     console.print(
         f"{found['planned']:,} planned: {found['score']:,} to score, {found['unchanged']:,} unchanged, "
-        f"{found['skip']:,} to skip, {found['adopt']:,} to take over, {without:,} without a model "
-        f"({counted(found['models_count'], 'model')})"
+        f"{found['skip']:,} to skip"
+        + "".join(f", {found[name]:,} to {text}" for name, text in _RARE.items() if found[name])
+        + f"; the set has {counted(found['models_count'], 'model')}"
     )
-    for reason, number in found["without_model"].items():
-        console.print(f"  {number:,} × {reason}")
     for each in found["problems"]:
         console.print(f"  {screens.plain(each['key'])}: {each['reason']}: {screens.plain(each['message'])}")
     if found["types"]:

@@ -20,11 +20,10 @@ from job.plan.compare import WHY
 from job.plan.packing import FIT_MEMORY, UNPACKED
 from job.plan.plan import TRAIN, Plan
 from job.plan.table_facts import facts
-from job.run import report, wording
+from job.run import report
 from job.run.progress import State
 from job.run.report import RunReport
-from job.run.wording import TRAINING, Wording
-from job.words import clock, counted, pace, size
+from job.words import TRAINING, Wording, clock, counted, pace, size, wording
 
 if TYPE_CHECKING:
     from job.config.load import Loaded
@@ -204,7 +203,7 @@ def run_ends(done: RunReport) -> None:
     totals = {
         name: getattr(done.totals, name)
         for name in (
-            *("planned", wording.of(done.kind).done),
+            *("planned", wording(done.kind).done),
             *("unchanged", "skipped", "failed"),
         )
     }
@@ -304,5 +303,5 @@ def gc(done: Any, *, dry_run: bool) -> None:
         if isinstance(value, int) and not isinstance(value, bool):
             console.print(f"{name.replace('_', ' ')}: {size(value) if 'bytes' in name else format(value, ',')}")
     if done.blocked_by:
-        console.print(f"models are kept for runs that may be at work: {', '.join(done.blocked_by)}")
+        console.print(f"files are kept for runs that may be at work: {', '.join(done.blocked_by)}")
     console.print(f"({verb}; --delete really deletes)" if dry_run else f"({verb})")

@@ -20,6 +20,7 @@ from job.store.side import storage
 from job.words import counted
 
 if TYPE_CHECKING:
+    from job.cli.told import Told
     from job.registry.history import VersionInfo
     from job.registry.seal import Seal
     from job.store import Store
@@ -46,14 +47,17 @@ def history(arguments: Namespace, overrides: list[str]) -> int:
 
 def rollback(arguments: Namespace, overrides: list[str]) -> int:
     """Go back to an older version, or let runs publish again."""
+    from job.cli.told import Told
     from job.registry.index import Index
     from job.registry.predictions import Predictions
 
     output = given.output(arguments, overrides)
     index, seal = Index(output), seal_of(arguments, output)
-    if arguments.resume == (arguments.version is not None):
+    told = Told(arguments, overrides, output)
+    if arguments.resume == (arguments.version is not None or arguments.hold):
         raise ConfigurationError(
-            "give either a VERSION or --resume", hint=f"`manyfit history {arguments.output}` lists the versions."
+            "give either a VERSION, with or without --hold, or --hold alone, or --resume",
+            hint=f"`manyfit history {arguments.output}` lists the versions.",
         )
     with storage("output", f"{output.uri} cannot be changed"):
         if arguments.resume:
@@ -63,8 +67,11 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
             print(f"runs may publish again; version {done.version}")
             _sealed(seal, done.version, warning)
             return 0
+        current = Predictions(output).version() or index.version()
+        if arguments.version in (None, current):
+            return _held(arguments, output, seal)
         if Predictions(output).version():
-            return _predictions_back(arguments, output)
+            return _predictions_back(arguments, output, told)
         again = index.differing(arguments.version)
         warning = seal.check(arguments.version)
         done = index.rollback(arguments.version, hold=arguments.hold)
@@ -74,10 +81,30 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
         print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
     else:
         print(f"the next run would train about {again:,} keys again; --hold keeps it from doing so")
+    told.of(done.version, "rollback")
     return 0
 
 
-def _predictions_back(arguments: Namespace, output: Store) -> int:
+def _held(arguments: Namespace, output: Store, seal: Seal) -> int:
+    """Hold the current version without going back."""
+    from job.registry import marks
+    from job.registry.predictions import Predictions
+
+    if not arguments.hold:
+        raise ConfigurationError(
+            f"cannot roll back to version {arguments.version}: {output.uri} is at version {arguments.version}",
+            hint="--hold keeps runs from publishing another one; `manyfit history` lists the versions.",
+        )
+    warning = seal.check()
+    predictions = Predictions(output)
+    done = predictions.hold(arguments.version) if predictions.version() else marks.hold(output, arguments.version)
+    print(f"version {done} has the same rows")
+    _sealed(seal, None if predictions.version() else done, warning)
+    print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
+    return 0
+
+
+def _predictions_back(arguments: Namespace, output: Store, told: Told) -> int:
     from job.registry.predictions import Predictions
 
     done = Predictions(output).rollback(arguments.version, hold=arguments.hold)
@@ -86,6 +113,7 @@ def _predictions_back(arguments: Namespace, output: Store) -> int:
         print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
     else:
         print("the next run scores again what was taken back; --hold keeps it from doing so")
+    told.of(done.version, "rollback")
     return 0
 
 
@@ -102,16 +130,18 @@ def refuse_predictions(output: Store, what: str) -> None:
 
 def retire(arguments: Namespace, overrides: list[str]) -> int:
     """Take keys out of the set."""
+    from job.cli.told import Told
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
     refuse_predictions(output, "retire")
-    seal = seal_of(arguments, output)
+    seal, told = seal_of(arguments, output), Told(arguments, overrides, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
         done = Index(output).retire(arguments.keys)
         print(f"{counted(done.applied, 'key')} retired; version {done.version}")
         _sealed(seal, done.version, warning)
+    told.of(done.version, "retire")
     return 0
 
 
@@ -132,16 +162,18 @@ def mlflow(arguments: Namespace, overrides: list[str]) -> int:
 
 def promote(arguments: Namespace, overrides: list[str]) -> int:
     """Publish challengers that the gate kept back."""
+    from job.cli.told import Told
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
     refuse_predictions(output, "promote")
-    seal = seal_of(arguments, output)
+    seal, told = seal_of(arguments, output), Told(arguments, overrides, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
         done = Index(output).promote(arguments.keys)
         print(f"{counted(done.applied, 'challenger')} promoted; version {done.version}")
         _sealed(seal, done.version, warning)
+    told.of(done.version, "promote")
     return 0
 
 

@@ -186,7 +186,7 @@ class Watched:
         if beat is not None:
             self.phase = str(json.loads(bytes(self._output.get(heartbeat.name(self.run))))["phase"])
         if self.state is not None:
-            self.phase = self.state.phase if self.phase in ("prepare", "plan", "train") else self.phase
+            self.phase = self.state.phase if self.phase in ("prepare", "plan", "train", "score") else self.phase
         self._listen(beat)
         if self.silent > DEAD:
             raise SetupError(

@@ -94,17 +94,18 @@ def choices(schema: dict[str, Any]) -> list[str]:
     ]
 
 
+_GENERATED = "<!-- Written by docs/make/reference.py: `make docs` writes it anew. -->\n\n"
 _HEAD = """\
 # Settings
 
-<!-- Written by docs/make/reference.py: `make docs` writes it anew. -->
-
+"""
+_SOURCES = """\
 A setting can be given in three places: in the job's file, as `MANYFIT_SECTION__NAME` in the environment, or as
 `--section.name` on the command line. The command line wins over the environment, which wins over the file. Values are
 YAML; a text is taken as it is written, so a key `007` or `NO` needs no quotes. An unknown name is an error, and so is a
 credential.
 """
-_SIDES = ("storage.input", "storage.output")
+_SIDES = ("storage.input", "storage.output", "storage.models")
 
 
 _SCORING = """
@@ -118,25 +119,35 @@ _OF_SCORING = ("models", "score", "output")
 """Sections that a scoring does not share with a job."""
 
 
-def markdown() -> str:
-    """The settings reference: one table for each section."""
+def markdown(kind: type[Section] | None = None) -> str:
+    """The settings reference: one table for each section, of a job and of a scoring, or of one kind of document."""
     from job.config.score_settings import ScoringSettings
 
-    lines = [_HEAD]
+    if kind is not None:
+        said = [_HEAD + _SOURCES]
+        for name in job_schema(kind)["properties"]:
+            said += _section(name, kind, level=2) + _sides(name, kind)
+        return "\n".join(said).replace("\n\n\n", "\n\n").rstrip() + "\n"
+    lines = [_HEAD + _GENERATED + _SOURCES]
     for name in job_schema()["properties"]:
-        lines += _section(name, JobSettings)
-        if name == "storage":
-            lines += [
-                "| `storage.input.*`, `storage.output.*` | the same |  | for one side only; wins over the above |"
-            ]
+        lines += _section(name, JobSettings, level=2) + _sides(name, JobSettings)
     lines += [_SCORING]
     for name in _OF_SCORING:
-        lines += _section(name, ScoringSettings)
+        lines += _section(name, ScoringSettings, level=3)
     text = "\n".join(lines).replace("\n\n\n", "\n\n")
     return text.rstrip() + "\n"
 
 
-def _section(name: str, kind: type[Section]) -> list[str]:
+def _sides(name: str, kind: type[Section]) -> list[str]:
+    """The row of the sides, below the table of ``storage``."""
+    if name != "storage":
+        return []
+    sides = [each for each in _SIDES if find(each, kind)]
+    named = ", ".join(f"`{each}.*`" for each in sides)
+    return [f"| {named} | the same |  | for one side only; wins over the above |"]
+
+
+def _section(name: str, kind: type[Section], *, level: int) -> list[str]:
     """The table of a section."""
     schema = job_schema(kind)
     child = schema["properties"][name]
@@ -144,7 +155,7 @@ def _section(name: str, kind: type[Section]) -> list[str]:
     rows = settings(child, f"{name}.") if inner else [(name, child)]
     return [
         "",
-        f"## {name}" if kind is JobSettings else f"### {name}",
+        f"{'#' * level} {name}",
         "",
         (inner or child).get("description", ""),
         "",

@@ -21,7 +21,7 @@ from job.config.settings import (
     StorageSettings,
     StorageSide,
 )
-from job.config.value_types import Duration, Strings, Uri
+from job.config.value_types import Command, Duration, Strings, Uri
 
 RowMethod = Literal["predict", "predict_proba", "decision_function", "transform", "score_samples"]
 
@@ -134,6 +134,11 @@ class PredictionsSettings(Section):
     """the number of versions that ``manyfit gc`` keeps by default"""
     report: Literal["pictures", "short"] = "short"
     """a run's ``report.html``: with pictures, where the extra ``report`` is installed, or short"""
+    after_release: Command | None = None
+    """a program and its arguments, called once the predictions have another version; see ``output.after_release`` of a
+    job"""
+    after_release_timeout: Duration | None = 600.0
+    """the time limit of one call, as seconds or ``15m``; ``null`` for no limit"""
 
 
 class ScoringSettings(Section):

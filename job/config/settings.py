@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from job import formats
 from job.config.value_types import (
+    Command,
     Duration,
     Endpoint,
     Gap,
@@ -550,6 +551,12 @@ class OutputSettings(Section):
     """publish without a signature though the set is signed: a publisher signs it later (``manyfit sign``)"""
     report: Literal["pictures", "short"] = "pictures"
     """a run's ``report.html``: with pictures, where the extra ``report`` is installed, or short"""
+    after_release: Command | None = None
+    """a program and its arguments, such as ``[python, tell.py]``, that the driver calls once the output has another
+    version; no shell reads them. ``RELEASE_OUTPUT``, ``RELEASE_VERSION``, ``RELEASE_RUN``, ``RELEASE_JOB`` and
+    ``RELEASE_KIND`` are in its environment. If it fails, the version stays, and the next run calls it again"""
+    after_release_timeout: Duration | None = 600.0
+    """the time limit of one call, as seconds or ``15m``; ``null`` for no limit"""
 
 
 class JobSettings(Section):

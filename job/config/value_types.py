@@ -176,6 +176,13 @@ def parse_endpoint(value: str) -> str:
     return value.rstrip("/")
 
 
+def parse_command(value: list[str]) -> list[str]:
+    """A program and its arguments. Raises ValueError if there is no program."""
+    if not value or not value[0].strip():
+        raise ValueError("is no program with its arguments, such as [python, tell.py]")
+    return value
+
+
 def as_list(value: Any) -> Any:
     """A list with one text instead of the text; any other value unchanged."""
     return [value] if isinstance(value, str) else value
@@ -222,6 +229,7 @@ Gap = Annotated[
 Sample = Annotated[
     int | float, Field(gt=0), BeforeValidator(parse_sample, json_schema_input_type=Annotated[float, Field(gt=0)])
 ]
+Command = Annotated[list[str], AfterValidator(parse_command)]
 Strings = Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
 Uri = Annotated[str, AfterValidator(parse_uri)]
 Endpoint = Annotated[str, AfterValidator(parse_endpoint)]

@@ -11,12 +11,30 @@ import pyarrow.compute as pc
 from job.page import charts
 from job.page.facts import Facts
 from job.page.section import Column, Grid, Picture, Section, duration, figures, keys
+from job.words import SCORING, counted
 
 _HOUR, _DAY = 3600.0, 86400.0
 _AGES = (
     ("under 1 h", _HOUR), ("1 to 6 h", 6 * _HOUR), ("6 to 24 h", _DAY), ("1 to 2 d", 2 * _DAY), ("2 to 7 d", 7 * _DAY),
     ("1 to 4 weeks", 28 * _DAY), ("4 to 13 weeks", 91 * _DAY), ("older", float("inf")),
 )  # fmt: skip
+
+_TRAINED = {
+    "live": "the model is of the newest data",
+    "stale": "the newest fit failed; the model before it stays",
+    "failed": "never had a model",
+    "skipped": "too little data for a model",
+}
+_SCORED = {
+    "live": "the predictions are of the newest data and model",
+    "stale": "the last scoring failed; the predictions before it stay",
+    "failed": "never had predictions",
+    "skipped": "no row, or no model that may be used",
+}
+
+
+def _named(facts: Facts) -> str:
+    return "predictions" if facts.words is SCORING else "a model"
 
 
 def of(facts: Facts) -> Section | None:
@@ -34,19 +52,19 @@ def of(facts: Facts) -> Section | None:
         models = table["trained_at"].filter(pc.is_valid(table["digest"]))
         ages = _ages(facts, models)
         if len(ages):
-            answer = f"{keys(len(models))} have a model; the median age is {duration(float(np.median(ages)))}, "
+            answer = f"{keys(len(models))} have {_named(facts)}; the median age is {duration(float(np.median(ages)))}, "
             answer += f"the oldest {duration(float(ages.max()))}. "
             pictures.append(_age(facts, ages))
         stale, without = states.get("stale", 0), states.get("failed", 0)
-        answer += f"{stale:,} stale, {without:,} without a model, {gone:,} gone from the input."
+        answer += f"{stale:,} stale, {without:,} without {_named(facts)}, {gone:,} gone from the input."
         behind = figures(
             "age",
-            "How old the models are",
-            models=len(models),
+            f"How old the {facts.words.files} are",
+            **{facts.words.things: len(models)},
             median_seconds=float(np.median(ages)) if len(ages) else None,
             oldest_seconds=float(ages.max()) if len(ages) else None,
             stale=stale,
-            without_model=without,
+            **{f"without_{facts.words.result}": without},
             gone=gone,
         )
         pictures.append(_states(facts, states, gone))
@@ -79,23 +97,18 @@ def _age(facts: Facts, ages: np.ndarray) -> Picture:
     rows = [(name, int(number)) for (name, _), number in zip(_AGES, counts, strict=True)][: last + 1]
     grid = Grid(
         name="ages",
-        title="Age of the models",
+        title=f"Age of the {facts.words.files}",
         columns=(Column(name="age"), Column(name="keys", kind="count")),
         rows=rows,
         command=facts.of_set("models", f"--at {facts.version} --sort trained_at"),
     )
     values = [{"label": name, "number": number, "said": f"{name}: {keys(number)}"} for name, number in rows]
     spec = charts.bars(values, label="label", number="number", title="keys")
-    return Picture(title="Age of the models when the run ended", spec=spec, grid=grid)
+    return Picture(title=f"Age of the {facts.words.files} when the run ended", spec=spec, grid=grid)
 
 
 def _states(facts: Facts, states: dict[str, int], gone: int) -> Picture:
-    meaning = {
-        "live": "the model is of the newest data",
-        "stale": "the newest fit failed; the model before it stays",
-        "failed": "never had a model",
-        "skipped": "too little data for a model",
-    }
+    meaning = _SCORED if facts.words is SCORING else _TRAINED
     rows = [(name, states[name], meaning[name]) for name in meaning if states.get(name)]
     if gone:
         rows.append(("gone", gone, "the input no longer has it; counted in the others, too"))
@@ -157,15 +170,16 @@ def _versions(facts: Facts) -> Picture:
         command=facts.of_set("history", f"--limit {len(rows) + 1}"),
     )
     names = [str(each.version) for each in shown]
+    noun = "row" if facts.words is SCORING else "key"
     values = [
         {
             "run": str(row[0]),
             "part": part,
             "number": number,
-            "said": f"version {row[0]} ({row[2]}): {keys(number)} {part}",
+            "said": f"version {row[0]} ({row[2]}): {counted(number, noun)} {part}",
         }
         for row in rows
         for part, number in zip(("new", "changed", "removed"), row[3:6], strict=True)
     ]
-    spec = charts.stacked(values, order=["new", "changed", "removed"], labels=names, title="keys")
+    spec = charts.stacked(values, order=["new", "changed", "removed"], labels=names, title=f"{noun}s")
     return Picture(title="What changed in each version", spec=spec, grid=grid)

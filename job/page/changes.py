@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from job.page import bins, charts, metrics
 from job.page.facts import Facts
 from job.page.section import SHOWN, Column, Grid, Picture, Section, figures, keys
+from job.words import SCORING
 
 Numbers = np.ndarray
 
@@ -30,7 +31,7 @@ def of(facts: Facts) -> Section | None:
     section = Section(
         name="changes",
         question=f"What changed since version {facts.against}?",
-        answer=f"{keys(now.num_rows)} with another model, {fresh:,} new.",
+        answer=f"{keys(now.num_rows)} with {_other(facts)}, {fresh:,} new.",
         pictures=_gates(facts),
         grids=tuple(each for each in (_kept(facts),) if each is not None),
         behind=figures("change", "What changed", other=now.num_rows, new=fresh),
@@ -59,11 +60,15 @@ def _compared(
     other, fresh = section.behind.rows[0]
     return replace(
         section,
-        answer=f"{keys(other)} with another model, {fresh:,} new: by {name}, {worse:,} worse and {better:,} better.",
+        answer=f"{keys(other)} with {_other(facts)}, {fresh:,} new: by {name}, {worse:,} worse and {better:,} better.",
         pictures=(_then_and_now(facts, name, names, old, new, gain), _gains(name, gain), *section.pictures),
         grids=(_most(facts, name, names, old, new, gain), *section.grids),
         behind=figures("change", "What changed", other=other, new=fresh, metric=name, worse=worse, better=better),
     )
+
+
+def _other(facts: Facts) -> str:
+    return "other predictions" if facts.words is SCORING else "another model"
 
 
 def _models(table: pa.Table) -> pa.Table:
@@ -115,7 +120,7 @@ def _then_and_now(
         title=f"{name} then and now",
         spec=spec,
         grid=grid,
-        note=f"On the dashed line nothing changed; {side} it the new model is worse. The largest losses are red.",
+        note=f"On the dashed line nothing changed; {side} it the key got worse. The largest losses are red.",
     )
 
 
@@ -134,7 +139,7 @@ def _gains(name: str, gain: Numbers) -> Picture:
         ),
         rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
     )
-    note = "Left of 0 the new model is worse."
+    note = "Left of 0 the key got worse."
     note += f" {keys(left)} beyond the edges, from {gain.min():.4g} to {gain.max():.4g}." if left else ""
     marks = [(0.0, "no change")] if inside.min() <= 0 <= inside.max() else []
     spec = charts.histogram(shown, title=f"gain of {name}", marks=marks)
@@ -193,7 +198,7 @@ def _most(facts: Facts, name: str, names: pa.ChunkedArray, old: Numbers, new: Nu
     ]
     return Grid(
         name="worse",
-        title=f"The largest losses of {name}" if found else "No model got worse",
+        title=f"The largest losses of {name}" if found else "No key got worse",
         columns=(
             Column(name="key"),
             Column(name=f"{name} in version {facts.against}", kind="number"),

@@ -13,6 +13,7 @@ from typing import Any
 WIDE, HALF = 960, 460
 STATUS = {
     "trained": "var(--trained)",
+    "scored": "var(--trained)",
     "taken over": "var(--adopted)",
     "unchanged": "var(--unchanged)",
     "skipped": "var(--skipped)",
@@ -324,7 +325,7 @@ def lanes(values: Values, *, order: Sequence[str], labelled: bool, span: float) 
         values=rows,
         mark={"type": "bar", "height": {"band": 0.82}, "stroke": "var(--card)", "strokeWidth": 0.5},
         encoding={
-            "x": _axis("begin", f"{unit} since training began", axis={"tickCount": 10}),
+            "x": _axis("begin", f"{unit} since the first task began", axis={"tickCount": 10}),
             "x2": {"field": "end"},
             "y": lane if labelled else {**lane, "axis": hidden},
             "color": {"field": "colour", "type": "nominal", "scale": None},

@@ -22,6 +22,8 @@ from job.errors import ConfigurationError, NotFoundError
 from job.keys import key_path
 from job.registry.history import VersionInfo
 from job.registry.index import FAILED, ROW, STALE, Index
+from job.registry.predictions import Predictions
+from job.words import Wording, wording
 
 if TYPE_CHECKING:
     from job.store import Store
@@ -76,6 +78,11 @@ class Facts:
         """The version that is published after the run; None if there is none."""
         found: int | None = self.result["version"]
         return found
+
+    @property
+    def words(self) -> Wording:
+        """The words for this run: of a training or of a scoring."""
+        return wording(str(self.result.get("kind", "train")))
 
     def of_run(self, rest: str) -> str:
         """A ``manyfit report`` command about this run."""
@@ -165,16 +172,19 @@ def gather(
         results = [each for each in _results(store, None, last, needed=False) if each["run"] != run] + [result]
     runs = [each for each in results if each["started_at"] <= result["started_at"]][-last:]
     index = Index(store)
-    versions = index.history(last)
+    predictions = Predictions(store)
+    versions = predictions.history(last) or index.history(last)
     version: int | None = result["version"]
     asked = against is not None
     if against is None and version is not None and version > 1:
         against = version - 1
     published = before = None
     if version is not None and (most_rows is None or result["totals"]["planned"] <= most_rows):
-        published = _rows(index, version, (*_ROWS, *_LATER))
+        own = next((each.version for each in index.history(last) if each.run == run), None)
+        at = own if own is not None else predictions.index_of(version)
+        published = _rows(index, at, (*_ROWS, *_LATER))
         try:
-            before = None if against is None else _rows(index, against, _BEFORE)
+            before = None if against is None else _rows(index, predictions.index_of(against), _BEFORE)
         except ConfigurationError:
             if asked:
                 raise  # else gc has removed the version before, and the page has no comparison

@@ -157,7 +157,7 @@ def _again(facts: Facts, failed: pa.Table) -> Grid:
             Column(name=f"failed in {earlier(len(facts.runs) - 1)}", kind="count"),
             Column(name="reason"),
             Column(name="message"),
-            Column(name="published model"),
+            Column(name=f"published {facts.words.result}"),
         ),
         rows=rows,
     )

@@ -10,22 +10,22 @@ from typing import Any
 from job.page import charts
 from job.page.facts import Facts
 from job.page.section import Column, Grid, Picture, Section, duration, keys, written
-from job.words import pace
+from job.words import TRAINING, pace
 
-_PARTS = ("trained", "taken over", "unchanged", "skipped", "failed")
+_PARTS = ("trained", "scored", "taken over", "unchanged", "skipped", "failed")
 
 
 def of(facts: Facts) -> Section:
     """The first section: how the run went."""
     result = facts.result
-    count, seconds = result["totals"], float(result["seconds"])
+    count, seconds, words = result["totals"], float(result["seconds"]), facts.words
     rate, cores = rate_of(result), core_seconds(result)
     figures = [
         (f"{count['planned']:,}", "planned"),
-        (f"{count['trained']:,}", "trained"),
+        (f"{done_of(result):,}", words.done),
         (f"{count['failed']:,}", "failed"),
         (duration(seconds), "duration"),
-        ("–" if rate is None else f"{pace(rate)}/s", "models"),
+        ("–" if rate is None else f"{pace(rate)}/s", words.things),
         ("–" if cores is None else duration(cores), "core time"),
         ("–" if facts.version is None else f"{facts.version}", "version"),
     ]
@@ -59,28 +59,32 @@ def verdict(result: Mapping[str, Any]) -> str:
     return f"Yes: every one of {keys(planned)} was dealt with and none failed{skips}."
 
 
+def done_of(result: Mapping[str, Any]) -> int:
+    """The number of keys that were trained or scored."""
+    return int(result["totals"]["trained"] + result["totals"].get("scored", 0))
+
+
 def rate_of(result: Mapping[str, Any]) -> float | None:
-    """Models per second of the training; None if nothing was trained."""
-    trained = result["totals"]["trained"] - result["totals"].get("adopted", 0)
-    train = result.get("phases", {}).get("train")
-    return trained / train if train and trained > 0 else None
+    """Models per second of the training, or keys per second of the scoring; None if there were none."""
+    done = done_of(result) - result["totals"].get("adopted", 0)
+    seconds = result.get("phases", {}).get("train")
+    return done / seconds if seconds and done > 0 else None
 
 
 def core_seconds(result: Mapping[str, Any]) -> float | None:
-    """Worker processes times the seconds of training, which is its cost; None if nothing was trained."""
+    """Worker processes times the seconds of training or scoring, which is its cost; None if there was none."""
     workers, train = result.get("workers", 0), result.get("phases", {}).get("train", 0.0)
     return float(workers * train) if workers else None
 
 
 def _beside(facts: Facts) -> str:
-    earlier = [each for each in facts.runs[:-1] if each["totals"]["trained"]]
-    if not earlier or not facts.result["totals"]["trained"]:
+    earlier = [each for each in facts.runs[:-1] if done_of(each)]
+    if not earlier or not done_of(facts.result):
         return ""
     usual = median(float(each["seconds"]) for each in earlier)
     now = float(facts.result["seconds"])
-    said = (
-        f"It took {duration(now)}; the median of the {len(earlier):,} earlier runs that trained is {duration(usual)}."
-    )
+    said = f"It took {duration(now)}; the median of the {len(earlier):,} earlier runs that {facts.words.done} "
+    said += f"is {duration(usual)}."
     if len(earlier) == 1:
         said = f"It took {duration(now)}, the run before {duration(usual)}."
     return said
@@ -89,7 +93,9 @@ def _beside(facts: Facts) -> str:
 def _accounting(facts: Facts) -> Picture:
     count = facts.result["totals"]
     adopted = count.get("adopted", 0)
-    numbers = {**count, "trained": count["trained"] - adopted, "taken over": adopted}
+    done = facts.words.done
+    numbers = {"scored": 0, **count, "taken over": adopted}
+    numbers[done] -= adopted
     planned = max(count["planned"], 1)
     rows = [(name, numbers[name], numbers[name] / planned) for name in _PARTS if numbers[name]]
     rows = rows or [("unchanged", 0, 0.0)]
@@ -131,6 +137,8 @@ def labels(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _runs(facts: Facts) -> Grid:
     """A grid of the run and the runs before it."""
+    words = facts.words
+    statuses = ("planned", words.done, "unchanged", "skipped", "failed")
     rows = []
     for each in facts.runs:
         count = each["totals"]
@@ -142,7 +150,7 @@ def _runs(facts: Facts) -> Grid:
                 float(each["seconds"]),
                 rate_of(each),
                 core_seconds(each),
-                *(count[name] for name in ("planned", "trained", "unchanged", "skipped", "failed")),
+                *(count.get(name, 0) for name in statuses),
                 each["version"],
             )
         )
@@ -154,9 +162,9 @@ def _runs(facts: Facts) -> Grid:
             Column(name="started_at", kind="time"),
             Column(name="exit_code", kind="count"),
             Column(name="seconds", kind="seconds"),
-            Column(name="models_per_second", kind="number"),
+            Column(name=f"{words.things}_per_second", kind="number"),
             Column(name="core_seconds", kind="seconds"),
-            *(Column(name=name, kind="count") for name in ("planned", "trained", "unchanged", "skipped", "failed")),
+            *(Column(name=name, kind="count") for name in statuses),
             Column(name="version", kind="count"),
         ),
         rows=rows,
@@ -167,35 +175,36 @@ def _runs(facts: Facts) -> Grid:
 def _history(facts: Facts, grid: Grid) -> list[Picture]:
     if len(facts.runs) < 2:
         return []
-    names, rows = labels(facts.runs), grid.rows
+    names, rows, words = labels(facts.runs), grid.rows, facts.words
 
     def values(at: int, unit: str) -> list[dict[str, Any]]:
         found = []
         for name, row in zip(names, rows, strict=True):
             colour = "var(--failed)" if row[2] else charts.SERIES[0]
-            said = f"{row[0]}: {written(row[at], 'seconds' if at == 3 else 'number')}{unit}, {row[7]:,} trained"
+            said = f"{row[0]}: {written(row[at], 'seconds' if at == 3 else 'number')}{unit}, {row[7]:,} {words.done}"
             said += f", {row[10]:,} failed" if row[10] else ""
             said += f", exit code {row[2]}" if row[2] else ""
             found.append({"run": name, "number": row[at], "colour": colour, "said": said})
         return found
 
-    trained = [value for value in values(4, " models/s") if value["number"] is not None]
+    fast = [value for value in values(4, f" {words.things}/s") if value["number"] is not None]
     seconds = charts.over_runs(values(3, ""), number="number", labels=names, title="seconds", now=names[-1])
     pictures = [Picture(title="Duration of this run and those before", spec=seconds, grid=grid)]
-    if trained:
-        rates = charts.over_runs(trained, number="number", labels=names, title="models/s", now=names[-1])
-        note = "Runs that trained nothing have no bar."
-        pictures.append(Picture(title="Models per second", spec=rates, grid=grid, note=note))
+    if fast:
+        rates = charts.over_runs(fast, number="number", labels=names, title=f"{words.things}/s", now=names[-1])
+        note = f"Runs that {words.done} nothing have no bar."
+        pictures.append(Picture(title=f"{words.things.capitalize()} per second", spec=rates, grid=grid, note=note))
     cost = [value for value in values(5, " s of core time") if value["number"] is not None]
     if cost:
         spent = charts.over_runs(cost, number="number", labels=names, title="core seconds", now=names[-1])
-        note = "Worker processes times the seconds of training."
+        note = f"Worker processes times the seconds of {words.going}."
         pictures.append(Picture(title="What it cost: core time", spec=spent, grid=grid, note=note))
     return pictures
 
 
 def _phases(facts: Facts) -> Picture:
-    rows = [(name, float(seconds)) for name, seconds in facts.result.get("phases", {}).items()]
+    phases = facts.result.get("phases", {}).items()
+    rows = [(facts.words.verb if name == TRAINING.verb else name, float(seconds)) for name, seconds in phases]
     grid = Grid(
         name="phases",
         title="Phases",

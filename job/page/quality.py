@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from job.page import bins, charts, metrics
 from job.page.facts import Facts
 from job.page.section import SHOWN, Column, Grid, Picture, Section, keys, written
+from job.words import SCORING, TRAINING
 
 Numbers = np.ndarray
 
@@ -25,6 +26,8 @@ def of(facts: Facts) -> Section | None:
     modelled = pc.is_valid(table["digest"])
     table = table.select([name for name in there if name in table.column_names]).filter(modelled)
     columns = {name: values for name, values in metrics.columns(table).items() if np.isfinite(values).any()}
+    if facts.words is SCORING:
+        columns.pop("n", None)  # the number of rows
     if not columns:
         return None
     first = metrics.first(columns, facts.metric)
@@ -35,15 +38,15 @@ def of(facts: Facts) -> Section | None:
         pictures.insert(list(columns).index(first) + 1, over)
     return Section(
         name="models",
-        question="Which models are bad?",
-        answer=" ".join(_answer(name, columns[name]) for name in _ranked(columns)),
+        question="Which models are bad?" if facts.words is TRAINING else "Which keys are predicted badly?",
+        answer=" ".join(_answer(name, columns[name], facts.words.things) for name in _ranked(columns)),
         pictures=tuple(pictures),
-        behind=_summary(columns),
+        behind=_summary(columns, facts.words.things),
         grids=tuple(_worst(facts, table, name, columns) for name in _ranked(columns)),
     )
 
 
-def _summary(columns: dict[str, Numbers]) -> Grid:
+def _summary(columns: dict[str, Numbers], things: str) -> Grid:
     rows = []
     for name, values in columns.items():
         there = values[np.isfinite(values)]
@@ -56,7 +59,7 @@ def _summary(columns: dict[str, Numbers]) -> Grid:
         columns=(
             Column(name="metric"),
             Column(name="better"),
-            Column(name="models", kind="count"),
+            Column(name=things, kind="count"),
             Column(name="not_above_0", kind="count"),
             *(Column(name=each, kind="number") for each in ("lowest", "5 %", "median", "95 %", "highest")),
         ),
@@ -70,7 +73,7 @@ def _ranked(columns: dict[str, Numbers]) -> list[str]:
     return [name for name in ("skill", *own[:1]) if name in columns]
 
 
-def _answer(name: str, values: Numbers) -> str:
+def _answer(name: str, values: Numbers, things: str) -> str:
     there = values[np.isfinite(values)]
     if name == "skill":
         poor = int((there <= 0).sum())
@@ -79,7 +82,7 @@ def _answer(name: str, values: Numbers) -> str:
     low, middle, high = np.quantile(there, [0.05, 0.5, 0.95])
     better = "higher" if metrics.higher_is_better(name) else "lower"
     return (
-        f"{name} of {len(there):,} models: the median is {middle:.4g}; 90 % lie between {low:.4g} and {high:.4g} "
+        f"{name} of {len(there):,} {things}: the median is {middle:.4g}; 90 % lie between {low:.4g} and {high:.4g} "
         f"({better} is better)."
     )
 

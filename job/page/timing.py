@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from job.page import bins, charts
 from job.page.facts import Facts
 from job.page.section import SHOWN, Column, Grid, Picture, Section, duration, figures, keys, written
+from job.words import Wording
 
 Numbers = np.ndarray
 LANES = 64
@@ -47,23 +48,24 @@ def of(facts: Facts) -> Section | None:
     busy = float(work.seconds.sum())
     span = float(tasks["end"].max() - tasks["begin"].min())
     share = busy / (len(work.names) * span) if span > 0 else 1.0
-    pictures = [_time_line(own, work, tasks), _seconds(work.seconds)]
+    pictures = [_time_line(own, work, tasks, facts.words), _seconds(work.seconds, facts.words)]
     if len(work.names) > 1:
-        pictures.append(_by_worker(work, tasks))
+        pictures.append(_by_worker(work, tasks, facts.words))
     slowest = float(work.seconds.max())
     middle = max(float(np.median(work.seconds)), 1e-9)
     most = int(_at_once(tasks))
     crowd = f"{len(work.names):,} worker{'s' if len(work.names) != 1 else ''}"
-    said = f"{crowd} trained {keys(own.num_rows)} in {len(tasks['task']):,} tasks over {duration(span)}, "
-    said += f"at most {most:,} at once: {written(min(share, 1.0), 'share')} of their time went into fits, the rest "
-    said += f"into reading, writing and waiting. The slowest fit took {duration(slowest)}"
+    words = facts.words
+    said = f"{crowd} {words.done} {keys(own.num_rows)} in {len(tasks['task']):,} tasks over {duration(span)}, "
+    said += f"at most {most:,} at once: {written(min(share, 1.0), 'share')} of their time went into {words.effort}, "
+    said += f"the rest into reading, writing and waiting. The slowest {words.piece} took {duration(slowest)}"
     said += f", {slowest / middle:,.0f} times the median." if slowest > 1.5 * middle else "."
     return Section(
         name="time",
         question="Where did the time go?",
         answer=said,
         pictures=tuple(pictures),
-        grids=(_slowest(own),),
+        grids=(_slowest(own, words),),
         behind=figures(
             "time",
             "Where the time went",
@@ -146,7 +148,7 @@ def _short(name: str) -> str:
     return f"{host if len(host) <= _LONGEST_NAME else '…' + host[-_LONGEST_NAME:]}:{process}" if host else name
 
 
-def _time_line(own: pa.Table, work: Work, tasks: dict[str, Numbers]) -> Picture:
+def _time_line(own: pa.Table, work: Work, tasks: dict[str, Numbers], words: Wording) -> Picture:
     start = float(tasks["begin"].min())
     ends = np.full(len(work.names), -np.inf)
     np.maximum.at(ends, tasks["worker"], tasks["end"])
@@ -177,7 +179,11 @@ def _time_line(own: pa.Table, work: Work, tasks: dict[str, Numbers]) -> Picture:
     span = float(tasks["end"].max() - start)
     spec = charts.lanes(values, order=[lane[int(each)] for each in shown], labelled=len(shown) <= 40, span=span)
     note = "Each row is a worker process; each bar is "
-    note += "one fit, red if it failed" if fine else f"a task of many keys, red if more than {_BAD:.0%} of them failed"
+    note += (
+        f"one {words.piece}, red if it failed"
+        if fine
+        else f"a task of many keys, red if more than {_BAD:.0%} of them failed"
+    )
     note += ". Neighbouring tasks have two shades. Gaps are reading, writing and waiting."
     if len(shown) < len(ranked):
         note += f" {len(shown):,} of {len(ranked):,} workers are drawn, from the first to end to the last."
@@ -237,13 +243,13 @@ def _pieces(tasks: dict[str, Numbers], lane: dict[int, str], start: float) -> li
     return found
 
 
-def _seconds(seconds: Numbers) -> Picture:
+def _seconds(seconds: Numbers, words: Wording) -> Picture:
     positive = seconds[seconds > 0]
     wide = bins.is_wide(positive)
     shown = bins.histogram(positive if len(positive) else seconds, log=wide, unit=" s")
     grid = Grid(
         name="fit_seconds",
-        title="Seconds per fit",
+        title=f"Seconds per {words.piece}",
         columns=(
             Column(name="from", kind="seconds"),
             Column(name="to", kind="seconds"),
@@ -253,11 +259,11 @@ def _seconds(seconds: Numbers) -> Picture:
     )
     middle = float(np.median(positive)) if len(positive) else 0.0
     marks = [(middle, f"median {duration(middle)}")] if len(positive) else []
-    spec = charts.histogram(shown, title="seconds per fit", log=wide, marks=marks)
-    return Picture(title="How long fits took", spec=spec, grid=grid)
+    spec = charts.histogram(shown, title=f"seconds per {words.piece}", log=wide, marks=marks)
+    return Picture(title=f"How long {words.piece}s took", spec=spec, grid=grid)
 
 
-def _by_worker(work: Work, tasks: dict[str, Numbers]) -> Picture:
+def _by_worker(work: Work, tasks: dict[str, Numbers], words: Wording) -> Picture:
     start, finish = float(tasks["begin"].min()), float(tasks["end"].max())
     span = max(finish - start, 1e-9)
     count = len(work.names)
@@ -286,11 +292,11 @@ def _by_worker(work: Work, tasks: dict[str, Numbers]) -> Picture:
             {
                 "label": _short(name),
                 "number": 100 * share,
-                "said": f"{name}: {written(share, 'share')} fitting, {keys(number)}",
+                "said": f"{name}: {written(share, 'share')} of its time in {words.effort}, {keys(number)}",
             }
             for name, number, _, share, _ in rows
         ]
-        spec = charts.bars(values, label="label", number="number", title="% of the time spent in fits")
+        spec = charts.bars(values, label="label", number="number", title=f"% of the time spent in {words.effort}")
     else:
         shares = np.array([row[3] for row in rows]) * 100
         spec = charts.histogram(
@@ -298,18 +304,18 @@ def _by_worker(work: Work, tasks: dict[str, Numbers]) -> Picture:
                 {**each, "said": each["said"].replace("key", "worker")}
                 for each in bins.histogram(shares, log=False, unit=" %")
             ],
-            title="% of the time spent in fits (keys axis: workers)",
+            title=f"% of the time spent in {words.effort} (keys axis: workers)",
         )
     return Picture(title="How busy the workers were", spec=spec, grid=grid)
 
 
-def _slowest(own: pa.Table) -> Grid:
+def _slowest(own: pa.Table, words: Wording) -> Grid:
     timed = own.select(["key", "seconds", "rows", "bytes", "worker", "task"]).filter(pc.is_valid(own["seconds"]))
     order = pc.sort_indices(timed, sort_keys=[("seconds", "descending")])[:SHOWN]
     rows = timed.take(order).to_pylist()
     return Grid(
         name="slowest",
-        title=f"The slowest {len(rows):,} fits",
+        title=f"The slowest {len(rows):,} {words.piece}s",
         columns=(
             Column(name="key"),
             Column(name="seconds", kind="seconds"),

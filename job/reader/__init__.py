@@ -22,7 +22,7 @@ from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
 from job.reader.levels import level_value
 from job.reader.schema import NO_FEATURE, cast_declared, check_declared, concatenate
-from job.reader.spec import ReadSpec, declared_types
+from job.reader.spec import ReadSpec, as_text, declared_types
 from job.reader.text_csv import read_csv
 from job.reader.text_types import typed
 
@@ -108,9 +108,13 @@ def _typed(table: pa.Table, spec: ReadSpec) -> pa.Table:
     names, columns = table.column_names, table.columns
     del table
     untyped = set(names) - {*spec.texts, *declared_types(spec.schema)}
-    for at, name in enumerate(names):
+    for at, name in enumerate(list(names)):
         if name in untyped:
+            text = columns[at] if name in spec.beside else None
             columns[at] = typed(columns[at], name, nulls=spec.null_values, decimal=spec.decimal)
+            if text is not None and columns[at].type != text.type:
+                names.append(as_text(name))
+                columns.append(text)
     return pa.table(columns, names=names)
 
 

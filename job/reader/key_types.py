@@ -11,7 +11,7 @@ import pyarrow.types as pt
 from job.errors import PartitionError
 from job.reader import level_value
 from job.reader.schema import cast_declared
-from job.reader.spec import ReadSpec, declared_types
+from job.reader.spec import ReadSpec, as_text, declared_types
 from job.reader.text_types import typed
 
 
@@ -36,14 +36,18 @@ def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: C
         `job.reader.text_types`.
     """
     declared = declared_types(spec.schema)
-    columns = []
+    columns: list[tuple[pa.Field, pa.ChunkedArray]] = []
+    beside: list[tuple[pa.Field, pa.ChunkedArray]] = []
     for field in table.schema:
         column = table.column(field.name)
         if field.name in declared:
             column = _declared(column, field.name, declared[field.name], spec, place)
         elif field.name not in given and field.name not in spec.texts:
-            column = typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
+            text, column = column, typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
+            if field.name in spec.beside and column.type != text.type:
+                beside.append((pa.field(as_text(field.name), text.type), text))
         columns.append((field.with_type(column.type), column))
+    columns += beside
     return pa.table([column for _, column in columns], schema=pa.schema([field for field, _ in columns]))
 
 

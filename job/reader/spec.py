@@ -46,6 +46,8 @@ class ReadSpec:
     """the only columns to decode, None for all; headers are checked as a whole nevertheless"""
     texts: tuple[str, ...] = ()
     """csv: columns that stay texts even if all values look like numbers"""
+    beside: tuple[str, ...] = ()
+    """csv: columns whose texts are kept beside their values, under the name that `as_text` gives"""
     times: tuple[tuple[str, str], ...] = ()
     """columns whose texts are times, each with its format (``iso``, or one of strptime)"""
     order_by: tuple[str, ...] = ()
@@ -101,6 +103,19 @@ class ReadSpec:
         )
         declared_types(spec.schema)
         return spec
+
+
+_AS_TEXT = "\x00text"
+
+
+def as_text(name: str) -> str:
+    """The name of the column with the texts of a csv column, as the file has them."""
+    return f"{name}{_AS_TEXT}"
+
+
+def is_text_of_another(name: str) -> bool:
+    """Whether `as_text` has given this name."""
+    return name.endswith(_AS_TEXT)
 
 
 @lru_cache(maxsize=64)

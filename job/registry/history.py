@@ -43,7 +43,7 @@ class VersionInfo:
     at: datetime
     """time of the commit, by the writer's clock"""
     operation: str
-    """create, release, retire, rollback or resume"""
+    """create, release, retire, promote, rollback, hold, resume or forget"""
     run: str | None = None
     """id of the run that made this version"""
     inserted: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from job.errors import ConfigurationError
 from job.registry import forgotten
 from job.registry.delta_log import Table
 from job.registry.derived import TABLE
@@ -40,6 +41,47 @@ def confirmed(store: Store, version: int) -> datetime | None:
     table = Table(store, "index", TABLE).open(version)
     moment = 0 if table is None else fence_of(table, FENCE, latest_credible(store.now()))
     return datetime.fromtimestamp(moment / 1e6, UTC) if moment else None
+
+
+def hold(store: Store, at: int | None = None, mark: int | None = None) -> int:
+    """Hold the output without going back: commit a version of the index with the same rows. Nothing if it is held.
+
+    Parameters
+    ----------
+    store
+        The output.
+    at
+        The version that is to be held; None: the current one.
+    mark
+        The commit of the predictions that the hold follows, once; None for a set of models.
+
+    Returns
+    -------
+    int
+        The version that is held.
+
+    Raises
+    ------
+    ConfigurationError
+        Nothing is published, or the current version is another one.
+    """
+    index = Table(store, "index", TABLE)
+
+    def attempt(table: DeltaTable) -> int:
+        current = int(table.version())
+        if current < 1 or (at is not None and current != at):
+            raise ConfigurationError(
+                f"cannot hold version {at or 1}: {store.uri} is at version {current}",
+                hint="`manyfit history` lists the versions; `manyfit rollback` goes back to an older one.",
+            )
+        followed = mark is not None and (table.transaction_version(FOLLOWED) or 0) >= mark
+        if followed or is_held(table):
+            return current
+        marked = {HOLD: current + 1, **({} if mark is None else {FOLLOWED: mark})}
+        index.append(table, "HOLD", marked, {"operation": "hold"})
+        return current + 1
+
+    return index.retried(attempt)
 
 
 def follow(store: Store, mark: int, version: int, *, hold: bool = False) -> None:

@@ -129,6 +129,18 @@ class Predictions:
         table = self._table().open()
         return [] if table is None else [version_info(each) for each in self._table().commits(table, limit)]
 
+    def index_of(self, version: int) -> int:
+        """The version of the index that belongs to a version: its own number, unless the output holds predictions."""
+        if not (versions := self.history()):
+            return version
+        found = self._index_of(next((each for each in versions if each.version == version), None))
+        if found is None:
+            raise ConfigurationError(
+                f"{self.store.uri} has no version {version}, or nothing is known of its keys any more",
+                hint="`manyfit history` lists the versions.",
+            )
+        return found
+
     def newest(self) -> VersionInfo | None:
         """The newest commit; None if there are no predictions."""
         return next(iter(self.history(1)), None)
@@ -246,11 +258,36 @@ class Predictions:
         marks.follow(self.store, made, index, hold=hold)
         return next(each for each in self.history() if each.version == made)
 
+    def hold(self, at: int | None = None) -> int:
+        """Hold the output without going back: a commit with the same rows, so that a run at work publishes nothing.
+
+        See `job.registry.marks.hold`, which the index follows with.
+        """
+        index = Index(self.store)
+        if index.held():
+            return self.version() or 0
+        known = index.version() or 0
+
+        def attempt(_: DeltaTable) -> int:
+            table = self._table().open()
+            current = 0 if table is None else int(table.version())
+            if table is None or current < 1 or (at is not None and current != at):
+                raise ConfigurationError(
+                    f"cannot hold version {at or 1}: {self.store.uri} is at version {current}",
+                    hint="`manyfit history` lists the versions.",
+                )
+            self._table().append(table, "HOLD", {}, {"operation": "hold", "index": known})
+            return current + 1
+
+        made = self._table().retried(attempt)
+        marks.hold(self.store, mark=made)
+        return made
+
     def _index_of(self, entry: VersionInfo | None) -> int | None:
         """The version of the index that belongs to a commit of the predictions; None if there is none."""
         if entry is None:
             return None
-        if entry.operation == "rollback":
+        if entry.operation in ("rollback", "hold"):
             return int(entry.metadata["index"])
         made = Index(self.store).released(entry.run) if entry.run else None
         return int(entry.metadata["index"]) if made is None and entry.operation == "forget" else made

@@ -11,7 +11,7 @@ from typing import Any
 from job.arrow import use_plain_pool
 from job.config.score_settings import Settings
 from job.config.settings import JobSettings
-from job.errors import ConfigurationError, NotFoundError, OtherJobError
+from job.errors import ConfigurationError, HeldError, NotFoundError, OtherJobError
 from job.fit import artifact, recipe_mistakes
 from job.fit.partition_fit import Fitting
 from job.fit.recipe import Recipe
@@ -109,6 +109,15 @@ def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
         return found
     mode = settings.output.mode
     return {**found, "models": settings.models.uri, **({} if mode == "append" else {"mode": mode})}
+
+
+def check_held(assembly: Assembly, done: str) -> None:
+    """Raise HeldError if the output is held; ``done`` is the status of a key for which the run would succeed."""
+    if assembly.index.held():
+        raise HeldError(
+            f"a rollback holds {assembly.output.uri}: nothing was {done}",
+            hint=f"`manyfit rollback {assembly.output.uri} --resume` lets runs publish again.",
+        )
 
 
 def check_identity(assembly: Assembly, *, create: bool) -> None:

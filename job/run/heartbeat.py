@@ -33,12 +33,14 @@ class Heartbeat:
         The output of the run.
     run
         The id of the run.
+    work
+        The name of the phase ``train`` for a reader: train or score.
     every
         Seconds between two heartbeats.
     """
 
-    def __init__(self, output: Store, run: str, *, every: float = EVERY) -> None:
-        self._output, self._run, self._every = output, run, every
+    def __init__(self, output: Store, run: str, *, work: str = "train", every: float = EVERY) -> None:
+        self._output, self._run, self._work, self._every = output, run, work, every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.phase = "prepare"
@@ -56,7 +58,8 @@ class Heartbeat:
         number = 0
         while not self._ended.wait(self._every):
             number += 1
+            phase = self._work if self.phase == "train" else self.phase
             try:
-                self._output.put(name(self._run), json.dumps({"phase": self.phase, "beat": number}).encode())
+                self._output.put(name(self._run), json.dumps({"phase": phase, "beat": number}).encode())
             except StoreError as error:
                 log.debug("no sign of life could be written: %s", error.message)

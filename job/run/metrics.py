@@ -93,7 +93,9 @@ def families(figures: Figures) -> Iterator[Any]:
     yield from gauge("partitions_per_second", "Keys finished a second, over the last minute", figures.rate)
     yield from gauge("eta_seconds", "Seconds until all keys are trained or scored", figures.eta)
     yield from gauge("executors", "Executors that there are", figures.executors)
-    yield from gauge("slowest_fit_seconds", "How long the fit that runs longest has been running", figures.slowest)
+    yield from gauge(
+        "slowest_fit_seconds", "How long the longest fit, or scoring of a key, has been running", figures.slowest
+    )
     if figures.fits.sum():
         limits = [*(f"{limit:g}" for limit in BUCKETS), "+Inf"]
         counts = np.cumsum(figures.fits).tolist()

@@ -64,8 +64,8 @@ def begin(store: Store, run: str, plan: str) -> None:
 class Others:
     """Warns of another run at work on the same output.
 
-    Two runs at once do no damage, but both train the keys that neither has finished. Each run looks at the run that
-    began last: at its own begin, and from time to time while it trains. So at least one of two runs sees the other.
+    Two runs at once do no damage, but both work on the keys that neither has finished. Each run looks at the run that
+    began last: at its own begin, and from time to time while its tasks run. So at least one of two runs sees the other.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Others:
             self._told.add(run)
             log.warning(
                 "the run %s is at work on the same output %s, or died just now (its last word was %.0f s ago): while "
-                "both run, both train what neither has finished. Two jobs should have two outputs.",
+                "both run, both work on what neither has finished. Two jobs should have two outputs.",
                 run,
                 self._store.uri,
                 max(0.0, ago),

@@ -18,8 +18,7 @@ from job.errors import StoreError
 from job.run import notice
 from job.run.running import Running
 from job.run.seen import Seen
-from job.run.wording import TRAINING, Wording
-from job.words import clock, pace
+from job.words import TRAINING, Wording, clock, pace
 from job.worker import segment
 
 if TYPE_CHECKING:
@@ -49,17 +48,17 @@ class State:
     rate: float | None = None
     """partitions per second over the last minute"""
     eta: float | None = None
-    """estimated seconds until all keys are trained; None: not known yet"""
+    """estimated seconds until all keys are trained or scored; None: not known yet"""
     executors: int | None = None
-    """number of processes that train, at the last look; None: unknown, or the driver itself trains"""
+    """number of processes at work, at the last look; None: unknown, or the driver itself does the work"""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """number of failures so far for each reason; may lag behind ``failed``"""
     kind: str = "train"
     """``train`` or ``score``"""
     slowest: str | None = None
-    """the key whose fit has been running longest; None: unknown"""
+    """the key that has been worked on longest; None: unknown"""
     slowest_seconds: float = 0.0
-    """seconds for which that fit has been running, at least"""
+    """seconds for which it has been worked on, at least"""
 
     def to_json(self) -> bytes:
         """JSON for `from_json`."""
@@ -102,7 +101,7 @@ class Tracker:
     planned, to_train
         Numbers of keys.
     executors
-        Returns the number of processes that train; see `State`.
+        Returns the number of processes at work; see `State`.
     seen
         Counts the outcomes in the segments; default: one that counts only the reasons of failures.
     told
@@ -130,7 +129,7 @@ class Tracker:
         self._executors, self._told = executors, told
         self._seen_outcomes = Seen(output) if seen is None else seen
         self.running: Running | None = None
-        """tells which fit has been running longest; None until the tasks are known"""
+        """tells which key has been worked on longest; None until the tasks are known"""
         self._others = notice.Others(output, run)
         self._started = time.time()
         self._seen: list[tuple[float, int]] = [(time.monotonic(), 0)]

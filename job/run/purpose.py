@@ -13,8 +13,8 @@ from job.registry.index import Release
 from job.run import report
 from job.run.assembly import Assembly
 from job.run.run_files import Started
-from job.run.wording import Wording
 from job.store import Store
+from job.words import Wording
 from job.worker.operation import Operation
 
 

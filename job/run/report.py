@@ -14,8 +14,7 @@ from job.config.settings import RunSettings
 from job.errors import AccountingError, TooManyFailedError
 from job.outcome import REASONS
 from job.plan.plan import SKIP, UNCHANGED, Plan
-from job.run import wording
-from job.words import counted, pace
+from job.words import counted, pace, wording
 
 ADVICE = {
     "corrupt_compression": "Upload the object again.",
@@ -43,7 +42,31 @@ ADVICE = {
     "fit_error": "Read the traceback below runs/<run id>/failures/.",
 }
 """A hint for each reason for which one sentence helps."""
-_LONG = ("superseded", "examples", "spark", "coverage", "failures", "skips", "phases")
+_OF_SCORING = {
+    "schema_mismatch": (
+        "Compare the header with input.schema. A kept column whose values do not fit: declare it there, "
+        "or leave it out of score.keep."
+    ),
+    "missing_column": "Compare the header with score.keep and score.actual; is the delimiter right?",
+    "missing_feature": "Compare the header with recipe.features of the training; is the delimiter right?",
+    "missing_values": "Set score.missing to drop or null, or impute in the recipe of the training.",
+    "non_numeric": "Read it as the training did (input.schema, input.format), or correct the data.",
+    "predict_error": "Read the traceback below runs/<run id>/failures/.",
+    "model_damaged": "`manyfit verify` of the models' output lists what is damaged; train the key again.",
+    "no_model": "score.missing_model decides.",
+    "timeout": "Raise run.timeout, or give this key fewer rows.",
+    "memory_limit": (
+        "Raise run.memory and the executor's memory (in the chart executor.workerMemory sets both), "
+        "or give this key fewer rows."
+    ),
+    "worker_died": (
+        "Give executors more memory (in the chart executor.workerMemory), or look at the model: "
+        "native code may have ended the process."
+    ),
+    "oom": "Give executors more memory (in the chart executor.workerMemory), or give this key fewer rows.",
+}
+"""Hints that a scoring has instead of those of `ADVICE`, or besides."""
+_LONG = ("superseded", "after_release", "examples", "spark", "coverage", "failures", "skips", "phases")
 """Fields that `RunReport.short` leaves out, in this order."""
 
 
@@ -139,7 +162,7 @@ class RunReport:
     finished_at: str
     seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
-    """seconds for listing, planning, training, publishing"""
+    """seconds for each phase; ``train`` is the time of the tasks, of a scoring, too"""
     failures: Mapping[str, int] = field(default_factory=dict)
     """number of failed keys for each reason"""
     skips: Mapping[str, int] = field(default_factory=dict)
@@ -149,13 +172,13 @@ class RunReport:
     superseded: tuple[str, ...] = ()
     """keys that were not published because a newer run was first; at most 1,000"""
     warnings: int = 0
-    """number of models with warnings"""
+    """number of models, or of scored keys, with warnings"""
     spark: Mapping[str, int] = field(default_factory=dict)
     """Spark's own stage metrics"""
     workers: int = 0
-    """number of processes that trained"""
+    """number of processes that trained or scored"""
     fit_seconds: float = 0.0
-    """sum of the seconds of all fits"""
+    """sum of the seconds of all fits, or of the scoring of all keys"""
     peak: int = 0
     """highest resident memory of a worker, in bytes"""
     gate: Mapping[str, int] = field(default_factory=dict)
@@ -169,6 +192,8 @@ class RunReport:
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """for each interval (in percent): the number of rows whose truth lies within it, and the number of all such rows.
     For a training these are the held-out rows of the newest windows, for a scoring the rows that hold the truth"""
+    after_release: Mapping[str, Any] = field(default_factory=dict)
+    """the call of ``output.after_release``: version, exit_code, seconds, output, timed_out; empty: no call"""
     format: int = 1
     """version of the format of this document; within one version fields are only added"""
 
@@ -223,10 +248,15 @@ def reasons(settled: pa.Table, status: str) -> dict[str, int]:
     return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: -each["counts"])}
 
 
+def advice(reason: str, kind: str) -> str:
+    """A hint for the reason of a failed or skipped key of a run of this kind; empty if there is none."""
+    return (_OF_SCORING if kind == "score" else {}).get(reason) or ADVICE.get(reason, "")
+
+
 def lines(report: RunReport) -> list[str]:
     """The summary that a person reads at the end."""
     count = report.totals
-    said, succeeded = wording.of(report.kind), count.trained + count.scored
+    said, succeeded = wording(report.kind), count.trained + count.scored
     seconds = report.phases.get("train")
     rate = f", {pace(succeeded / seconds)} {said.things}/s" if seconds and succeeded else ""
     done = f"{succeeded:,} {said.done}"
@@ -240,8 +270,8 @@ def lines(report: RunReport) -> list[str]:
         out.append(f"{count.touched:,} of the unchanged had a new ETag over the same bytes")
     for title, table in (("failed", report.failures), ("skipped", report.skips)):
         for reason, number in table.items():
-            advice = ADVICE.get(reason, "")
-            out.append(f"{title}: {number:,} × {reason}: {REASONS.get(reason, '')}. {advice}".rstrip())
+            hint = advice(reason, report.kind)
+            out.append(f"{title}: {number:,} × {reason}: {REASONS.get(reason, '')}. {hint}".rstrip())
     for each in report.examples[:5]:
         out.append(f"  {each['key']}: {each['message']}")
     if len(report.examples) > 5 or count.failed > 5:
@@ -262,6 +292,8 @@ def lines(report: RunReport) -> list[str]:
         out.append(f"intervals of {level} % held {inside / rows:.1%} of {counted(rows, 'row')} {where}")
     if count.gone:
         out.append(f"no longer in the input: {counted(count.gone, 'published key')} (input.on_gone decides)")
+    if report.after_release.get("exit_code"):
+        out.append("output.after_release failed, see above; the version stays, and the next run calls it again")
     if count.superseded:
         out.append(f"{count.superseded:,} outcomes were superseded by a run that listed the input later")
     if report.published:

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.outcome import REASONS
-from job.run import wording
-from job.run.report import ADVICE, RunReport, lines
+from job.run.report import RunReport, advice, lines
+from job.words import TRAINING, wording
 
 _SLICE = 16_384
 """Number of rows that are converted to Python objects at a time."""
@@ -50,7 +50,8 @@ def page(report: RunReport, settled: pa.Table) -> str:
         The settled outcomes of the run (`job.outcome.SCHEMA`), for the distributions.
     """
     count = report.totals
-    done = (wording.of(report.kind).done, count.trained + count.scored, "good")
+    said = wording(report.kind)
+    done = (said.done, count.trained + count.scored, "good")
     tiles = [("planned", count.planned, ""), done, ("unchanged", count.unchanged, "")]
     tiles += [("skipped", count.skipped, ""), ("failed", count.failed, "bad" if count.failed else "")]
     verdict = "done" if not report.exit_code else f"exit code {report.exit_code}"
@@ -61,14 +62,17 @@ def page(report: RunReport, settled: pa.Table) -> str:
         "<div class=tiles>" + "".join(_tile(*each) for each in tiles) + "</div>",
         "<ul>" + "".join(f"<li>{escape(line.strip())}</li>" for line in lines(report)) + "</ul>",
     ]
-    parts += _failures(settled)
-    parts += _metrics(settled)
-    parts += _distribution("Seconds per fit", _numbers(settled, "seconds"), "s")
+    parts += _failures(settled, report.kind)
+    parts += _metrics(settled, "Metric" if report.kind == "train" else "Errors:")
+    parts += _distribution(f"Seconds per {said.piece}", _numbers(settled, "seconds"), "s")
     parts += _distribution("Rows per partition", _numbers(settled, "rows"), "rows")
-    parts += _slowest(settled)
+    parts += _slowest(settled, said.piece)
     parts += [
         "<h2>Where the time went</h2>",
-        _table(("phase", "seconds"), ((k, f"{v:,.2f}") for k, v in report.phases.items())),
+        _table(
+            ("phase", "seconds"),
+            ((said.verb if k == TRAINING.verb else k, f"{v:,.2f}") for k, v in report.phases.items()),
+        ),
     ]
     if report.spark:
         rows: list[tuple[str, str]] = [(name.replace("_", " "), f"{value:,}") for name, value in report.spark.items()]
@@ -76,7 +80,7 @@ def page(report: RunReport, settled: pa.Table) -> str:
             ("worker processes", f"{report.workers:,}"),
             ("peak memory of a worker, MB", f"{report.peak / 1e6:,.0f}"),
         ]
-        rows += [("seconds in fits", f"{report.fit_seconds:,.1f}")]
+        rows += [(f"seconds in {said.effort}", f"{report.fit_seconds:,.1f}")]
         parts += ["<h2>Spark</h2>", _table(("figure", "value"), rows)]
     body = "\n".join(parts)
     return (
@@ -101,13 +105,13 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def _failures(settled: pa.Table) -> list[str]:
+def _failures(settled: pa.Table, kind: str) -> list[str]:
     failed = settled.filter(pc.or_(pc.equal(settled["status"], "failed"), pc.equal(settled["status"], "skipped")))
     if not failed.num_rows:
         return []
     rows = []
     for each in failed.slice(0, 200).select(["key", "status", "reason", "message"]).to_pylist():
-        text = f"{REASONS.get(each['reason'], '')}. {ADVICE.get(each['reason'], '')}"
+        text = f"{REASONS.get(each['reason'], '')}. {advice(each['reason'], kind)}"
         cells = (each["key"], each["status"], each["reason"], each["message"])
         rows.append(
             f"<tr title='{escape(text, quote=True)}'>"
@@ -119,7 +123,7 @@ def _failures(settled: pa.Table) -> list[str]:
     return ["<h2>Failed and skipped</h2>", f"<table>{head}{''.join(rows)}</table>{more}"]
 
 
-def _metrics(settled: pa.Table) -> list[str]:
+def _metrics(settled: pa.Table, title: str) -> list[str]:
     texts = pc.drop_null(settled["metrics"])
     values: dict[str, array[float]] = {}
     for begin in range(0, len(texts), _SLICE):
@@ -129,7 +133,7 @@ def _metrics(settled: pa.Table) -> list[str]:
                     values.setdefault(name, array("d")).append(value)
     out: list[str] = []
     for name, numbers in sorted(values.items()):
-        out += _distribution(f"Metric {name}", np.array(numbers, float), "")
+        out += _distribution(f"{title} {name}", np.array(numbers, float), "")
     return out
 
 
@@ -161,11 +165,11 @@ def _distribution(title: str, values: np.ndarray, unit: str) -> list[str]:
     return [f"<h2>{escape(title)}</h2>", f"<p class=sub>{escape(said)}</p>", f"<table>{rows}</table>"]
 
 
-def _slowest(settled: pa.Table) -> list[str]:
+def _slowest(settled: pa.Table, piece: str) -> list[str]:
     timed = settled.select(["key", "seconds", "rows", "bytes"]).filter(pc.is_valid(settled["seconds"]))
     if timed.num_rows < 2:
         return []
     order = pc.sort_indices(timed, sort_keys=[("seconds", "descending")])[:10]
     rows: list[Mapping[str, Any]] = timed.take(order).to_pylist()
     cells = ((str(r["key"]), f"{r['seconds']:.3f}", f"{r['rows'] or 0:,}", f"{r['bytes'] or 0:,}") for r in rows)
-    return ["<h2>Slowest fits</h2>", _table(("key", "seconds", "rows", "bytes"), cells)]
+    return [f"<h2>Slowest {piece}s</h2>", _table(("key", "seconds", "rows", "bytes"), cells)]

@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 
 from job.errors import ConfigurationError, DamageError
 from job.keys import model_name
+from job.registry import forgotten
 from job.registry.history import VersionInfo
 from job.registry.index import Index
 from job.run import notice
@@ -118,7 +119,9 @@ def gc(
     say("versions")
     history = index.history()
     kept = _kept(history, keep, before)
-    if unknown := set(pins) - {each.version for each in history}:
+    removed = _removed(store, index, kept | set(pins), index.version())
+    kept -= removed
+    if unknown := set(pins) - ({each.version for each in history} - removed):
         raise ConfigurationError(
             f"{store.uri} has no version {min(unknown)}, which gc shall keep", hint="`manyfit history` lists them."
         )
@@ -143,11 +146,13 @@ def gc(
         parts = old_parts.unreferenced(lambda every: _kept(every, keep, before), before, made_kept, unfinished)
     finished = runs.expired(retained)
     others = _others(store, now, margin, expired, _past_tables(store, before, runs, retained, keep))
+    records = _outlived(store, min(kept, default=0), before)
     blocked_by = runs.alive
     if not dry_run:
         say("removing signatures and rows")
         store.delete(others)
         store.delete(old_files.column("name").to_pylist())
+        store.delete(records)  # after the rows of the versions that they were for
         if leftovers.num_rows or models.num_rows or parts.num_rows:
             say("removing abandoned runs, models and predictions")
             at_rest = partial(_at_rest, store, index, history, runs, old_parts, margin)
@@ -165,7 +170,7 @@ def gc(
         model_bytes=_bytes(models),
         runs=len({name.split("/")[1] for name in gone.column("name").to_pylist()}),
         run_bytes=_bytes(gone),
-        others=len(others),
+        others=len(others) + len(records),
         unfinished_runs=len(runs.unfinished),
         parts=parts.num_rows,
         part_bytes=_bytes(parts),
@@ -216,6 +221,18 @@ def _others(store: Store, now: datetime, margin: float, expired: set[int], table
     return [*tables, *(name for each in found for name in each.column("name").to_pylist())]
 
 
+def _outlived(store: Store, oldest: int, before: datetime) -> list[str]:
+    """Records of forgotten keys that no version needs any more: ``oldest``, the oldest kept one, is without the key."""
+    records = forgotten.every(store)
+    done = {
+        f"{forgotten.FOLDER}/{each}.json"
+        for each, record in records.items()
+        if record.version is not None and record.version <= oldest and not record.parts
+    }
+    found: list[str] = _old(store, forgotten.FOLDER, before, done.__contains__).column("name").to_pylist()
+    return found
+
+
 def _past_tables(store: Store, before: datetime, runs: Runs, retained: set[str], keep: int) -> list[str]:
     """Files of counted keys that no run is likely to need again. A run that needs them counts the keys anew."""
     listing = listed(store, "keys").sort_by([("modified", "descending")]).slice(keep)
@@ -232,6 +249,16 @@ def _kept(history: list[VersionInfo], keep: int, before: datetime) -> set[int]:
         if later.at > before:
             kept.add(each.version)
     return kept
+
+
+def _removed(store: Store, index: Index, versions: set[int], current: int | None) -> set[int]:
+    """Those of the versions whose rows an earlier ``gc`` has removed, which kept fewer. Never the current one."""
+    there = set(listed(store, "index").column("name").to_pylist())
+    return {
+        version
+        for version in versions - {current}
+        if not all(f"index/{name}" in there for name in index.files(version))
+    }
 
 
 def _unreferenced(store: Store, before: datetime, references: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from job.arrow import give_back, whole
 from job.config import local_file
 from job.config.score_settings import PredictionsSettings
 from job.engine import Borrowed, Engine, EngineReport
-from job.errors import HeldError, InputError, InterruptedRun
+from job.errors import InputError, InterruptedRun
 from job.outcome import SCHEMA
 from job.plan import placing
 from job.plan.packing import pack_together
@@ -31,8 +32,8 @@ from job.plan.plan import UNCHANGED, Plan
 from job.plan.table_keys import replaced
 from job.registry.index import Release
 from job.registry.seal import Seal
-from job.run import barrier, notice, report, run_files
-from job.run.assembly import Assembly, check_identity
+from job.run import after_release, barrier, notice, report, run_files
+from job.run.assembly import Assembly, check_held, check_identity
 from job.run.heartbeat import Heartbeat
 from job.run.metrics import Metrics
 from job.run.planning import list_table
@@ -65,7 +66,7 @@ def run(
     on_plan: Callable[[Plan, str], None] = lambda plan, run: None,
     make_engine: Callable[[Assembly], Engine] = lambda assembly: engines.make(assembly.settings),
 ) -> RunReport:
-    """Plan, train, upload, publish, report.
+    """Plan, train or score, upload, publish, report.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def run(
     purpose
         The steps in which training and scoring differ; default training.
     on_plan
-        Called with the plan and the run's id before anything is trained.
+        Called with the plan and the run's id before anything is trained or scored.
     make_engine
         Makes the engine; called only if a key is to be trained or scored, or if keys must be counted.
 
@@ -100,25 +101,20 @@ def run(
             )
             return before
         probe.admit(assembly.output, single_writer=bool(settings.storage.side("output").single_writer))
-        held = assembly.index.held()
-    if held:
-        raise HeldError(
-            f"a rollback holds {assembly.output.uri}: nothing was {purpose.done}",
-            hint=f"`manyfit rollback {assembly.output.uri} --resume` lets runs publish again.",
-        )
+        check_held(assembly, purpose.done)
     check_identity(assembly, create=True)
     seal = _seal(assembly, started)
     with storage("output", "the run could not be announced"):
         # Before the run reads anything that it may adopt: see job.run.notice.
         notice.begin(assembly.output, started.id, started.plan)
         notice.Others(assembly.output, started.id).look()
-    with Heartbeat(assembly.output, started.id) as beat, _metrics(assembly, beat) as metrics:
+    with Heartbeat(assembly.output, started.id, work=purpose.wording.verb) as beat, _metrics(assembly, beat) as metrics:
         phases: dict[str, float] = {"prepare": time.monotonic() - begin}
         engine = Borrowed(lambda: make_engine(assembly))
         with _phase(phases, beat, "plan"):
             try:
                 plan, finished = purpose.plan(assembly, started, engine)
-                _refuse_large_retirement(assembly, plan)
+                _refuse_large_retirement(assembly, plan, purpose)
             except BaseException:
                 engine.stop()
                 raise
@@ -146,11 +142,27 @@ def run(
         result = run_files.make_report(
             assembly, started, settled, count, code, released, outcome, phases, time.monotonic() - begin
         )
+        result = replace(result, after_release=_told(assembly, started, purpose, released))
         text = metrics.ended(result, settled) if metrics else None
         run_files.write_result(assembly, started, settled, result, metrics=text)
         if metrics:
             metrics.linger()
         return result
+
+
+def _told(assembly: Assembly, started: Started, purpose: Purpose, released: Release) -> dict[str, Any]:
+    """Call ``output.after_release`` for the published version; returns the call as plain data, or nothing."""
+    output = assembly.settings.output
+    if output.after_release is None:
+        return {}
+    done = after_release.call(
+        assembly.output,
+        output.after_release,
+        version=released.version,
+        timeout=output.after_release_timeout,
+        about={"run": started.id, "job": assembly.settings.name, "kind": purpose.wording.verb, "operation": "release"},
+    )
+    return done.document() if done else {}
 
 
 def _metrics(assembly: Assembly, beat: Heartbeat) -> AbstractContextManager[Metrics | None]:
@@ -191,15 +203,16 @@ class _phase:  # noqa: N801 - reads as a statement
         self._phases[self._name] = time.monotonic() - self._begin
 
 
-def _refuse_large_retirement(assembly: Assembly, plan: Plan) -> None:
+def _refuse_large_retirement(assembly: Assembly, plan: Plan, purpose: Purpose) -> None:
     if assembly.settings.input.on_gone == "retire" and plan.filtered:
         log.warning("input.on_gone: retire takes no key out in this run, since the input is filtered by keys")
     if assembly.settings.input.on_gone != "retire" or len(plan.gone) <= MOST_RETIRED * plan.published:
         return
     raise InputError(
-        f"input.on_gone: retire would take {len(plan.gone):,} of {plan.published:,} published keys out of the set, "
+        f"input.on_gone: retire would take {len(plan.gone):,} of {plan.published:,} published keys out, "
         f"more than {MOST_RETIRED:.0%}",
-        hint="If the input is complete, use `manyfit retire`, else correct it; on_gone: keep leaves them in the set.",
+        hint=f"If the input is complete, use `manyfit {purpose.wording.removal}`, else correct it; "
+        "on_gone: keep leaves them in the set.",
     )
 
 

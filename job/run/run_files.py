@@ -29,6 +29,7 @@ from job.run.assembly import Assembly
 from job.run.report import RunReport
 from job.store import Store
 from job.store.side import storage
+from job.words import wording
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ def write_result(
 ) -> None:
     """Write the derived files, and the result last: a run without a result did not finish."""
     output = assembly.output
-    with storage("output", "the result could not be written (the models are published)"):
+    with storage("output", f"the result could not be written (the {wording(result.kind).files} are published)"):
         failed = settled.filter(pc.equal(settled["status"], "failed"))
         with ThreadPoolExecutor(8) as pool:
             derived = []

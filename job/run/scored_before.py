@@ -101,7 +101,7 @@ def _unfinished(output: Store, started: Started) -> list[str]:
 
 
 def make_good(output: Store) -> None:
-    """Finish the last release, rollback or forgetting of predictions, if it died before it had updated the index.
+    """Finish the last release, rollback, hold or forgetting of predictions, if it died before it updated the index.
 
     Raises
     ------
@@ -113,6 +113,8 @@ def make_good(output: Store) -> None:
         return
     if newest.operation == "forget":
         forgetting.make_good(output, newest)
+    if newest.operation == "hold":
+        marks.hold(output, mark=newest.version)
     if newest.operation not in ("release", "rollback"):
         return
     index = Index(output)

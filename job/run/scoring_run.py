@@ -26,8 +26,8 @@ from job.plan.plan import ADOPT, DECIDED, TRAIN, UNCHANGED, Plan
 from job.reader.spec import VERSION
 from job.registry.index import Release
 from job.registry.predictions import ERRORS, PartFile, Predictions
-from job.run import index_rows, replacing, report, score_types, scored_before, wording
-from job.run.assembly import Assembly
+from job.run import index_rows, replacing, report, score_types, scored_before
+from job.run.assembly import Assembly, check_held
 from job.run.pinned_models import MESSAGES, REASONS, PinnedModels
 from job.run.planning import make_plan
 from job.run.run_files import Started
@@ -38,6 +38,7 @@ from job.score.bounds import Backtest
 from job.score.generation import Held
 from job.store import Store
 from job.store.side import storage
+from job.words import SCORING
 from job.worker import chunks
 from job.worker.scoring import Scoring
 
@@ -52,7 +53,7 @@ class ScoringRun:
     """
 
     done = SCORED
-    wording = wording.SCORING
+    wording = SCORING
 
     def __init__(self, assembly: ScoreAssembly) -> None:
         self._assembly = assembly
@@ -91,6 +92,7 @@ class ScoringRun:
         with storage("output", "the predictions cannot be read"):
             if engine is not None:
                 scored_before.make_good(output)
+                check_held(assembly, self.done)  # by a rollback that died before the index had followed
             self._base = self._predictions.version()
             if self._replaces:
                 self._held = sorted(self._predictions.held(self._base), key=lambda each: each.first)
@@ -119,7 +121,9 @@ class ScoringRun:
         with storage("input", "the input cannot be read"):
             self.samples = score_types.samples(self._assembly, made, self._at, pinned, recipe)
         types = score_types.settled(self.samples, recipe.keep, known, function=recipe.function is not None)
-        self._recipe = replace(recipe, types=None if types is None else tuple(types.items()))
+        texts = tuple(name for name, kind in (types or {}).items() if kind == pa.string())
+        spec = replace(recipe.spec, beside=() if recipe.function else texts)
+        self._recipe = replace(recipe, spec=spec, types=None if types is None else tuple(types.items()))
         kind = coded(SCHEMA)
         return made, pa.concat_tables([adopted.outcomes.cast(kind), decided.cast(kind)]).unify_dictionaries()
 
@@ -284,8 +288,10 @@ def _backtest(trained: Mapping[str, Any]) -> Backtest | None:
 def _again(plan: Plan) -> Plan:
     """The same plan, with all unchanged keys due, so that they are scored again."""
     actions = np.array(plan.keys["action"].to_pylist(), object)
+    whys = np.array(plan.keys["why"].to_pylist(), object)
+    whys[actions == UNCHANGED] = "again"
     actions[actions == UNCHANGED] = TRAIN
-    made = _with_actions(plan, actions, np.array(plan.keys["why"].to_pylist(), object))
+    made = _with_actions(plan, actions, whys)
     at = made.keys.schema.get_field_index("content")
     return replace(made, keys=made.keys.set_column(at, "content", pa.nulls(made.planned, pa.string())))
 

@@ -10,11 +10,12 @@ from job.engine import Borrowed
 from job.outcome import TRAINED
 from job.plan.plan import Plan
 from job.registry.index import Release
-from job.run import index_rows, promotion, report, wording
+from job.run import index_rows, promotion, report
 from job.run.assembly import Assembly
 from job.run.champions import Champions
 from job.run.planning import finished_outcomes, make_plan
 from job.run.run_files import Started
+from job.words import TRAINING
 from job.worker.operation import Operation
 from job.worker.training import Training
 
@@ -23,7 +24,7 @@ class TrainingRun:
     """Fits a model for each key and publishes the set."""
 
     done = TRAINED
-    wording = wording.TRAINING
+    wording = TRAINING
     models = None
 
     def __init__(self) -> None:

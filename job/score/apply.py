@@ -18,7 +18,7 @@ from sklearn.base import is_classifier
 from job.errors import PartitionError
 from job.fit import frame
 from job.fit.user_function import UserFunction
-from job.reader.spec import ReadSpec
+from job.reader.spec import ReadSpec, as_text, is_text_of_another
 from job.score import bounds, columns, errors_of_key
 from job.score.bounds import Backtest, HeldOut
 from job.score.columns import PREDICTION
@@ -149,7 +149,7 @@ def _features(recipe: Recipe, model: Any, rows: pa.Table) -> list[str]:
     elif recipe.features is not None:
         names = list(recipe.features)
     else:
-        names = [name for name in rows.column_names if name not in recipe.others]
+        names = [name for name in _own(rows) if name not in recipe.others]
     absent = [name for name in names if name not in rows.column_names]
     if absent:
         shown = ", ".join(map(repr, absent[:5])) + (" …" if len(absent) > 5 else "")
@@ -203,9 +203,19 @@ def _called(
         raise
     except Exception as error:
         message = f"{recipe.method} of the {type(model).__name__} raised {type(error).__name__}"
-        raise PartitionError("predict_error", message) from error
+        raise PartitionError("predict_error", message, hint=_hint(recipe, error)) from error
     told += [f"{each.category.__name__}: {each.message}" for each in caught if _NAMELESS not in str(each.message)]
     return _outputs(recipe, model, answer, rows.num_rows)
+
+
+def _hint(recipe: Recipe, error: Exception) -> str:
+    """A hint for an error that columns of other types than those of the training give."""
+    if not isinstance(error, TypeError | ValueError) or recipe.spec.whole_schema:
+        return ""
+    return (
+        "Is a column of another type than in training? In csv, a column whose values all look like numbers is one of "
+        "numbers; input.schema: {NAME: {type: string, optional: true}} makes it text, in training and here."
+    )
 
 
 def _of_sklearn(model: Any) -> bool:
@@ -259,17 +269,27 @@ def _plain(values: Any) -> pa.Array:
 
 
 def _kept(recipe: Recipe, rows: pa.Table) -> dict[str, Any]:
-    chosen = rows.column_names if recipe.keep is None else list(recipe.keep)
+    chosen = _own(rows) if recipe.keep is None else list(recipe.keep)
     if recipe.types is None:
         names = {name: columns.stored(rows.column(name).type) for name in chosen if name in rows.column_names}
     else:
         names = {name: kind for name, kind in recipe.types if name != PREDICTION and not columns.is_free(name)}
     return {
-        name: columns.column(rows.column(name), kind, name)
+        name: columns.column(rows.column(_source(rows, name, kind)), kind, name)
         if name in rows.column_names
         else pa.nulls(rows.num_rows, kind)
         for name, kind in names.items()
     }
+
+
+def _own(rows: pa.Table) -> list[str]:
+    """The columns of the input."""
+    return [name for name in rows.column_names if not is_text_of_another(name)]
+
+
+def _source(rows: pa.Table, name: str, kind: pa.DataType) -> str:
+    """The column that a kept column is taken from: if it is text in the table, the text that the file has (``007``)."""
+    return as_text(name) if kind == pa.string() and as_text(name) in rows.column_names else name
 
 
 def _left_out(recipe: Recipe, rows: pa.Table) -> list[str]:
@@ -277,7 +297,7 @@ def _left_out(recipe: Recipe, rows: pa.Table) -> list[str]:
     if recipe.types is None:
         return []
     known = {name for name, _ in recipe.types}
-    chosen = rows.column_names if recipe.keep is None else [each for each in recipe.keep if each in rows.column_names]
+    chosen = _own(rows) if recipe.keep is None else [each for each in recipe.keep if each in rows.column_names]
     lost = [name for name in chosen if name not in known]
     if not lost:
         return []

@@ -117,6 +117,7 @@ class Attempt:
         watchdog = None
         if self._expendable and (self.work.timeout or self.work.memory):
             watchdog = Watchdog(
+                named=self.work.operation.named,
                 timeout=self.work.timeout,
                 memory=self.work.memory,
                 record=lambda item, result: self._record(item, result, None),

@@ -1,4 +1,4 @@
-"""Guarded fits: a spawned child process without access to a store, which is killed at a limit of time or memory.
+"""Guarded work: a spawned child process without access to a store, which is killed at a limit of time or memory.
 
 It is used from the second attempt of a task on, when the first attempt has died, timed out or used too much memory. The
 data or an estimator can then kill only the child. The worker lives, and writes an outcome for the key that failed.
@@ -64,14 +64,16 @@ class Child:
         while not select.select([process.stdout], [], [], _POLL)[0]:
             if deadline is not None and time.monotonic() > deadline:
                 self.close()
-                return failed("timeout", f"the fit took longer than run.timeout ({self._timeout:g} s) and was ended")
+                text = f"{self._operation.named} took longer than run.timeout ({self._timeout:g} s) and was ended"
+                return failed("timeout", text)
             used = resident_bytes(process.pid)
             if self._memory is not None and used is not None and used > self._memory:
                 self.close()
                 return failed(
                     "memory_limit",
-                    f"the fit needed {used / 1e6:,.0f} MB of memory; the limit is {self._memory / 1e6:,.0f} MB. "
-                    "Raise run.memory and the executor's memory, or give this key less data or a smaller model.",
+                    f"{self._operation.named} needed {used / 1e6:,.0f} MB of memory; "
+                    f"the limit is {self._memory / 1e6:,.0f} MB. Raise run.memory and the executor's memory, "
+                    "or give this key less data.",
                 )
         try:
             reply = _receive(process.stdout)
@@ -100,8 +102,8 @@ class Child:
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return failed(
             "worker_died",
-            f"the process that fitted this partition ended {how}. "
-            "Likely causes: out of memory, a crash in native code, or a call of os._exit in the recipe.",
+            f"the process that did {self._operation.named} ended {how}. "
+            "Likely causes: out of memory, a crash in native code, or a call of os._exit in the user's code.",
         )
 
     def close(self) -> None:
@@ -153,7 +155,7 @@ def _refuse_beyond(memory: int) -> None:
 
 def main() -> None:
     """The main function of the child: read the operation, then answer requests until the pipe closes."""
-    # A fit that hangs would not notice that the pipe was closed.
+    # Work that hangs would not notice that the pipe was closed.
     end_with_parent(int(sys.argv[1]))
     from threadpoolctl import threadpool_limits
 

@@ -69,6 +69,10 @@ class Operation(Protocol):
         """The status of a key for which the operation succeeded."""
 
     @property
+    def named(self) -> str:
+        """The work on one key, for messages: ``the fit``."""
+
+    @property
     def spec(self) -> ReadSpec:
         """How bytes become rows."""
 

@@ -43,6 +43,11 @@ class Scoring:
         return SCORED
 
     @property
+    def named(self) -> str:
+        """The work on one key, for messages."""
+        return "the scoring of this key"
+
+    @property
     def spec(self) -> ReadSpec:
         """How bytes become rows."""
         return self.what.spec

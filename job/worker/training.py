@@ -35,6 +35,11 @@ class Training:
         return TRAINED
 
     @property
+    def named(self) -> str:
+        """The work on one key, for messages."""
+        return "the fit"
+
+    @property
     def spec(self) -> ReadSpec:
         """How bytes become rows."""
         return self.fitting.spec

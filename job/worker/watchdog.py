@@ -1,4 +1,4 @@
-"""The watchdog of a task: ends its process when a fit takes too long or too much memory."""
+"""The watchdog of a task: ends its process when the work on a key takes too long or too much memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ class Watchdog:
     """Ends this process at a limit of time or memory, because native code cannot be stopped in another way.
 
     Before it ends the process for a timeout it writes the outcome, so that the next attempt need not wait again. For
-    memory it writes none, because earlier partitions may have used it: the next attempt fits in a guarded child.
+    memory it writes none, because earlier partitions may have used it: the next attempt works in a guarded child.
 
     Parameters
     ----------
+    named
+        The work on one key, for messages: ``the fit``.
     timeout
-        Limit in seconds for each fit; None: no limit.
+        Limit in seconds for each partition; None: no limit.
     memory
         Limit in bytes for the resident memory of this process; None: no limit.
     record
@@ -33,12 +35,13 @@ class Watchdog:
     def __init__(
         self,
         *,
+        named: str,
         timeout: float | None,
         memory: int | None,
         record: Callable[[Item, Result], None],
         flush: Callable[[], None],
     ) -> None:
-        self._timeout, self._memory = timeout, memory
+        self._named, self._timeout, self._memory = named, timeout, memory
         self._record, self._flush = record, flush
         self._current: tuple[Item, float] | None = None
         self._lock = threading.Lock()
@@ -46,11 +49,11 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def begin(self, item: Item) -> None:
-        """Start the clock: the fit of a partition begins."""
+        """Start the clock: the work on a partition begins."""
         self._current = (item, time.monotonic())
 
     def end(self) -> None:
-        """Stop the clock: the fit has ended."""
+        """Stop the clock: the work has ended."""
         with self._lock:
             self._current = None
 
@@ -68,7 +71,7 @@ class Watchdog:
                 with self._lock:
                     if self._current is not current:
                         continue
-                    text = f"the fit took longer than run.timeout ({self._timeout:g} s) and was ended"
+                    text = f"{self._named} took longer than run.timeout ({self._timeout:g} s) and was ended"
                     self._record(item, failed("timeout", text))
                     self._die()
             used = resident_bytes(os.getpid())

@@ -79,9 +79,10 @@ ENVIRONMENT = (
     "store/trust.py",
     "store/proxy.py",
     "fit/contained.py",
+    "run/after_release.py",
 )
 """`config.load` is given the environment as an argument; the choice of an engine looks there for Spark; Spark, workers, the
-demo's client and OpenSSL are told things by it. What a recipe's own code
+demo's client, OpenSSL and `output.after_release` are told things by it. What a recipe's own code
 changes in it is set back (`fit.contained`)."""
 PRINTS = (
     "cli/main.py",
@@ -93,6 +94,7 @@ PRINTS = (
     "cli/models_table.py",
     "cli/fleet_page.py",
     "cli/watch.py",
+    "cli/told.py",
     "cli/embedded_s3.py",
     "config/schema.py",
 )

@@ -45,7 +45,7 @@ class Waiting:
         elif now - self._seen >= self._patience:
             self._patience *= 2
             log.warning(
-                "no executor for %.0f s, and nothing is trained without one: are its pods Pending (no room), or "
+                "no executor for %.0f s, and nothing goes on without one: are its pods Pending (no room), or "
                 "refused (quota, admission; Spark's lines above say so with 'forbidden')?",
                 now - self._seen,
             )

@@ -418,3 +418,19 @@ def test_a_scoring_with_an_older_version_has_no_model_for_a_key_that_was_forgott
     assert (report.exit_code, report.totals.scored, report.totals.skipped) == (0, 2, 1)
     assert report.skips == {"no_model": 1}
     assert sorted(scores.keys()) == ["customer-0", "customer-2"]
+
+
+def test_the_record_of_a_key_goes_with_the_last_version_that_has_the_key(job: Job) -> None:
+    def records() -> list[Path]:
+        return list((job.out / "forgotten").glob("*.json"))
+
+    version = forgotten(job.out, KEY).version
+    assert version is not None
+    assert main(["gc", str(job.out), "--keep", "2", "--margin", "0s", "--delete"]) == 0
+    assert len(records()) == 1, "the version before still has the key"
+    assert main(["gc", str(job.out), "--keep", "1", "--margin", "24h", "--delete"]) == 0
+    assert len(records()) == 1, "it is younger than the margin"
+    assert main(["gc", str(job.out), "--keep", "1", "--margin", "0s", "--delete"]) == 0
+    assert records() == []
+    assert main(["rollback", str(job.out), str(version - 1)]) == 2
+    assert KEY not in ModelSet.open(str(job.out))

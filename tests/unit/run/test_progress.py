@@ -10,8 +10,8 @@ import pytest
 
 from job.cli import screens
 from job.run.progress import State, Tracker
-from job.run.wording import SCORING
 from job.store.opening import open_store
+from job.words import SCORING
 
 
 def test_how_many_executors_there_are_is_written(tmp_path: Path) -> None:

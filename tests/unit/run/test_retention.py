@@ -418,3 +418,22 @@ def test_models_of_a_run_that_ended_before_the_first_release_go(store: Store) ->
     retention.gc(store, margin=DAY, dry_run=False)
 
     assert names(store, "models") == set()
+
+
+def test_a_gc_that_would_keep_more_than_an_earlier_one_has_left_keeps_what_is_there(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    for each in (1.0, 2.0, 3.0):
+        job.put("a.csv.gz", folder_job.line(each))
+        job.run()
+    store = open_store(str(job.out))
+    retention.gc(store, keep=1, margin=0, dry_run=False)
+    assert retention.gc(store, keep=30, margin=0, dry_run=False).kept_versions == 1 + 1, (
+        "the newest, and the empty version 0"
+    )
+    assert retention.gc(store, keep=1, margin=86400, dry_run=False).models == 0
+    with pytest.raises(ConfigurationError, match="has no version 2"):
+        retention.gc(store, keep=1, margin=0, pins=[2])
+    job.put("a.csv.gz", folder_job.line(4.0))
+    job.run()
+    assert retention.gc(store, keep=30, margin=0, dry_run=False).kept_versions == 3
+    assert job.models()["a"].coef_[0] == pytest.approx(4.0)
