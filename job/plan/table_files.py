@@ -6,13 +6,9 @@ Each file is recorded by itself, so after a file was added to a table only this 
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,44 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.arrow import decode, encode, give_back, whole
-from job.errors import ChangedError, ConfigurationError, InputError, NotFoundError, PartitionError
-from job.plan.table_keys import nearest
-from job.reader import table_scan
-from job.reader.key_text import no_text, row_keys
-from job.reader.schema import wider
+from job.errors import NotFoundError
+from job.plan.key_counts import FILES, PIECE, Pools, counted
 from job.reader.spec import ReadSpec
-from job.reader.table_file import Portion
 from job.store import Store
 from job.store.side import storage
-from job.store.stored_file import StoredFile
 
-_PIECE = pa.struct(
-    [
-        ("part", pa.int32()),
-        ("begin", pa.int64()),
-        ("end", pa.int64()),
-        ("line", pa.int64()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-    ]
-)
-_KEY = pa.struct([("key", pa.string()), ("piece", pa.int32()), ("rows", pa.int64())])
-FILES = pa.schema(
-    [
-        ("name", pa.string()),
-        ("size", pa.int64()),
-        ("etag", pa.string()),
-        ("given", pa.string()),
-        ("schema", pa.binary()),
-        ("pieces", pa.list_(_PIECE)),
-        ("keys", pa.list_(_KEY)),
-    ]
-)
-"""One row for each file, sorted by name. ``keys``: rows of each key in each piece, by position in ``pieces``."""
 READ = b"read"
 """Metadata of a record: the digest of the settings that decide how keys are read."""
-_FILES_AT_ONCE = 8
-_AT_REST = "Run again when nothing writes to the table."
 _RECORDS = 3
 """Number of records that are searched for files that were read before."""
 
@@ -79,7 +45,7 @@ class TableFiles:
         """All pieces, with the columns file (row of ``table``) and those of a piece."""
         lists = whole(self.table["pieces"])
         flat = lists.flatten()
-        columns = {field.name: flat.field(field.name) for field in _PIECE}
+        columns = {field.name: flat.field(field.name) for field in PIECE}
         return pa.table({"file": pc.list_parent_indices(lists).cast(pa.int32()), **columns})
 
     @cached_property
@@ -96,10 +62,11 @@ class TableFiles:
         )
 
     def schemas(self) -> list[tuple[str, pa.Schema]]:
-        """Name and schema of each file that has columns."""
+        """Name and schema of each file that has rows. Without rows a type says nothing: pandas writes float64."""
         known: dict[bytes, pa.Schema] = {}
         found = []
-        for name, data in zip(self.table["name"].to_pylist(), self.table["schema"].to_pylist(), strict=True):
+        some = self.table.filter(pc.greater(pc.list_value_length(self.table["pieces"]), 0))
+        for name, data in zip(some["name"].to_pylist(), some["schema"].to_pylist(), strict=True):
             if data not in known:
                 known[data] = pa.ipc.read_schema(pa.py_buffer(data))
             if len(known[data]):
@@ -151,6 +118,7 @@ def look(
     read: str,
     *,
     types: Mapping[str, pa.DataType] | None = None,
+    declared: Mapping[str, pa.DataType] | None = None,
 ) -> TableFiles:
     """Read the key columns of the files that have no record yet.
 
@@ -173,17 +141,23 @@ def look(
         Digest of the settings that decide how keys are read.
     types
         Types of the columns in ``given``; default text.
+    declared
+        Types of key columns that ``input.schema`` declares: the keys have the texts of these types.
 
     Raises
     ------
     InputError
         A file is damaged, was replaced meanwhile, or cannot be reached.
     """
+
+    def count(file: dict[str, Any]) -> pa.Table:
+        return counted(store, file, key, kind, spec, pools, types=types or {}, declared=declared or {})
+
     same = _known(found, known)
     todo = [at for at, row in enumerate(same) if row < 0]
     files = found.select(["name", "size", "etag", "given"]).take(pa.array(todo, pa.int64())).to_pylist()
-    with storage("input", "the table could not be read"), _Pools(len(files), near=store.scheme == "file") as pools:
-        new = list(pools.files(lambda file: _look_at(store, file, key, kind, spec, pools, types or {}), files))
+    with storage("input", "the table could not be read"), Pools(len(files), near=store.scheme == "file") as pools:
+        new = list(pools.files(count, files))
     every = pa.concat_tables([*([] if known is None else [known.cast(FILES)]), *new] or [FILES.empty_table()])
     give_back()
     order = np.array(same, np.int64)
@@ -206,144 +180,3 @@ def _known(found: pa.Table, known: pa.Table | None) -> list[int]:
     rows = zip(*(found[each].to_pylist() for each in columns), strict=True)
     # Without an ETag it is unknown whether the content of a file is the same.
     return [at.get(row, -1) if row[2] is not None else -1 for row in rows]
-
-
-class _Pools:
-    """Threads for several files, or, if there are few files, for the portions of one file."""
-
-    def __init__(self, files: int, *, near: bool) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._many = files >= cores
-        self._cores = cores
-        # Each thread takes memory, so there are more threads than cores only if they wait for a remote store.
-        self._pool = ThreadPoolExecutor(cores if near or not self._many else _FILES_AT_ONCE, "count")
-
-    def __enter__(self) -> _Pools:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def files(self, look: Callable[[dict[str, Any]], pa.Table], files: list[dict[str, Any]]) -> Iterator[Any]:
-        """Yield the result of ``look`` for each file, several at once if there are many files."""
-        return self._pool.map(look, files) if self._many else map(look, files)
-
-    def portions(self, load: Callable[[Portion], Any], portions: Iterator[Portion]) -> Iterator[Any]:
-        """Yield the loaded portions of a file, in order. At most twice as many as cores are in memory."""
-        if self._many:
-            yield from map(load, portions)
-            return
-        waiting: list[Future[Any]] = [self._pool.submit(load, each) for each in islice(portions, 2 * self._cores)]
-        while waiting:
-            result = waiting.pop(0).result()
-            waiting.extend(self._pool.submit(load, each) for each in islice(portions, 1))
-            yield result
-
-
-def _look_at(
-    store: Store,
-    file: dict[str, Any],
-    key: Sequence[str],
-    kind: str,
-    spec: ReadSpec,
-    pools: _Pools,
-    types: Mapping[str, pa.DataType],
-) -> pa.Table:
-    name = str(file["name"])
-    texts: dict[str, str | None] = json.loads(file["given"] or "{}")
-    try:
-        opened = table_scan.open_file(name, StoredFile(store, name, file["size"], file["etag"]), kind, spec)
-        schema = opened.schema()
-        inside = [each for each in key if each not in texts]
-
-        def load(portion: Portion) -> tuple[Portion, pa.Schema, int, np.ndarray, pa.StringArray]:
-            found, table = portion.load()
-            columns = {}
-            for each in key:
-                if each in texts:
-                    value = table_scan.given_value(texts[each], type_of := types.get(each, pa.string()))
-                    columns[each] = pa.repeat(pa.scalar(value, type_of), table.num_rows)
-                elif each in table.column_names:
-                    _check_key(name, each, table.schema.field(each).type)
-                    columns[each] = whole(table.column(each))
-                elif kind == "json" and table.num_rows:
-                    columns[each] = pa.nulls(table.num_rows, pa.string())
-                elif table.num_rows:
-                    raise ConfigurationError(
-                        f"input.key: the table has no column {each!r} (in {name})", hint=nearest(each, found.names)
-                    )
-            if not table.num_rows:
-                return portion, found, 0, np.zeros(0, np.int64), pa.array([], pa.string())
-            codes, keys = row_keys(columns, table.num_rows)
-            counts = np.bincount(codes, minlength=len(keys))
-            present = np.flatnonzero(counts)
-            return portion, found, table.num_rows, counts[present], keys.take(pa.array(present))
-
-        pieces: list[dict[str, Any]] = []
-        keys, rows, at = [], [], []
-        for portion, found, count, counts, names in pools.portions(load, opened.portions(inside)):
-            schema = _joined(name, schema, found) if kind == "json" else schema
-            if not count:
-                continue
-            if not pieces or pieces[-1]["part"] != portion.piece.part:
-                pieces.append({each: getattr(portion.piece, each) for each in (field.name for field in _PIECE)})
-            pieces[-1]["rows"] += count
-            keys.append(names)
-            rows.append(counts)
-            at.append(np.full(len(names), len(pieces) - 1, np.int32))
-    except ChangedError as error:
-        raise InputError(f"{name} was replaced while it was read", hint=_AT_REST) from error
-    except NotFoundError as error:
-        raise InputError(f"{name} was removed while it was read", hint=_AT_REST) from error
-    except PartitionError as error:
-        raise InputError(error.message, hint=error.hint) from error
-    total = sum(piece["rows"] for piece in pieces)
-    for piece in pieces:
-        piece["bytes"] = piece["bytes"] or int(file["size"] * piece["rows"] / total)
-    row = {**file, "schema": schema.serialize().to_pybytes(), "pieces": pieces, "keys": None}
-    table = pa.Table.from_pylist([row], schema=FILES)
-    return table.set_column(FILES.get_field_index("keys"), FILES.field("keys"), _entries(keys, rows, at))
-
-
-def _entries(keys: list[pa.StringArray], rows: list[np.ndarray], at: list[np.ndarray]) -> pa.ListArray:
-    """Count the rows of each key in each piece of one file."""
-    if keys:
-        columns = [
-            pa.chunked_array(keys),
-            pa.array(np.concatenate(at)),
-            pa.array(np.concatenate(rows).astype(np.int64)),
-        ]
-        table = pa.table(columns, names=["key", "piece", "rows"])
-        if len(keys) > 1:
-            # If a piece was read in several portions, a key occurs several times.
-            table = table.group_by(["key", "piece"], use_threads=False).aggregate([("rows", "sum")])
-        names = ["key", "piece", "rows_sum" if len(keys) > 1 else "rows"]
-        found = pa.StructArray.from_arrays([whole(table[name]) for name in names], fields=list(_KEY))
-    else:
-        found = pa.array([], _KEY)
-    return pa.ListArray.from_arrays(pa.array([0, len(found)], pa.int32()), found)
-
-
-def _joined(name: str, schema: pa.Schema, found: pa.Schema) -> pa.Schema:
-    """Merge the types of JSON lines over all blocks of a file."""
-    for field in found:
-        at = schema.get_field_index(field.name)
-        if at < 0:
-            schema = schema.append(field)
-            continue
-        both = wider(schema.field(at).type, field.type)
-        if both is None:
-            raise PartitionError(
-                "schema_mismatch",
-                f"{name}: column {field.name!r} is {schema.field(at).type} in some rows and {field.type} in others",
-                hint="A column must hold values of one kind.",
-            )
-        schema = schema.set(at, pa.field(field.name, both))
-    return schema
-
-
-def _check_key(name: str, column: str, kind: pa.DataType) -> None:
-    if no_text(kind):
-        raise ConfigurationError(
-            f"input.key: column {column!r} is of type {kind} in {name}, which has no text for a key"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from job.arrow import whole
 from job.config.settings import InputSettings
 from job.errors import ConfigurationError, InputError, PartitionError
 from job.plan.fingerprint import data_fingerprint, digest
+from job.plan.key_counts import check_text
 from job.plan.selection import Selected, choose
 from job.plan.table_files import TableFiles
 from job.plan.table_keys import nearest
@@ -45,16 +46,24 @@ class TableLayout:
     """digest of the files, which names their record"""
 
 
-def read_digest(settings: InputSettings) -> str:
+def declared_keys(settings: InputSettings, spec: ReadSpec, kind: str) -> dict[str, pa.DataType]:
+    """Key columns whose type ``input.schema`` declares. In csv there are none: a key is the text of the file."""
+    key = (settings.key,) if isinstance(settings.key, str) else tuple(settings.key or ())
+    declared = {} if kind in TEXTS else declared_types(spec.schema)
+    return {name: table_scan.plain(declared[name]) for name in key if name in declared}
+
+
+def read_digest(settings: InputSettings, declared: Mapping[str, pa.DataType]) -> str:
     """Digest of the settings that decide which keys and columns are recorded of a file."""
     read = settings.model_dump(mode="json", include={"key", "format"})
-    return digest({"reader": "direct", "read": read})
+    types = {"types": {name: str(kind) for name, kind in declared.items()}} if declared else {}
+    return digest({"reader": "direct", "read": read, **types})
 
 
-def state(found: pa.Table, settings: InputSettings) -> str:
-    """Digest of a table's files and of the settings that decide its keys."""
+def state(found: pa.Table, read: str) -> str:
+    """Digest of a table's files and of the settings that decide its keys (`read_digest`)."""
     rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)
-    return digest({"files": data_fingerprint(rows), "read": read_digest(settings)})
+    return digest({"files": data_fingerprint(rows), "read": read})
 
 
 def layout(
@@ -122,6 +131,10 @@ def _scan(
     declared = declared_types(spec.schema)
     optional = tuple(name for name in spec.optional if name not in key)
     try:
+        for name in key:
+            if kind not in TEXTS and name not in levels and name not in declared:
+                every = schemas if log is None else [*schemas, ("the table's log", log)]
+                check_text(name, [(file, each.field(name).type) for file, each in every if name in each.names])
         if log is not None:
             optional = tuple(log.names)
             schemas = [(settings.uri, pa.schema([(field.name, table_scan.plain(field.type)) for field in log]))]

@@ -97,16 +97,31 @@ def plain(table: pa.Table) -> pa.Table:
     """The table with the same values in types that most of Arrow's functions support.
 
     Views become strings and binaries, run-end encoded columns plain ones, and float16 becomes float64. Dictionaries of
-    float16 values or decimals are decoded.
+    float16 values or decimals are decoded. A UUID becomes its text; other extension types become what they are stored
+    as.
     """
     for at, kind in enumerate(table.schema.types):
         column: Any = table.column(at)
+        if isinstance(kind, pa.BaseExtensionType):
+            column = _stored_values(column)
         if pt.is_run_end_encoded(kind):
             column = pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
         column = _simple(column)
         if column.type != kind:
             table = table.set_column(at, table.schema.field(at).with_type(column.type), column)
     return table
+
+
+def extension_type(kind: pa.BaseExtensionType) -> pa.DataType:
+    """The type to which `plain` converts an extension type."""
+    return pa.string() if kind.extension_name == "arrow.uuid" else kind.storage_type
+
+
+def _stored_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if column.type.extension_name == "arrow.uuid":
+        texts = [[None if each is None else str(each) for each in chunk.to_pylist()] for chunk in column.chunks]
+        return pa.chunked_array([pa.array(each, pa.string()) for each in texts], pa.string())
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
 
 
 def _simple(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -32,6 +32,16 @@ def no_text(kind: pa.DataType) -> bool:
     )
 
 
+def text_rule(kind: pa.DataType) -> str | None:
+    """Types with the same rule give equal values the same text; None for the type of a column without values."""
+    kind = kind.value_type if pt.is_dictionary(kind) else kind
+    if pt.is_null(kind):
+        return None
+    if pt.is_floating(kind):
+        return "float32" if pt.is_float32(kind) else "float64"  # Arrow's half floats are read as float64
+    return "other"
+
+
 def row_keys(columns: Mapping[str, pa.Array], rows: int) -> tuple[np.ndarray, pa.StringArray]:
     """The key of each row.
 
@@ -148,8 +158,11 @@ def plain_decimal(value: Decimal) -> str:
 
 
 def _times(values: pa.Array) -> pa.StringArray:
-    """Texts such as ``2024-01-01 12:30:00.5``: UTC for types with a zone, microseconds, no trailing zeros."""
+    """Texts such as ``2024-01-01 12:30:00.5``: UTC for types with a zone, no trailing zeros.
+
+    Spark has microseconds. Nanoseconds have their digits, too: two times are two keys.
+    """
     plain = values.cast(pa.timestamp(values.type.unit))
-    plain = pc.floor_temporal(plain, unit="microsecond").cast(pa.timestamp("us"))
+    plain = plain if values.type.unit == "ns" else plain.cast(pa.timestamp("us"))
     texts = plain.cast(pa.string())
     return pc.replace_substring_regex(texts, r"\.?0*$", "") if len(texts) else texts

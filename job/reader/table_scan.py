@@ -17,7 +17,7 @@ from job.errors import PartitionError
 from job.formats import DIRECT, compression, format_of
 from job.reader import KEY_FIELD, level_value
 from job.reader.columnar_scan import ArrowTable, ParquetTable
-from job.reader.exact import convert, refuse_rounded
+from job.reader.exact import convert, extension_type, refuse_rounded
 from job.reader.exact import plain as simple
 from job.reader.schema import wider
 from job.reader.spec import ReadSpec
@@ -127,7 +127,8 @@ def shaped(scan: TableScan, name: str, table: pa.Table, given: Mapping[str, Any]
             columns.append(pa.repeat(pa.scalar(given[field.name], field.type), table.num_rows))
         elif field.name in table.column_names:
             column = table.column(field.name)
-            columns.append(column if column.type == field.type else _cast(scan, name, field, column))
+            declared = field.name in dict(scan.spec.schema)
+            columns.append(column if column.type == field.type else cast(name, field, column, declared=declared))
         elif field.name in scan.optional or scan.kind == "json":
             columns.append(pa.nulls(table.num_rows, field.type))
         else:
@@ -135,8 +136,15 @@ def shaped(scan: TableScan, name: str, table: pa.Table, given: Mapping[str, Any]
     return pa.table(columns, schema=scan.schema)
 
 
-def _cast(scan: TableScan, name: str, field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pt.is_float64(field.type) and pt.is_integer(column.type) and field.name not in dict(scan.spec.schema):
+def cast(name: str, field: pa.Field, column: pa.ChunkedArray, *, declared: bool) -> pa.ChunkedArray:
+    """Convert a column of the file ``name`` to the type that it has in the table.
+
+    Raises
+    ------
+    PartitionError
+        ``schema_mismatch``: a value does not fit the type. ``inexact_number``: an undeclared one would be rounded.
+    """
+    if pt.is_float64(field.type) and pt.is_integer(column.type) and not declared:
         refuse_rounded(column, field.name, f"other files of the table than {name} make its column one")
     try:
         return convert(column, field.type, field.name)
@@ -230,6 +238,8 @@ def unified(files: Sequence[tuple[str, pa.Schema]], optional: Sequence[str], nee
 
 def plain(kind: pa.DataType) -> pa.DataType:
     """The type of the values without special storage: a dictionary, for example, belongs to a file, not to a table."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return extension_type(kind)
     if pt.is_dictionary(kind):
         return plain(kind.value_type)
     if pt.is_run_end_encoded(kind):

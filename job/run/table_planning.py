@@ -73,11 +73,12 @@ def select_table(
         kind, levels, types = _kind(names, settings), levels_of(names), {}
         given = [json.dumps(hive_columns(name)) for name in names] if levels else [None] * len(names)
     described = found.append_column("given", pa.array(given, pa.string()))
-    read = table_layout.read_digest(settings)
-    state = table_layout.state(found, settings)
+    declared = table_layout.declared_keys(settings, spec, kind)
+    read = table_layout.read_digest(settings, declared)
+    state = table_layout.state(found, read)
     with storage("output", "the record of the table cannot be read"):
         known, same = table_files.recorded(output, state, read)
-    files = table_files.look(source, described, key, kind, spec, known, read, types=types)
+    files = table_files.look(source, described, key, kind, spec, known, read, types=types, declared=declared)
     if keep and not same:
         with storage("output", "the record of the table could not be kept"):
             table_files.keep(output, state, files)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from job.engine import Engine
 from job.errors import ManyfitError
@@ -62,6 +64,26 @@ def parquet(*tables: pa.Table, **options: Any) -> Callable[[Path], None]:
     return put
 
 
+def arrow(table: pa.Table, batch: int = 4) -> Callable[[Path], None]:
+    """One Arrow file of several record batches."""
+
+    def put(folder: Path) -> None:
+        with pa.ipc.new_file(str(folder / "a.arrow"), table.schema) as file:
+            file.write_table(table, max_chunksize=batch)
+
+    return put
+
+
+def both(*puts: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """All of these files."""
+
+    def put(folder: Path) -> None:
+        for each in puts:
+            each(folder)
+
+    return put
+
+
 def text(name: str, body: str, encoding: str = "utf-8") -> Callable[[Path], None]:
     """One file of text."""
 
@@ -85,6 +107,19 @@ def halves() -> pa.Table:
 
 def _moments(*texts: str) -> list[dt.datetime]:
     return [dt.datetime.fromisoformat(text) for text in texts]
+
+
+def _nanoseconds(*values: int) -> pa.Array:
+    return pa.array(np.tile(values, 6), pa.timestamp("ns"))
+
+
+def _uuids(*values: int) -> pa.Array:
+    stored = pa.array([value.to_bytes(16, "big") for value in values] * 6, pa.binary(16))
+    return pa.ExtensionArray.from_storage(pa.uuid(), stored)
+
+
+def _runs(*values: str) -> pa.Array:
+    return pa.RunEndEncodedArray.from_arrays(pa.array(np.arange(1, len(values) + 1) * 6, pa.int32()), pa.array(values))
 
 
 BREAKS = "k,x,y\r\n" + "".join(f'"shop\n{row % 2}, ""é""",{row},{row * (row % 2 + 1)}\r\n' for row in range(1, 21))
@@ -136,6 +171,49 @@ CASES: dict[str, TableCase] = {
         by_spark="its columns differ from those of the other files",
         why="both refuse it; Spark's message names no file",
     ),
+    "a key of whole numbers in one file and of floats in another": TableCase(
+        put=parquet(keyed(1, 2), keyed(1.0, None)),
+        models=r"'k' is int64 in p0\.parquet and double in p1\.parquet: one key would have two texts, such as 1 and 1\.0",
+        by_spark="its columns differ from those of the other files",
+        why="both refuse it; Spark's message names no file",
+    ),
+    "a key of whole numbers in one file and of floats in another, with its type declared": TableCase(
+        put=parquet(keyed(1, 2), keyed(1.0, None)),
+        sections={"input": {"schema": {"k": {"type": "int64", "optional": True}}}},
+        models={"k=1": (12, 1.0), "k=2": (6, 2.0), f"k={NULL}": (6, 2.0)},
+        by_spark="is declared optional, which is for reader 'direct'",
+        why="Spark needs all columns declared, and does not convert them",
+    ),
+    "a key of floats of two widths": TableCase(
+        put=parquet(keyed(0.1, kind=pa.float32()), keyed(0.1)),
+        models=r"'k' is float in p0\.parquet and double in p1\.parquet",
+        by_spark="its columns differ from those of the other files",
+        why="both refuse it; Spark's message names no file",
+    ),
+    "keys that differ by a nanosecond": TableCase(
+        put=parquet(keyed(0, 1, 1_000, kind=pa.int64()).set_column(0, "k", _nanoseconds(0, 1, 1_000))),
+        models=slopes("1970-01-01 00:00:00", "1970-01-01 00:00:00.000000001", "1970-01-01 00:00:00.000001"),
+        by_spark="time stamps in nanoseconds",
+        why="Spark has microseconds, and refuses what pandas writes",
+    ),
+    "keys that are UUIDs": TableCase(
+        put=parquet(keyed(0, 1).set_column(0, "k", _uuids(0, 1))),
+        models=slopes(*(f"00000000-0000-0000-0000-00000000000{number}" for number in (0, 1))),
+        by_spark=r"Illegal Parquet type: FIXED_LEN_BYTE_ARRAY \(UUID\)",
+        why="Spark does not read UUIDs",
+    ),
+    "a dictionary as key in several record batches": TableCase(
+        put=arrow(keyed("u", "v", kind=pa.dictionary(pa.int32(), pa.string()))),
+        models=slopes("u", "v"),
+        by_spark="Spark does not read arrow files",
+        why="Spark does not read Arrow files",
+    ),
+    "a key column that is run-end encoded": TableCase(
+        put=arrow(keyed("u", "v").sort_by("k").set_column(0, "k", _runs("u", "v"))),
+        models=slopes("u", "v"),
+        by_spark="Spark does not read arrow files",
+        why="Spark does not read Arrow files",
+    ),
     "time stamps in nanoseconds order the rows": TableCase(
         put=parquet(keyed("a", "b", day=pa.array(np.arange(12)[::-1] * 1_000, pa.timestamp("ns")))),
         sections={"input": {"order_by": ["day"]}},
@@ -161,6 +239,15 @@ CASES: dict[str, TableCase] = {
     "files and row groups without rows": TableCase(
         put=parquet(keyed("a", "b").slice(0, 0), keyed("a", "b"), keyed("a", "b").slice(0, 0)), models=slopes("a", "b")
     ),
+    "a file without rows whose columns have no type": TableCase(
+        put=both(
+            parquet(keyed("a", "b")),
+            lambda folder: pd.DataFrame({"k": [], "x": [], "y": []}).to_parquet(folder / "z.parquet"),
+        ),
+        models=slopes("a", "b"),
+        by_spark="its columns differ from those of the other files",
+        why="Spark does not widen columns, also of files without rows",
+    ),
     "one key with half of the rows": TableCase(
         put=parquet(halves(), row_group_size=50),
         models={
@@ -182,6 +269,19 @@ CASES: dict[str, TableCase] = {
     ),
     "json lines of whole numbers and fractions": TableCase(
         put=text("a.jsonl", LINES), models={"k=a": (10, 1.0), "k=b": (10, 1.0)}
+    ),
+    "json lines whose keys are whole numbers and fractions": TableCase(
+        put=text("a.jsonl", "".join(f'{{"k": {key}, "x": {x}, "y": {x}}}\n' for x in range(6) for key in (1, 2.5))),
+        models=r"a\.jsonl.*one key would have two texts, such as 1 and 1\.0",
+        by_spark={"k=1.0": (6, 1.0), "k=2.5": (6, 1.0)},
+        why="Spark reads all of a table before it has a type for the key",
+    ),
+    "json lines whose keys are whole numbers and fractions, with their type declared": TableCase(
+        put=text("a.jsonl", "".join(f'{{"k": {key}, "x": {x}, "y": {x}}}\n' for x in range(6) for key in (1, 2.5))),
+        sections={"input": {"schema": {"k": {"type": "float64", "optional": True}}}},
+        models={"k=1.0": (6, 1.0), "k=2.5": (6, 1.0)},
+        by_spark="is declared optional, which is for reader 'direct'",
+        why="Spark needs all columns declared, and reads these without",
     ),
     "json lines of numbers and texts": TableCase(
         put=text("a.jsonl", LINES + '{"k": "a", "x": "many", "y": 1}\n'),
@@ -207,10 +307,12 @@ def outcome(
         (folder / "in").mkdir(parents=True)
         case.put(folder / "in")
     table = {"input": {"layout": "columns", "key": ["k"]}, "run": {"max_failed": "100%"}, "output": {"report": "short"}}
-    job = settings(folder, table, case.sections, *sections)
     options = {} if engine is None else {"make_engine": engine}
     try:
+        job = settings(folder, table, case.sections, *sections)
         report = run(assemble(job), job.model_dump(mode="json", exclude_defaults=True, by_alias=True), **options)
+    except ValidationError as error:
+        return str(error)
     except ManyfitError as error:
         return error.message
     if report.version is None:

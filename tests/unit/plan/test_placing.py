@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from job.plan.key_counts import FILES
 from job.plan.placing import Placement, place
-from job.plan.table_files import FILES, TableFiles
+from job.plan.table_files import TableFiles
 from job.plan.table_layout import TableLayout
 from job.reader.spec import ReadSpec
 from job.reader.table_scan import TableScan

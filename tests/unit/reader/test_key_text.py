@@ -30,12 +30,12 @@ def test_floats_are_written_as_java_writes_them(value: float, text: str) -> None
     assert java_float(value) == text
 
 
-def test_time_stamps_are_in_utc_and_to_the_microsecond_without_zeros_at_the_end() -> None:
+def test_time_stamps_are_in_utc_with_all_digits_and_without_zeros_at_the_end() -> None:
     values = pa.array([0, 1_500_000_000, 86_400_000_001_001], pa.int64()).view(pa.timestamp("ns", "Europe/Berlin"))
     assert key_texts(values).to_pylist() == [
         "1970-01-01 00:00:00",
         "1970-01-01 00:00:01.5",
-        "1970-01-02 00:00:00.000001",
+        "1970-01-02 00:00:00.000001001",
     ]
 
 

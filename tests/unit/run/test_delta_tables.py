@@ -65,13 +65,13 @@ def test_an_append_reads_what_was_added_and_trains_the_keys_that_it_has_rows_of(
     job.run()
     write_deltalake(str(job.data), rows("b", 2, begin=8), mode="append")
     looked_at = []
-    look_at = table_files._look_at
+    look_at = table_files.counted
 
-    def watched(store: Any, file: dict[str, Any], *rest: Any) -> Any:
+    def watched(store: Any, file: dict[str, Any], *rest: Any, **options: Any) -> Any:
         looked_at.append(file["name"])
-        return look_at(store, file, *rest)
+        return look_at(store, file, *rest, **options)
 
-    monkeypatch.setattr(table_files, "_look_at", watched)
+    monkeypatch.setattr(table_files, "counted", watched)
     assert counts(job.run()) == (1, 1, 0, 0)
     assert len(looked_at) == 1
     assert job.row("store=b")["rows"] == 16

@@ -177,13 +177,13 @@ def test_a_file_more_trains_the_keys_that_it_has_rows_of_and_no_other_file_is_re
     more = more[(more["store"] == "s 01/é") & (more["item"] == 2)]
     job.put("p9.parquet", parquet(more))
     looked_at = []
-    look_at = table_files._look_at
+    look_at = table_files.counted
 
-    def watched(store: Any, file: dict[str, Any], *rest: Any) -> Any:
+    def watched(store: Any, file: dict[str, Any], *rest: Any, **options: Any) -> Any:
         looked_at.append(file["name"])
-        return look_at(store, file, *rest)
+        return look_at(store, file, *rest, **options)
 
-    monkeypatch.setattr(table_files, "_look_at", watched)
+    monkeypatch.setattr(table_files, "counted", watched)
     report = job.run()
     assert counts(report) == (1, 11, 0, 0)
     assert looked_at == ["p9.parquet"]
