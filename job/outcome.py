@@ -31,7 +31,7 @@ REASONS: dict[str, str] = {
     # rows
     "empty": "no row",
     "too_few_rows": "fewer rows than recipe.min_rows",
-    "missing_column": "a column that the recipe names is not there",
+    "missing_column": "a column that the settings name is not there",
     "non_numeric": "a feature that must be a number is not one",
     "unsupported_type": "a feature or target is of a type that no estimator takes, such as bytes",
     "inexact_number": "a whole number that float64 cannot hold, where it would become one",

@@ -142,7 +142,7 @@ def matching(listing: pa.Table, settings: InputSettings, *, hidden: bool = False
     ignored, unmatched = listing.num_rows - visible.num_rows, visible.num_rows - matched.num_rows
     if not matched.num_rows:
         raise InputError(
-            f"no object to train on in {settings.uri}: {listing.num_rows} listed, {ignored} of them hidden or markers, "
+            f"no object to read in {settings.uri}: {listing.num_rows} listed, {ignored} of them hidden or markers, "
             f"{unmatched} not matched by input.match {settings.match}",
             hint="Check input.uri and input.match; globs match the path below input.uri, and only ** crosses '/'.",
         )

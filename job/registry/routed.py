@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from job.errors import ConfigurationError
+from job.fit.traits import is_text
 from job.keys import hive_key
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ def predict(
     """See `job.ModelSet.predict`."""
     import pandas as pd
 
+    if not isinstance(frame, pd.DataFrame):
+        raise ConfigurationError(
+            f"the rows are a {type(frame).__name__}, and predict needs their columns by name",
+            hint="Give a pandas.DataFrame.",
+        )
+    if missing not in ("raise", "nan"):
+        raise ConfigurationError(f"missing={missing!r} is neither 'raise' nor 'nan'")
     names = [key] if isinstance(key, str) else list(key)
     absent = [name for name in names if name not in frame.columns]
     if absent or not names:
@@ -41,8 +49,12 @@ def predict(
     answers: list[tuple[Any, np.ndarray[Any, Any]]] = []
     for each, model in _loaded(models, [each for each in keys if each in models]):
         rows = keys[each]
-        given = frame.iloc[rows][_features(model, frame, columns)]
-        answers.append((rows, np.asarray(model.predict(given))))
+        answer = np.asarray(model.predict(_given(model, frame.iloc[rows], columns)))
+        if answer.shape[:1] != (len(rows),):
+            raise ConfigurationError(
+                f"the model of {each!r} gave an array of shape {answer.shape} for {len(rows)} rows"
+            )
+        answers.append((rows, answer))
     width = {answer.shape[1:] for _, answer in answers}
     if len(width) > 1:
         raise ConfigurationError("the models have different numbers of outputs")
@@ -65,7 +77,20 @@ def _text(models: Mapping[str, Any], names: Sequence[str], values: Any) -> str:
     texts = [None if each is None or each != each else str(each) for each in given]
     if len(names) == 1 and texts[0] is not None and texts[0] in models:
         return texts[0]  # layout ``objects``: the text is the key
-    return hive_key(dict(zip(names, texts, strict=True)), names)
+    found = hive_key(dict(zip(names, texts, strict=True)), names)
+    return texts[0] if len(names) == 1 and texts[0] is not None and found not in models else found
+
+
+def _given(model: Any, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame | pd.Series[Any]:
+    """The rows as the model takes them: its features as a frame, or one column of texts."""
+    if not is_text(model):
+        return rows[_features(model, rows, columns)]
+    if len(columns) != 1:
+        raise ConfigurationError(
+            f"the {type(model).__name__} takes one column of texts, and the frame has {', '.join(map(repr, columns))}",
+            hint="Give the columns of the key and this column alone.",
+        )
+    return rows[columns[0]]
 
 
 def _features(model: Any, frame: pd.DataFrame, columns: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from job.errors import ManyfitError, PartitionError
+from job.errors import ConfigurationError, ManyfitError, PartitionError
 from job.fit import artifact
 from job.fit.partition_fit import arranged
 from job.formats import DIRECT, format_of
@@ -113,6 +113,33 @@ def _objects(plan: Plan, number: int) -> Iterator[dict[str, Any]]:
     yield from plan.objects.slice(first, count).to_pylist()
 
 
+def refuse_unknown(
+    seen: list[Sample], keep: tuple[str, ...] | None, actual: str | None, there: pa.Schema | None
+) -> None:
+    """Refuse columns that the settings name, and that neither a sampled key nor the existing table has.
+
+    Raises
+    ------
+    ConfigurationError
+        The message names the setting, the columns, and those that there are.
+    """
+    read = [sample.rows.column_names for sample in seen if sample.rows is not None]
+    known = list(dict.fromkeys(name for names in read for name in names))
+    if not known:
+        return
+    for setting, wanted, further in (
+        ("score.keep", keep or (), there.names if there else ()),
+        ("score.actual", (actual,) if actual else (), ()),
+    ):
+        absent = [name for name in wanted if name not in known and name not in further]
+        if absent:
+            raise ConfigurationError(
+                f"{setting} names {', '.join(map(repr, absent))}, which none of the {len(read)} keys that were looked "
+                "at has",
+                hint=f"They have: {', '.join(map(repr, known[:20]))}{' …' if len(known) > 20 else ''}.",
+            )
+
+
 def settled(
     seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema | None, *, function: bool = False
 ) -> dict[str, pa.DataType] | None:
@@ -141,6 +168,9 @@ def settled(
         for name, kind in types.items():
             if name not in found or name not in empty:
                 found[name] = _wider(found.get(name, kind), kind)
+    if not function:
+        given = {*found, *known} - {columns.PREDICTION}
+        columns.check_names(name for name in given if not columns.is_free(name))
     return {**found, **known} or None
 
 
@@ -154,7 +184,7 @@ def _of_method(sample: Sample, keep: tuple[str, ...] | None) -> tuple[dict[str, 
     assert sample.rows is not None
     names = [name for name in sample.rows.column_names if keep is None or name in keep]
     columns.check_names(names)
-    types = {name: columns.stored(sample.rows.column(name).type) for name in names}
+    types = {name: columns.stored_values(sample.rows.column(name)) for name in names}
     if sample.scored is not None and columns.PREDICTION in sample.scored.table.column_names:
         types[columns.PREDICTION] = sample.scored.table.schema.field(columns.PREDICTION).type
     return types, {name for name in names if pt.is_null(sample.rows.column(name).type)}

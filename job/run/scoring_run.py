@@ -120,6 +120,7 @@ class ScoringRun:
         self._recipe = recipe = self._made_recipe(started)
         with storage("input", "the input cannot be read"):
             self.samples = score_types.samples(self._assembly, made, self._at, pinned, recipe)
+        score_types.refuse_unknown(self.samples, recipe.keep, recipe.actual, known)
         types = score_types.settled(self.samples, recipe.keep, known, function=recipe.function is not None)
         texts = tuple(name for name, kind in (types or {}).items() if kind == pa.string())
         spec = replace(recipe.spec, beside=() if recipe.function else texts)

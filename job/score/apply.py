@@ -229,7 +229,7 @@ def _outputs(recipe: Recipe, model: Any, answer: Any, rows: int) -> dict[str, pa
         answer = answer.toarray()
     named: Sequence[Any] | None = list(answer.columns) if isinstance(answer, pd.DataFrame) else None
     if isinstance(answer, list):  # a classifier with several outputs returns one array of probabilities for each
-        raise PartitionError("predict_error", f"{recipe.method} of a model with several targets gives no one table")
+        return _of_targets(recipe, model, answer, rows)
     values = np.asarray(answer)
     if values.shape[:1] != (rows,):
         got = f"an array of shape {values.shape}"
@@ -241,6 +241,21 @@ def _outputs(recipe: Recipe, model: Any, answer: Any, rows: int) -> dict[str, pa
     if named is None:
         named = _output_names(recipe, model, values.shape[1])
     return {f"{PREDICTION}_{name}": pa.array(values[:, at], from_pandas=True) for at, name in enumerate(named)}
+
+
+def _of_targets(recipe: Recipe, model: Any, answer: list[Any], rows: int) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """The probabilities of a classifier with several targets: ``proba_<target>_<class>``."""
+    names = recipe.outputs if len(recipe.outputs) == len(answer) else tuple(map(str, range(len(answer))))
+    classes = getattr(model, "classes_", [])
+    if recipe.method != "predict_proba" or len(classes) != len(answer):
+        raise PartitionError("predict_error", f"{recipe.method} of the {type(model).__name__} gives no one table")
+    found: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for target, own, each in zip(names, classes, answer, strict=True):
+        chances = np.asarray(each)
+        if chances.shape != (rows, len(own)):
+            raise PartitionError("predict_error", f"{recipe.method} gave an array of shape {chances.shape}")
+        found |= {f"proba_{target}_{name}": pa.array(chances[:, at]) for at, name in enumerate(own)}
+    return found
 
 
 def _output_names(recipe: Recipe, model: Any, count: int) -> Sequence[Any]:
@@ -271,7 +286,7 @@ def _plain(values: Any) -> pa.Array:
 def _kept(recipe: Recipe, rows: pa.Table) -> dict[str, Any]:
     chosen = _own(rows) if recipe.keep is None else list(recipe.keep)
     if recipe.types is None:
-        names = {name: columns.stored(rows.column(name).type) for name in chosen if name in rows.column_names}
+        names = {name: columns.stored_values(rows.column(name)) for name in chosen if name in rows.column_names}
     else:
         names = {name: kind for name, kind in recipe.types if name != PREDICTION and not columns.is_free(name)}
     return {
@@ -312,6 +327,8 @@ def _errors(recipe: Recipe, model: Any, rows: pa.Table, found: dict[str, Any]) -
         raise PartitionError("missing_column", f"the rows have no column {recipe.actual!r}, which score.actual names")
     truth = rows.column(recipe.actual)
     if recipe.method == "predict_proba":
+        if recipe.outputs:
+            return {}
         classes = [name.removeprefix("proba_") for name in found]
         chances = np.column_stack([np.asarray(each.to_numpy(zero_copy_only=False), float) for each in found.values()])
         return errors_of_key.of_classes(truth.to_pylist(), None, classes, chances)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -28,6 +29,8 @@ OURS = pa.schema(
 """The columns that manyfit adds to each row: its key, the digest of the model, the version of the set, the object, the
 run, and the time of the plan."""
 PREDICTION = "prediction"
+_MOST = 2**63 - 1
+"""the greatest int64"""
 _FREE = re.compile(rf"{PREDICTION}_.*|proba_.*|(lo|hi)_[0-9.e+-]+", re.DOTALL)
 
 
@@ -64,6 +67,8 @@ def column(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedA
     PartitionError
         ``schema_mismatch``: a value does not fit into the type.
     """
+    if pt.is_nested(values.type) and kind == pa.string():
+        return pa.chunked_array([pa.array(map(_json, values.to_pylist()), pa.string())])
     if pt.is_timestamp(values.type) and values.type.tz is None and kind == TIME:
         values = pc.assume_timezone(values, "UTC")
     try:
@@ -76,19 +81,39 @@ def column(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedA
         ) from error
 
 
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def stored_values(values: pa.ChunkedArray) -> pa.DataType:
+    """The type of a column in the predictions, as `stored`; text for whole numbers that int64 cannot hold."""
+    beyond = pt.is_uint64(values.type) and (pc.max(values).as_py() or 0) > _MOST
+    return pa.string() if beyond else stored(values.type)
+
+
 def check_names(kept: Iterable[str]) -> None:
-    """Refuse kept columns whose names the predictions use.
+    """Refuse kept columns whose names the predictions use, or that differ in case alone. Delta's names ignore case.
 
     Raises
     ------
     ConfigurationError
         There are such columns; the message names them.
     """
-    taken = sorted(each for each in kept if each in OURS.names or each == PREDICTION or is_free(each))
+    names = sorted(kept)
+    lower = [each.lower() for each in names]
+    ours = (*OURS.names, PREDICTION)
+    taken = [each for each, low in zip(names, lower, strict=True) if low in ours or is_free(low)]
     if taken:
         raise ConfigurationError(
             f"the columns {', '.join(map(repr, taken))} of the input have names that the predictions use",
             hint="Leave them out: name the columns to keep in score.keep.",
+        )
+    twice = [each for each, low in zip(names, lower, strict=True) if lower.count(low) > 1]
+    if twice:
+        raise ConfigurationError(
+            f"the columns {', '.join(map(repr, twice))} differ in upper and lower case alone, and a Delta table cannot "
+            "have both",
+            hint="Leave one out: name the columns to keep in score.keep.",
         )
 
 

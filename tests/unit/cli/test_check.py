@@ -21,9 +21,9 @@ spark: {{master: inline}}
     ("files", "code", "said"),
     [
         ({"a.csv": "x,y\n1,2\n"}, 0, "'a.csv' read"),
-        ({}, 4, "no object to train on"),
-        ({"readme.txt": "x"}, 4, "no object to train on"),
-        ({"_SUCCESS": "", ".hidden.csv": "x"}, 4, "no object to train on"),
+        ({}, 4, "no object to read"),
+        ({"readme.txt": "x"}, 4, "no object to read"),
+        ({"_SUCCESS": "", ".hidden.csv": "x"}, 4, "no object to read"),
     ],
 )
 def test_an_input_that_a_run_would_refuse_is_refused(

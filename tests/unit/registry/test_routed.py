@@ -60,7 +60,7 @@ def test_a_model_is_loaded_with_one_request_and_called_once(models: ModelSet, mo
 def test_a_key_without_a_model_is_an_error_or_a_gap(models: ModelSet) -> None:
     frame = rows(["k1", "zz", "k2"])
 
-    with pytest.raises(KeyError, match="no model of 'shop=zz'"):
+    with pytest.raises(KeyError, match="no model of 'zz'"):
         models.predict(frame, "shop")
 
     assert models.predict(frame, "shop", missing="nan").isna().tolist() == [False, True, False]
@@ -82,3 +82,28 @@ def test_several_columns_make_a_key_as_directories_do(tmp_path: Path) -> None:
     frame = pd.DataFrame({"item": "a/b", "x": [1.0, 2.0], "store": [2, 1]})
 
     assert job.models().predict(frame, ["store", "item"]).tolist() == pytest.approx([2.0, 2.0])
+
+
+def test_what_is_no_frame_or_no_policy_is_named(models: ModelSet) -> None:
+    frame = rows(["k1", "k2"])
+    with pytest.raises(ConfigurationError, match="the rows are a ndarray"):
+        models.predict(frame.to_numpy(), "shop")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="missing='NaN' is neither"):
+        models.predict(frame, "shop", missing="NaN")  # type: ignore[arg-type]
+
+
+def test_a_model_of_texts_gets_one_column_and_not_the_names_of_many(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    words = {"_target_": "sklearn.feature_extraction.text.CountVectorizer"}
+    line_of = {"_target_": "sklearn.linear_model.Ridge"}
+    steps = [["words", words], ["line", line_of]]
+    pipeline = {"_target_": "sklearn.pipeline.Pipeline", "steps": steps}
+    job.overrides = {"recipe": {"features": "text", "target": "y", "estimator": pipeline}}
+    job.put("a.csv", b"text,y\nred car,1\nblue car,2\nred bike,3\n")
+    job.run()
+    texts = pd.Series(["red bike", "blue", "car"])
+    models = job.models()
+    frame = pd.DataFrame({"key": "a", "text": texts})
+    assert models.predict(frame, "key").tolist() == models["a"].predict(texts).tolist()
+    with pytest.raises(ConfigurationError, match="takes one column of texts, and the frame has 'text', 'more'"):
+        models.predict(frame.assign(more="x"), "key")

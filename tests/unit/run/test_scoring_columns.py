@@ -1,0 +1,111 @@
+"""The columns of predictions: kept texts and odd types, names that are taken or absent, several targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from job.errors import ConfigurationError
+from tests.support.score_job import ScoreJob
+
+SHOPS = {"a": "x", "b": "007", "c": "1.50"}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> ScoreJob:
+    made = ScoreJob(tmp_path, keys=3)
+    made.trained.run()
+    made.put("k0.csv", b"code,x,y\nA1,1.0,1.0\n")
+    made.put("k1.csv", b"code,x,y\n007,1.0,2.0\n1.50,2.0,4.0\n,3.0,6.0\n")
+    made.put("k2.csv", b"code,x,y\nTrue,1.0,3.0\n")
+    return made
+
+
+def test_numbers_with_zeros_in_front_stay_as_they_were_read(job: ScoreJob) -> None:
+    job.score()
+    rows = job.table().to_pandas().sort_values("x")
+    of = {key: part["code"].tolist() for key, part in rows.groupby("_key")}
+    assert (of["k0"], of["k1"][:2], of["k2"]) == (["A1"], ["007", "1.50"], ["True"])
+    assert of["k1"][2] is None
+    assert not [name for name in rows.columns if "\0" in name]
+
+
+def test_a_feature_has_the_type_that_the_training_gave_it_and_its_kept_text_beside_it(job: ScoreJob) -> None:
+    job.put("k0.csv", b"x,y\nfirst,1.0\n")  # not a number, so that the column is text in the table, and this key fails
+    job.put("k1.csv", b"x,y\n01.0,2.0\n")
+    job.score(run={"max_failed": 1})
+    row = job.table().filter(pc.field("_key") == "k1").to_pylist()[0]
+    assert (row["x"], round(row["prediction"], 6)) == ("01.0", 2.0)
+
+
+def test_the_same_for_one_csv_table_of_many_keys(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=1)
+    table = "shop,code,x,y\n" + "".join(f"{shop},{code},{at},{at}\n" for at in range(4) for shop, code in SHOPS.items())
+    job.trained.data.joinpath("k0.csv.gz").unlink()
+    job.trained.put("all.csv", table.encode())
+    layout = {"layout": "columns", "key": ["shop"]}
+    job.trained.overrides["input"] = layout
+    job.trained.run()
+    (job.data / "k0.csv").unlink()
+    job.put("all.csv", table.encode())
+    job.score(input=layout)
+    got: pd.DataFrame = job.table().to_pandas()
+    assert {key: set(part["code"]) for key, part in got.groupby("shop")} == {k: {v} for k, v in SHOPS.items()}
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        (pa.array([[1, 2], [], None]), ["[1, 2]", "[]", None]),
+        (pa.array([{"a": "é"}, {"a": None}, None]), ['{"a": "é"}', '{"a": null}', None]),
+        (pa.array([2**64 - 1, 1, None], pa.uint64()), ["18446744073709551615", "1", None]),
+        (pa.array([255, 1, None], pa.uint64()), [255, 1, None]),
+    ],
+)
+def test_a_kept_column_of_an_odd_type_is_text_if_the_table_has_no_such_type(
+    tmp_path: Path, values: pa.Array, kept: list[object]
+) -> None:
+    job = ScoreJob(tmp_path, keys=1)
+    job.trained.run()
+    (job.data / "k0.csv").unlink()
+    pq.write_table(pa.table({"x": [1.0, 2.0, 3.0], "odd": values}), job.data / "k0.parquet")
+    assert job.score().exit_code == 0
+    assert job.table().sort_by("x")["odd"].to_pylist() == kept
+
+
+@pytest.mark.parametrize("names", [["Prediction"], ["_KEY"], ["Id", "id"]])
+def test_names_that_differ_in_case_alone_are_refused_at_planning(tmp_path: Path, names: list[str]) -> None:
+    job = ScoreJob(tmp_path, keys=1)
+    job.trained.run()
+    (job.data / "k0.csv").unlink()
+    pq.write_table(pa.table({"x": [1.0], **{name: [1] for name in names}}), job.data / "k0.parquet")
+    with pytest.raises(ConfigurationError, match=names[0]):
+        job.score()
+
+
+def test_a_name_that_no_key_has_is_refused_and_the_message_has_those_that_there_are(job: ScoreJob) -> None:
+    with pytest.raises(ConfigurationError, match=r"score.keep names 'cod', which none of the 3 keys") as told:
+        job.score(score={"keep": ["cod", "x"]})
+    assert "code, x, y" in told.value.hint.replace("'", "")
+    with pytest.raises(ConfigurationError, match=r"score.actual names 'truth'"):
+        job.score(score={"actual": "truth"})
+
+
+def test_a_classifier_with_several_targets_gives_probabilities_by_target(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=1)
+    tree = {"_target_": "sklearn.tree.DecisionTreeClassifier", "max_depth": 2}
+    job.trained.overrides = {"recipe": {"features": ["x"], "target": ["a", "b"], "estimator": tree}}
+    (job.trained.data / "k0.csv.gz").unlink()
+    job.trained.put("k0.csv", b"x,a,b\n" + b"".join(b"%d,%d,%d\n" % (at, at % 2, at % 3) for at in range(30)))
+    job.trained.run()
+    job.score(score={"method": "predict_proba", "keep": ["x"]})
+    rows = job.table().to_pandas()
+    want = job.trained.models()["k0"].predict_proba(rows[["x"]])
+    for target, classes, chances in zip("ab", ([0, 1], [0, 1, 2]), want, strict=True):
+        for at, each in enumerate(classes):
+            assert rows[f"proba_{target}_{each}"].tolist() == chances[:, at].tolist()
