@@ -75,7 +75,8 @@ def read(
     found = [hive_columns(name) for name in names]
     same = all(each == found[0] for each in found)
     file_of_row = None if same else np.repeat(np.arange(len(rows)), rows)
-    return levels.add(table, found[:1] if same else found, file_of_row, declared_types(spec.schema))
+    declared = declared_types(spec.schema)
+    return levels.add(table, found[:1] if same else found, file_of_row, declared, spec.beside)
 
 
 def _with_optional(table: pa.Table, spec: ReadSpec) -> pa.Table:

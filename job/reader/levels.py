@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from job.errors import PartitionError
 from job.reader.exact import convert
 from job.reader.schema import NO_FEATURE
+from job.reader.spec import as_text
 
 Levels = Mapping[str, str | None]
 
@@ -36,6 +37,7 @@ def add(
     levels: Sequence[Levels],
     file_of_row: np.ndarray[Any, Any] | None = None,
     declared: Mapping[str, pa.DataType] | None = None,
+    beside: Collection[str] = (),
 ) -> pa.Table:
     """Add the columns of the directories. They are no features unless the recipe names them.
 
@@ -53,6 +55,9 @@ def add(
     declared
         Declared types. Other columns are int64 if all texts are whole numbers, float64 if all are numbers, else texts.
 
+    beside
+        Levels whose texts are kept beside their values, if these are no texts (`job.reader.spec.as_text`).
+
     Raises
     ------
     PartitionError
@@ -62,11 +67,12 @@ def add(
     if any(each.keys() != levels[0].keys() for each in levels):
         raise PartitionError("schema_mismatch", "the files of this key lie below directories of other levels")
     for name in levels[0]:
-        values = _typed(name, [each[name] for each in levels], (declared or {}).get(name))
-        if file_of_row is None:
-            column = pa.chunked_array([pa.repeat(values[0], table.num_rows)])
-        else:
-            column = pa.chunked_array([values.take(pa.array(file_of_row))])
+        texts = [each[name] for each in levels]
+        values = _typed(name, texts, (declared or {}).get(name))
+        column = _of_rows(values, table.num_rows, file_of_row)
+        if name in beside and values.type != pa.string():
+            text = _of_rows(pa.array(texts, pa.string()), table.num_rows, file_of_row)
+            table = table.append_column(pa.field(as_text(name), pa.string(), metadata=NO_FEATURE), text)
         field = pa.field(name, column.type, metadata=NO_FEATURE)
         if name in table.column_names:
             at = table.column_names.index(name)
@@ -78,6 +84,11 @@ def add(
     if told:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _NOTES: json.dumps(told).encode()})
     return table
+
+
+def _of_rows(values: pa.Array, rows: int, file_of_row: np.ndarray[Any, Any] | None) -> pa.ChunkedArray:
+    """The value of each row, from the values of the files."""
+    return pa.chunked_array([pa.repeat(values[0], rows) if file_of_row is None else values.take(pa.array(file_of_row))])
 
 
 def notes(table: pa.Table) -> tuple[str, ...]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from job.errors import ConfigurationError, ManyfitError, PartitionError
 from job.fit import artifact
 from job.fit.partition_fit import arranged
 from job.formats import DIRECT, format_of
+from job.keys import hive_columns
 from job.plan.plan import Plan
-from job.reader import read
+from job.reader import level_value, read
+from job.reader.table_scan import level_type
 from job.run.pinned_models import PinnedModels
 from job.run.score_assembly import ScoreAssembly
 from job.score import columns, forecast
@@ -25,9 +28,9 @@ from job.score.columns import OURS
 
 log = logging.getLogger(__name__)
 
-KEYS = 3
+KEYS = 8
 """Number of keys that are scored to learn the types."""
-TRIED = 12
+TRIED = 24
 """Number of keys that are tried at most, because some of them may fail."""
 MOST_BYTES = 64_000_000
 
@@ -58,7 +61,8 @@ def samples(assembly: ScoreAssembly, plan: Plan, at: np.ndarray, models: PinnedM
         return []
     spread = due[np.unique(np.linspace(0, len(due) - 1, TRIED).astype(int))]
     found: list[Sample] = []
-    for number in spread:
+    # Every third first: if all can be scored, those that are come from the whole range of the keys.
+    for number in np.concatenate([spread[begin::3] for begin in range(3)]):
         if sum(each.scored is not None for each in found) >= KEYS:
             break
         one = _sample(assembly, plan, int(number), int(at[number]), models, replace(recipe, types=None))
@@ -113,6 +117,21 @@ def _objects(plan: Plan, number: int) -> Iterator[dict[str, Any]]:
     yield from plan.objects.slice(first, count).to_pylist()
 
 
+def of_levels(keys: pa.Array) -> dict[str, pa.DataType]:
+    """The type of each level of hive keys, over all keys: numbers if all texts are, and no two are the same number."""
+    texts: dict[str, set[str | None]] = {}
+    parts = pc.split_pattern(keys, "/")
+    for at in range(pc.min(pc.list_value_length(parts)).as_py() or 0):
+        for each in pc.unique(pc.list_element(parts, at)).to_pylist():
+            for name, text in hive_columns(f"{each}/").items():
+                texts.setdefault(name, set()).add(text)
+    found = {}
+    for name, every in texts.items():
+        distinct = {level_value(text)[0] for text in every}
+        found[name] = level_type(every) if len(distinct) == len(every) else pa.string()
+    return found
+
+
 def refuse_unknown(
     seen: list[Sample], keep: tuple[str, ...] | None, actual: str | None, there: pa.Schema | None
 ) -> None:
@@ -141,7 +160,12 @@ def refuse_unknown(
 
 
 def settled(
-    seen: list[Sample], keep: tuple[str, ...] | None, there: pa.Schema | None, *, function: bool = False
+    seen: list[Sample],
+    keep: tuple[str, ...] | None,
+    there: pa.Schema | None,
+    *,
+    function: bool = False,
+    levels: Mapping[str, pa.DataType] | None = None,
 ) -> dict[str, pa.DataType] | None:
     """The type of each kept column and of the predictions.
 
@@ -155,6 +179,8 @@ def settled(
         The schema of the existing table of predictions, whose types do not change; None if there is none.
     function
         Whether a user's function makes the predictions: then it returns all columns.
+    levels
+        The types of key columns that come from directories (`of_levels`).
 
     Returns
     -------
@@ -169,6 +195,7 @@ def settled(
             if name not in found or name not in empty:
                 found[name] = _wider(found.get(name, kind), kind)
     if not function:
+        found |= {name: kind for name, kind in (levels or {}).items() if name in found}
         given = {*found, *known} - {columns.PREDICTION}
         columns.check_names(name for name in given if not columns.is_free(name))
     return {**found, **known} or None

@@ -121,7 +121,10 @@ class ScoringRun:
         with storage("input", "the input cannot be read"):
             self.samples = score_types.samples(self._assembly, made, self._at, pinned, recipe)
         score_types.refuse_unknown(self.samples, recipe.keep, recipe.actual, known)
-        types = score_types.settled(self.samples, recipe.keep, known, function=recipe.function is not None)
+        hive = assembly.settings.input.layout == "hive" and made.planned > 0
+        levels = score_types.of_levels(whole(made.keys["key"])) if hive else None
+        function = recipe.function is not None
+        types = score_types.settled(self.samples, recipe.keep, known, function=function, levels=levels)
         texts = tuple(name for name, kind in (types or {}).items() if kind == pa.string())
         spec = replace(recipe.spec, beside=() if recipe.function else texts)
         self._recipe = replace(recipe, spec=spec, types=None if types is None else tuple(types.items()))

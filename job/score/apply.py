@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import is_classifier
@@ -19,7 +17,7 @@ from job.errors import PartitionError
 from job.fit import frame
 from job.fit.user_function import UserFunction
 from job.reader.spec import ReadSpec, as_text, is_text_of_another
-from job.score import bounds, columns, errors_of_key
+from job.score import bounds, columns, errors_of_key, outputs
 from job.score.bounds import Backtest, HeldOut
 from job.score.columns import PREDICTION
 
@@ -205,7 +203,7 @@ def _called(
         message = f"{recipe.method} of the {type(model).__name__} raised {type(error).__name__}"
         raise PartitionError("predict_error", message, hint=_hint(recipe, error)) from error
     told += [f"{each.category.__name__}: {each.message}" for each in caught if _NAMELESS not in str(each.message)]
-    return _outputs(recipe, model, answer, rows.num_rows)
+    return outputs.of(model, answer, rows.num_rows, method=recipe.method, targets=recipe.outputs)
 
 
 def _hint(recipe: Recipe, error: Exception) -> str:
@@ -222,51 +220,6 @@ def _of_sklearn(model: Any) -> bool:
     """Whether the model accepts an array: a pipeline or a transformer that selects columns by name does not."""
     module = type(model).__module__.split(".")
     return module[0] == "sklearn" and module[1] not in ("pipeline", "compose", "model_selection", "feature_extraction")
-
-
-def _outputs(recipe: Recipe, model: Any, answer: Any, rows: int) -> dict[str, pa.Array | pa.ChunkedArray]:
-    if hasattr(answer, "toarray"):
-        answer = answer.toarray()
-    named: Sequence[Any] | None = list(answer.columns) if isinstance(answer, pd.DataFrame) else None
-    if isinstance(answer, list):  # a classifier with several outputs returns one array of probabilities for each
-        return _of_targets(recipe, model, answer, rows)
-    values = np.asarray(answer)
-    if values.shape[:1] != (rows,):
-        got = f"an array of shape {values.shape}"
-        raise PartitionError("predict_error", f"{recipe.method} gave {got} for {rows:,} rows")
-    if values.ndim == 1:
-        return {PREDICTION: pa.array(values, from_pandas=True)}
-    if recipe.method == "predict_proba":
-        return {f"proba_{name}": pa.array(values[:, at]) for at, name in enumerate(model.classes_)}
-    if named is None:
-        named = _output_names(recipe, model, values.shape[1])
-    return {f"{PREDICTION}_{name}": pa.array(values[:, at], from_pandas=True) for at, name in enumerate(named)}
-
-
-def _of_targets(recipe: Recipe, model: Any, answer: list[Any], rows: int) -> dict[str, pa.Array | pa.ChunkedArray]:
-    """The probabilities of a classifier with several targets: ``proba_<target>_<class>``."""
-    names = recipe.outputs if len(recipe.outputs) == len(answer) else tuple(map(str, range(len(answer))))
-    classes = getattr(model, "classes_", [])
-    if recipe.method != "predict_proba" or len(classes) != len(answer):
-        raise PartitionError("predict_error", f"{recipe.method} of the {type(model).__name__} gives no one table")
-    found: dict[str, pa.Array | pa.ChunkedArray] = {}
-    for target, own, each in zip(names, classes, answer, strict=True):
-        chances = np.asarray(each)
-        if chances.shape != (rows, len(own)):
-            raise PartitionError("predict_error", f"{recipe.method} gave an array of shape {chances.shape}")
-        found |= {f"proba_{target}_{name}": pa.array(chances[:, at]) for at, name in enumerate(own)}
-    return found
-
-
-def _output_names(recipe: Recipe, model: Any, count: int) -> Sequence[Any]:
-    if recipe.method == "transform" and hasattr(model, "get_feature_names_out"):
-        try:
-            found = list(model.get_feature_names_out())
-        except (ValueError, AttributeError, TypeError):
-            found = []
-    else:
-        found = list(getattr(model, "classes_", ()) if recipe.method == "decision_function" else recipe.outputs)
-    return found if len(found) == count else range(count)
 
 
 def _typed(recipe: Recipe, found: dict[str, Any], rows: int) -> dict[str, Any]:

@@ -109,3 +109,33 @@ def test_a_classifier_with_several_targets_gives_probabilities_by_target(tmp_pat
     for target, classes, chances in zip("ab", ([0, 1], [0, 1, 2]), want, strict=True):
         for at, each in enumerate(classes):
             assert rows[f"proba_{target}_{each}"].tolist() == chances[:, at].tolist()
+
+
+def test_a_level_of_the_keys_has_the_type_that_all_keys_have_and_the_text_of_its_directory(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    stores = ["07", "7", "8", "9", "A 1%2F"]
+    layout = {"layout": "hive", "uri": str(job.data)}
+    for folder in (job.trained.data, job.data):
+        for store in stores:
+            for month in ("01", "02"):
+                place = folder / f"store={store}" / f"month={month}"
+                place.mkdir(parents=True)
+                (place / "part.csv").write_text("x,y\n1,1\n2,2\n3,3\n")
+    job.trained.overrides["input"] = {"layout": "hive"}
+    job.trained.run()
+    report = job.score(input=layout)
+    assert (report.totals.scored, report.totals.failed) == (10, 0)
+    rows = job.table()
+    assert sorted(set(rows["store"].to_pylist())) == ["07", "7", "8", "9", "A 1/"]
+    assert set(rows["month"].to_pylist()) == {1, 2}
+    job.score(input=layout, output={"uri": f"{job.out}-few"}, score={"keep": ["month"]})
+
+
+def test_the_keys_that_tell_the_types_are_from_the_whole_range(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=40, prefix="k")
+    job.trained.run()
+    names = sorted(f"k{number}" for number in range(40))
+    for place, name in enumerate(names):
+        job.put(f"{name}.csv", b"x,price\n1,%s\n" % (b"1" if place < 25 else b"1.5"))
+    assert job.score().totals.scored == 40
+    assert job.table().schema.field("price").type == pa.float64()
