@@ -181,6 +181,10 @@ GUARD := 1.6
 bench-table: java .venv/.ready ## one table with key columns, side by side with everybody else, on the same files
 	@.venv/bin/python -m benchmarks.one_table $(ARGS)
 
+.PHONY: bench-score
+bench-score: java .venv/.ready build/mlflow/.ready ## scoring a fleet, side by side with everybody else, on the same models and rows
+	@.venv/bin/python -m benchmarks.score_fleet $(ARGS)
+
 .PHONY: bench-guard
 bench-guard: java .venv/.ready ## fail if a run costs more than 1.6 times the CPU time of the bare fits, measured beside it
 	@timeout 1800 .venv/bin/python -m benchmarks.table --only manyfit-short --rounds 5 --guard $(GUARD) $(ARGS)

@@ -1,225 +1,403 @@
-"""Scoring beside others: CPU seconds and wall time a key, each in a process of its own, on the same models and rows.
+"""``make bench-score``: scoring a fleet, this job beside everybody else, on the same models and rows.
 
-    python -m benchmarks.score_fleet --keys 1000 --rounds 3
+    uv run python -m benchmarks.score_fleet                      2,000 keys of 400 rows, csv, models and rows on S3
+    uv run python -m benchmarks.score_fleet --format parquet
+    uv run python -m benchmarks.score_fleet --layout columns     the rows lie in one table with a key column
+    uv run python -m benchmarks.score_fleet --store folder --only floor,set,manyfit --keys 1000
 
-``floor``: bytes in memory, parse, ``joblib.load``, predict, one parquet file; one process. ``set``: `ModelSet.predict`
-on one frame. ``manyfit``: ``manyfit score`` in one process (``inline``). ``spark``: ``applyInPandas`` with
-``joblib.load`` from the same folder, ``local[2]``. Figures are of the work: not imports, and not the start of Spark.
+Contenders stay up between rounds, and take turns in a changing order after a warm-up round. CPU time is that of all
+processes of a contender; the S3 server's is apart. The floor, ``set`` and ``manyfit`` have one process, and read
+files; the others have one a core. Spark, MLflow and Ray read the server's files instead of S3, which spares them a
+client. The predictions of the contenders that write files are compared with the floor's.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
-import resource
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
 
-NAMES = [f"x{number}" for number in range(5)]
-CONTENDERS = ("floor", "set", "manyfit", "spark")
+from benchmarks import environment, server
+from benchmarks.contender import Contender, ContenderFailed, Round
+from benchmarks.measure import machine
+from benchmarks.score_peers.fleet import NAMES, NEW, OUT
+
+FILES = 20
+"""files of a table (``--layout columns``)"""
+TRAINED_ON = 30
+"""rows of each key that its model is fitted on"""
+MLFLOW = environment.REPOSITORY / "build" / "mlflow" / "bin" / "python"
 
 
-def lay_out(folder: Path, keys: int, rows: int) -> None:
-    """Data sets for training and for scoring, and the models."""
-    random = np.random.default_rng(1)
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A line of the table."""
+
+    title: str
+    module: str
+    run: dict[str, Any] = field(default_factory=dict)
+    """settings ``run`` of this job"""
+    remote: bool = False
+    """reads from S3, and writes to it, where ``--store`` says so"""
+    python: str = "own"
+    """``own``, ``peers`` or ``mlflow``: the environment it runs in"""
+    layouts: tuple[str, ...] = ("objects", "columns")
+
+
+ENTRIES = {
+    "floor": Entry(title="**floor**: bytes in memory, parse, `joblib.load`, predict, write", module="floor"),
+    "set": Entry(title="`ModelSet.predict`, one frame in memory", module="model_set"),
+    "manyfit": Entry(title="**manyfit**, one process, files", module="manyfit", run={"engine": "inline"}),
+    "manyfit-all": Entry(title="**manyfit**, a process a core", module="manyfit", run={"engine": "local"}, remote=True),
+    "joblib": Entry(
+        title="joblib, one batch a core, boto3 where rows and models are on S3",
+        module="joblib_batches",
+        remote=True,
+        layouts=("objects",),
+    ),
+    "ray": Entry(title="Ray `map_groups`", module="ray_groups", python="peers"),
+    "spark": Entry(title="Spark `applyInPandas`", module="apply_in_pandas"),
+    "mlflow": Entry(title="`mlflow.pyfunc.spark_udf`", module="mlflow_udf", python="mlflow"),
+}
+
+
+def rows_of(keys: int, rows: int) -> Iterator[tuple[str, pa.Table]]:
+    """Each key with its rows: five features and ``y``, six decimals."""
+    numbers = np.random.default_rng(1)
     for number in range(keys):
-        values = random.normal(size=(rows, 5))
-        frame = pd.DataFrame(values.round(6), columns=NAMES)
-        frame["y"] = (values @ random.normal(size=5)).round(6)
-        for name, part in (("train", frame.head(30)), ("new", frame)):
-            (folder / name).mkdir(exist_ok=True)
-            part.to_csv(folder / name / f"k{number:06d}.csv", index=False)
-    document = {
+        values = numbers.normal(size=(rows, len(NAMES)))
+        target = (values @ numbers.normal(size=len(NAMES))).round(6)
+        columns = {name: values[:, at].round(6) for at, name in enumerate(NAMES)}
+        yield f"k{number:06d}", pa.table({**columns, "y": target})
+
+
+def encoded(table: pa.Table, form: str) -> bytes:
+    """A file of rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink) if form == "parquet" else pcsv.write_csv(table, sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def lay_out(given: argparse.Namespace, folder: Path, here: server.Server | None) -> list[str]:
+    """Data sets for training (a local folder) and for scoring, and the models; returns the names of the new files."""
+    (folder / "train").mkdir(parents=True)
+    if here is None:
+        (folder / NEW).mkdir()
+        (folder / "models").mkdir()
+    client = None if here is None else server.client(here)
+    names: list[str] = []
+
+    def put(name: str, data: bytes) -> None:
+        if client is None:
+            (folder / NEW / name).write_bytes(data)
+        else:
+            client.put_object(Bucket=server.BUCKET, Key=NEW + name, Body=data)
+
+    with ThreadPoolExecutor(8) as pool:
+        if given.layout == "objects":
+            for key, table in rows_of(given.keys, given.rows):
+                name = f"{key}.{given.format}"
+                names.append(name)
+                pool.submit(put, name, encoded(table, given.format))
+                (folder / "train" / name).write_bytes(encoded(table.slice(0, TRAINED_ON), given.format))
+        else:
+            tables = [
+                table.append_column("key", pa.array([key] * given.rows))
+                for key, table in rows_of(given.keys, given.rows)
+            ]
+            few = pa.concat_tables([each.slice(0, TRAINED_ON) for each in tables])
+            (folder / "train" / f"rows.{given.format}").write_bytes(encoded(few, given.format))
+            whole = pa.concat_tables(tables).combine_chunks()
+            whole = whole.take(pa.array(np.random.default_rng(2).permutation(whole.num_rows)))
+            for part in range(FILES):
+                begin, end = (whole.num_rows * each // FILES for each in (part, part + 1))
+                names.append(f"part-{part:03d}.{given.format}")
+                pool.submit(put, names[-1], encoded(whole.slice(begin, end - begin), given.format))
+    _train(given, folder, here)
+    return names
+
+
+def _train(given: argparse.Namespace, folder: Path, here: server.Server | None) -> None:
+    document: dict[str, Any] = {
         "input": {"uri": str(folder / "train")},
         "recipe": {
             "features": NAMES,
             "target": "y",
             "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
         },
-        "output": {"uri": str(folder / "models"), "report": "short"},
+        "output": {
+            "uri": str(folder / "models") if here is None else f"s3://{server.BUCKET}/models",
+            "report": "short",
+        },
         "run": {"engine": "inline"},
     }
-    _manyfit("run", folder, document)
+    if given.layout == "columns":
+        document["input"] |= {"layout": "columns", "key": ["key"]}
+    if here is not None:
+        document["storage"] = {"output": {"endpoint": here.endpoint, "path_style": True}}
+    command = [sys.executable, "-m", "job.cli.main", "run", "--document", json.dumps(document)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=environment.REPOSITORY)
+    if done.returncode:
+        raise SystemExit(f"the models cannot be trained: {done.stderr[-2000:]}")
 
 
-def _manyfit(command: str, folder: Path, document: dict[str, Any]) -> None:
-    from job.cli.main import main
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert main([command, "--document", json.dumps(document)]) == 0
-
-
-def floor(folder: Path) -> Callable[[], int]:
-    """The least that has to be done."""
-    import joblib
-    import pyarrow as pa
-    import pyarrow.csv as pc
-    import pyarrow.parquet as pq
-    import sklearn.linear_model  # noqa: F401
-
-    found = []
-    for data in sorted((folder / "new").iterdir()):
-        model = next((folder / "models" / "models" / data.stem).iterdir())
-        found.append((data.stem, data.read_bytes(), model.read_bytes()))
-
-    def work() -> int:
-        parts = []
-        for key, data, model in found:
-            table = pc.read_csv(pa.BufferReader(data), read_options=pc.ReadOptions(use_threads=False))
-            predicted = joblib.load(io.BytesIO(model)).predict(table.select(NAMES).to_pandas())
-            table = table.append_column("prediction", pa.array(predicted))
-            parts.append(table.append_column("_key", pa.array([key] * table.num_rows).dictionary_encode()))
-        sink = io.BytesIO()
-        whole = pa.concat_tables(parts).unify_dictionaries()
-        pq.write_table(whole, sink, compression="zstd", use_dictionary=["_key"])
-        return whole.num_rows
-
-    return work
+@contextmanager
+def _served(given: argparse.Namespace) -> Iterator[server.Server | None]:
+    if given.store == "folder":
+        yield None
+        return
+    with server.serve() as here:
+        if here.folder is None:
+            raise SystemExit("versitygw cannot be built here (it needs Go): give --store folder")
+        os.environ.update(here.environment())
+        yield here
 
 
-def of_set(folder: Path) -> Callable[[], int]:
-    """`ModelSet.predict`, of a frame that is there."""
-    from job import ModelSet
-
-    frames = [pd.read_csv(path).assign(key=path.stem) for path in sorted((folder / "new").iterdir())]
-    frame = pd.concat(frames, ignore_index=True)
-    models = ModelSet.open(str(folder / "models"))
-    models[frame["key"][0]]
-    return lambda: len(models.predict(frame, key="key"))
+def _python(entry: Entry) -> str:
+    if entry.python == "peers":
+        return environment.peers_python()
+    if entry.python == "mlflow" and not MLFLOW.exists():
+        raise RuntimeError("its environment is not there: make build/mlflow/.ready")
+    return str(MLFLOW) if entry.python == "mlflow" else sys.executable
 
 
-def of_manyfit(folder: Path) -> Callable[[], int]:
-    """``manyfit score``."""
-    import job.run.scoring_run  # noqa: F401
-
-    document = {
-        "models": {"uri": str(folder / "models")},
-        "input": {"uri": str(folder / "new")},
-        "output": {"uri": tempfile.mkdtemp(dir=folder)},
-        "run": {"engine": "inline"},
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Measure; the result is plain data."""
+    cores = given.cores or len(os.sched_getaffinity(0))
+    begun = machine()
+    lines: dict[str, dict[str, Any]] = {}
+    rounds: dict[str, list[Round]] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="manyfit-bench-", ignore_cleanup_errors=True) as scratch,
+        _served(given) as here,
+    ):
+        own = Path(scratch) / "data"
+        names = lay_out(given, own, here)
+        folder = own if here is None else here.folder
+        _say(f"{given.keys:,} models are trained")
+        running: dict[str, Contender] = {}
+        try:
+            for name in given.only:
+                entry = ENTRIES[name]
+                store = given.store if entry.remote else "folder"
+                options = {"layout": given.layout, "store": store, "run": {**entry.run}}
+                if entry.run.get("engine") == "local":
+                    options["run"]["workers"] = cores
+                work = {
+                    "bucket": server.BUCKET,
+                    "prefix": NEW,
+                    "names": names,
+                    "columns": NAMES,
+                    "estimator": {},
+                    "format": given.format,
+                    "cores": cores,
+                    "folder": str(folder),
+                    "options": options,
+                }
+                lines[name] = {"title": entry.title, "processes": 1 if name in ("floor", "set", "manyfit") else cores}
+                if given.layout not in entry.layouts:
+                    lines[name]["failed"] = "the rows of a key lie in many files"
+                    continue
+                try:
+                    running[name] = _start(name, entry, work, here, Path(scratch))
+                    rounds[name] = []
+                except (ContenderFailed, RuntimeError) as error:
+                    lines[name]["failed"] = str(error)
+                    _say(f"{name} is left out: {error}")
+            _rounds(given, running, rounds, lines, here)
+        finally:
+            for each in running.values():
+                each.close()
+        _compare(given, Path(str(folder)), rounds, lines)
+    for name, found in rounds.items():
+        if found:
+            lines[name] |= _figures(given, found, lines[name]["processes"])
+    floor = lines.get("floor", {})
+    for line in lines.values():
+        if "cpu_ms_a_key" in line and "cpu_ms_a_key" in floor:
+            line["times_the_floor"] = round(line["cpu_ms_a_key"] / floor["cpu_ms_a_key"], 2)
+    return {
+        "benchmark": "score_fleet",
+        **{name: getattr(given, name) for name in ("keys", "rows", "format", "layout", "store", "rounds")},
+        "cores": cores,
+        "machine": {**begun, "load_after": [round(each, 2) for each in os.getloadavg()]},
+        "command": "uv run python -m benchmarks.score_fleet " + " ".join(sys.argv[1:]),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "lines": lines,
     }
 
-    def work() -> int:
-        from job.registry.predictions import Predictions
-        from job.store import open_store
 
-        _manyfit("score", folder, document)
-        files = Predictions(open_store(document["output"]["uri"])).files()
-        return sum(each["num_records"] for each in files.values())
-
-    return work
-
-
-def of_spark(folder: Path) -> Callable[[], int]:
-    """``applyInPandas``, each group's model by ``joblib.load``."""
-    from pyspark.sql import SparkSession
-    from pyspark.sql.functions import input_file_name, regexp_extract
-
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    quiet = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    spark = quiet.config("spark.sql.shuffle.partitions", "4").getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    spark.range(8).repartition(2).groupBy("id").count().collect()
-    root = folder / "models" / "models"
-    schema = ", ".join(f"{name} double" for name in [*NAMES, "y"])
-
-    def scored(frame: pd.DataFrame) -> pd.DataFrame:
-        import joblib
-
-        model = joblib.load(next((root / frame["key"].iloc[0]).iterdir()))
-        return frame.assign(prediction=model.predict(frame[NAMES]))
-
-    def work() -> int:
-        table = spark.read.csv(str(folder / "new"), schema=schema, header=True)
-        table = table.withColumn("key", regexp_extract(input_file_name(), r"(k\d+)\.csv", 1))
-        done = table.groupBy("key").applyInPandas(scored, f"{schema}, key string, prediction double")
-        out = tempfile.mkdtemp(dir=folder)
-        done.write.mode("overwrite").parquet(out)
-        return spark.read.parquet(out).count()
-
-    return work
+def _start(name: str, entry: Entry, work: dict[str, Any], here: server.Server | None, scratch: Path) -> Contender:
+    each = Contender(
+        name,
+        f"benchmarks.score_peers.{entry.module}",
+        work,
+        python=_python(entry),
+        environment={} if here is None else here.environment(),
+        log=scratch / f"{name}.log",
+    )
+    try:
+        _say(f"{name}: up after {each.ready(300):.1f} s")
+    except BaseException:
+        each.close()
+        raise
+    return each
 
 
-WORK = {"floor": floor, "set": of_set, "manyfit": of_manyfit, "spark": of_spark}
+def _rounds(
+    given: argparse.Namespace,
+    running: dict[str, Contender],
+    rounds: dict[str, list[Round]],
+    lines: dict[str, dict[str, Any]],
+    here: server.Server | None,
+) -> None:
+    order = list(running)
+    for number in range(-1, given.rounds):
+        random.Random(number).shuffle(order)
+        for name in list(order):
+            try:
+                time.sleep(0.2)
+                output = f"{OUT}{name}-r{number}" if number >= 0 else f"{OUT}{name}-warm-up"
+                done = running[name].round(output, given.timeout, here.pid if here else os.getpid())
+            except ContenderFailed as error:
+                log = Path(str(error).partition("(log: ")[2].rstrip(")"))
+                last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
+                lines[name]["failed"] = f"{str(error).partition(' (log')[0]} {' '.join(last)}"
+                _say(lines[name]["failed"])
+                running.pop(name).close()
+                order.remove(name)
+                continue
+            _say(f"round {number + 1}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU")
+            if done.models != given.keys * given.rows:
+                lines[name]["wrong_number_of_rows"] = done.models
+            if number >= 0:
+                rounds[name].append(done)
 
 
-def _cpu() -> float:
-    """Of this process and of children that have ended, and what Java and its workers use now."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    import psutil
-
-    seconds = own.ru_utime + own.ru_stime
-    for each in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            times = each.cpu_times()
-            seconds += times.user + times.system + times.children_user + times.children_system
-    return seconds
-
-
-def one(name: str, folder: Path) -> dict[str, float]:
-    """One contender, in this process."""
-    work = WORK[name](folder)
-    cpu, begin = _cpu(), time.perf_counter()
-    rows = work()
-    return {"rows": rows, "wall": time.perf_counter() - begin, "cpu": _cpu() - cpu}
+def _figures(given: argparse.Namespace, found: list[Round], processes: int) -> dict[str, Any]:
+    wall = statistics.median(each.wall for each in found)
+    return {
+        # The least: what else a busy machine does only adds to the CPU time.
+        "cpu_ms_a_key": round(1000 * min(each.cpu for each in found) / given.keys, 3),
+        "server_cpu_ms_a_key": round(1000 * min(each.server_cpu for each in found) / given.keys, 3),
+        "wall": round(wall, 3),
+        "keys_per_second_and_core": round(given.keys / wall / processes, 1),
+        "rounds": [{"wall": round(each.wall, 3), "cpu": round(each.cpu, 3)} for each in found],
+    }
 
 
-def rounds(folder: Path, names: list[str], count: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Side by side: all of them in each round."""
-    for _ in range(count):
-        for name in names:
-            command = [sys.executable, "-m", "benchmarks.score_fleet", "--one", name, "--folder", str(folder)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise SystemExit(f"{name}: {done.stderr[-2000:]}")
-            yield name, json.loads(done.stdout.splitlines()[-1])
+def _compare(
+    given: argparse.Namespace, folder: Path, rounds: dict[str, list[Round]], lines: dict[str, dict[str, Any]]
+) -> None:
+    """Compare predictions, sorted by the key and the features: all must be equal to the last bit."""
+    wanted: pa.Table | None = None
+    for name, found in rounds.items():
+        here = folder / f"{OUT}{name}-r0"
+        if not found or not here.is_dir():
+            continue
+        files = sorted(
+            here.rglob("predictions/parts/**/*.parquet") if name.startswith("manyfit") else here.rglob("*.parquet")
+        )
+        key = "_key" if name.startswith("manyfit") or name == "joblib" else "key"
+        tables = [pq.read_table(each, columns=[key, *NAMES[:2], "prediction"]) for each in files]
+        keys = [
+            pa.array([text.removeprefix("key=") for text in each[key].cast(pa.string()).to_pylist()]) for each in tables
+        ]
+        whole = pa.concat_tables(
+            pa.table(
+                [names, *(each[name] for name in (*NAMES[:2], "prediction"))], names=["key", "a", "b", "prediction"]
+            )
+            for names, each in zip(keys, tables, strict=True)
+        )
+        whole = whole.sort_by([("key", "ascending"), ("a", "ascending"), ("b", "ascending")])
+        if wanted is None:
+            wanted = whole
+        elif whole["key"].equals(wanted["key"]):
+            apart = np.abs(whole["prediction"].to_numpy() - wanted["prediction"].to_numpy())
+            lines[name]["largest_difference"] = float(apart.max())
+        else:
+            lines[name]["wrong_number_of_rows"] = whole.num_rows
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table for docs/explanation/benchmarks-scoring.md."""
+    out = [
+        f"{result['keys']:,} keys of {result['rows']:,} rows, {result['format']}, layout {result['layout']}, "
+        f"{'S3 on loopback' if result['store'] == 's3' else 'a folder'}, {result['cores']} cores "
+        f"({result['machine']['processor']}), {result['at'][:10]}, load {result['machine']['load_after'][0]}.",
+        "",
+        "| way | processes | CPU ms a key | × floor | server's CPU ms a key | wall s | keys/s and core |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for line in sorted(result["lines"].values(), key=lambda each: float(each.get("cpu_ms_a_key", 1e9))):
+        if "cpu_ms_a_key" not in line:
+            out.append(f"| {line['title']} | left out: {line.get('failed', 'no round')[:100]} ||||||")
+            continue
+        cells = [
+            line["title"],
+            f"{line['processes']}",
+            f"{line['cpu_ms_a_key']:.2f}",
+            f"{line.get('times_the_floor', 0):.2f}",
+            f"{line['server_cpu_ms_a_key']:.2f}" if result["store"] == "s3" else "",
+            f"{line['wall']:.2f}",
+            f"{line['keys_per_second_and_core']:.0f}",
+        ]
+        out.append(f"| {' | '.join(cells)} |")
+    return "\n".join(out) + "\n"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Lay out, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--one", choices=CONTENDERS)
-    parser.add_argument("--folder", type=Path)
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=400, help="of each key")
+    parser.add_argument("--format", choices=("csv", "parquet"), default="csv")
+    parser.add_argument("--layout", choices=("objects", "columns"), default="objects")
+    parser.add_argument("--store", choices=("s3", "folder"), default="s3")
+    parser.add_argument("--rounds", type=int, default=3, help="after a warm-up round")
+    parser.add_argument("--only", metavar="NAMES", help=f"of {', '.join(ENTRIES)}")
+    parser.add_argument("--cores", type=int, help="default: as many as this process may use")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds for one round")
+    parser.add_argument("--guard", type=float, metavar="RATIO", help="exit 1 if our CPU is above this × the floor's")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
     given = parser.parse_args()
-    if given.one:
-        print(json.dumps(one(given.one, given.folder)))
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        lay_out(Path(folder), given.keys, given.rows)
-        found: dict[str, list[dict[str, float]]] = {}
-        for name, figures in rounds(Path(folder), given.only, given.rounds):
-            assert figures["rows"] == given.keys * given.rows, (name, figures)
-            found.setdefault(name, []).append(figures)
-    least = {name: min(each["cpu"] for each in figures) for name, figures in found.items()}
-    for name, figures in found.items():
-        print(
-            json.dumps(
-                {
-                    "contender": name,
-                    "keys": given.keys,
-                    "rows": given.rows,
-                    "cpu_ms_a_key": round(1000 * least[name] / given.keys, 3),
-                    "wall_ms_a_key": round(1000 * statistics.median(each["wall"] for each in figures) / given.keys, 3),
-                    "times_the_floor": round(least[name] / least.get("floor", least[name]), 2),
-                }
-            )
-        )
+    given.only = given.only.split(",") if given.only else list(ENTRIES)
+    if unknown := [name for name in given.only if name not in ENTRIES]:
+        parser.error(f"no such contender: {', '.join(unknown)}; there are {', '.join(ENTRIES)}")
+    result = run(given)
+    if given.json:
+        Path(given.json).write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown(result))
+    wrong = [name for name, line in result["lines"].items() if "wrong_number_of_rows" in line]
+    wrong += [name for name, line in result["lines"].items() if line.get("largest_difference", 0) > 1e-9]
+    if wrong:
+        _say(f"not every row has its prediction: {', '.join(wrong)}")
+        return 1
+    if given.guard:
+        ratio = result["lines"].get("manyfit", {}).get("times_the_floor", float("inf"))
+        _say(f"manyfit takes {ratio} times the floor's CPU time; the guard is {given.guard}")
+        return int(not ratio <= given.guard)
     return 0
 
 

@@ -30,6 +30,10 @@ from job.fit.shipped_code import SHIPPED, is_shipped
 from job.words import first_line
 
 _PROTOCOL = 5
+_PLAIN = b"\x80\x05"
+"""the first bytes of a pickle of protocol 5 that is not compressed"""
+_OF_JOBLIB = b"joblib.numpy_pickle"
+"""in a file of ``joblib.dump`` with arrays, which lie between the parts of the pickle"""
 _EXACT = ("python", "scikit-learn", "numpy")
 _CARD = ("numpy", "scipy", "scikit-learn", "joblib", "pandas")
 
@@ -225,7 +229,7 @@ def load(
         with warnings.catch_warnings():
             if not allow_version_skew:
                 warnings.simplefilter("error", InconsistentVersionWarning)
-            return joblib.load(io.BytesIO(data))
+            return _loads(data)
     except InconsistentVersionWarning as error:
         raise _skew("scikit-learn", error.original_sklearn_version, error.current_sklearn_version) from None
     except ModuleNotFoundError as error:
@@ -233,6 +237,14 @@ def load(
         raise DamageError(message, hint="Install what the recipe imports; `manyfit show` lists it.") from error
     except Exception as error:
         raise DamageError(f"the model cannot be loaded: {type(error).__name__}: {first_line(error)}") from error
+
+
+def _loads(data: Any) -> Any:
+    raw = data if isinstance(data, bytes) else bytes(data)
+    # What `pack` writes is a plain pickle. joblib, whose unpickler is written in Python, needs five times as long.
+    if raw.startswith(_PLAIN) and _OF_JOBLIB not in raw:
+        return pickle.loads(raw)
+    return joblib.load(io.BytesIO(raw))
 
 
 def _check_versions(trained: Mapping[str, str]) -> None:

@@ -25,10 +25,7 @@ _BOOL, _CATEGORY = pa.bool_().id, pa.dictionary(pa.int8(), pa.string()).id
 _WIDE = frozenset({pa.int64().id, pa.uint64().id})
 _ODD = _DECIMALS | {pa.null().id}
 _NUMBERS = _FLOATS | _INTEGERS | _UNSIGNED | _ODD | {_BOOL}
-_PLAIN = frozenset({pa.float64().id, pa.int64().id})
-_NARROW = _PLAIN | {
-    each.id for each in (pa.float32(), pa.int32(), pa.int16(), pa.int8(), pa.uint32(), pa.uint16(), pa.uint8())
-}
+_BLOCK = (_FLOATS - {pa.float16().id}) | _INTEGERS | (_UNSIGNED - {pa.uint64().id})
 
 _LARGE = 4_000_000
 """Tables with more cells than this give their memory back to the system at once."""
@@ -123,31 +120,42 @@ def array(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return np.asarray(piece.to_numpy(zero_copy_only=False))
 
 
-def block(table: pa.Table, names: Sequence[str], *, narrow: bool = False) -> np.ndarray[Any, Any] | None:
-    """The columns as one array of shape (rows, columns), or None if a column has nulls or another type.
+def block(table: pa.Table, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
+    """The columns as one array for a fit, shape (rows, columns); None if a column has nulls or is not of numbers.
 
     The array is in Fortran order, like the values of the frame that ``to_pandas()`` gives to scikit-learn. So results
-    are equal to the last bit.
-
-    Parameters
-    ----------
-    table
-        The rows.
-    names
-        The columns to take.
-    narrow
-        Whether to accept numbers of less than 64 bits, too. If all columns are float32, the array is float32; mixtures
-        become float64, if that is also numpy's result type.
+    are equal to the last bit. If all columns are float32, the array is float32; other mixtures become float64, if that
+    is also numpy's result type.
     """
-    columns = [table.column(name) for name in names]
-    known = _NARROW if narrow else _PLAIN
-    if any(column.null_count or column.type.id not in known for column in columns):
+    kinds = _kinds(table, names)
+    if not kinds:
         return None
-    kinds = {column.type.to_pandas_dtype() for column in columns}
     kind = np.dtype(np.float32) if kinds == {np.float32} else np.result_type(np.float64, *kinds)
     if np.float32 in kinds and np.result_type(*kinds) != kind:
         return None
-    values = np.empty((len(columns), table.num_rows), kind)
-    for number, column in enumerate(columns):
-        values[number] = array(column)
-    return values.T
+    return _filled(table, names, kind)
+
+
+def values(table: pa.Table, names: Sequence[str]) -> np.ndarray[Any, Any] | None:
+    """The values of the frame that `features` makes of these columns, without the frame: shape (rows, columns).
+
+    Type and order in memory are those of ``features(...).to_numpy()``: numpy's common type of all columns, Fortran
+    order. None if a column has nulls or is not of numbers.
+    """
+    kinds = _kinds(table, names)
+    return _filled(table, names, np.result_type(*kinds)) if kinds else None
+
+
+def _kinds(table: pa.Table, names: Sequence[str]) -> set[Any]:
+    """The numpy types of the columns; empty if a column has nulls or is not of numbers."""
+    columns = [table.column(name) for name in names]
+    if any(column.null_count or column.type.id not in _BLOCK for column in columns):
+        return set()
+    return {column.type.to_pandas_dtype() for column in columns}
+
+
+def _filled(table: pa.Table, names: Sequence[str], kind: Any) -> np.ndarray[Any, Any]:
+    found = np.empty((len(names), table.num_rows), kind)
+    for number, name in enumerate(names):
+        found[number] = array(table.column(name))
+    return found.T

@@ -44,7 +44,7 @@ def arrays(table: pa.Table, recipe: Recipe, names: tuple[str, ...]) -> tuple[Arr
     column = table.column(target)
     if column.null_count or column.type not in (pa.float64(), pa.int64()):
         return None
-    X = frame.block(table, names, narrow=True)
+    X = frame.block(table, names)
     if X is None or (X.dtype == np.float32 and column.type != pa.float64()):
         return None
     y = frame.array(column)

@@ -7,8 +7,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -34,6 +36,7 @@ _MOST = 2**63 - 1
 _FREE = re.compile(rf"{PREDICTION}_.*|proba_.*|(lo|hi)_[0-9.e+-]+", re.DOTALL)
 
 
+@cache
 def is_free(name: str) -> bool:
     """Whether a column is one that not every model gives, such as that of an interval. It is null for other models."""
     return _FREE.fullmatch(name) is not None
@@ -67,6 +70,8 @@ def column(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedA
     PartitionError
         ``schema_mismatch``: a value does not fit into the type.
     """
+    if values.type == kind:
+        return values
     if pt.is_nested(values.type) and kind == pa.string():
         return pa.chunked_array([pa.array(map(_json, values.to_pylist()), pa.string())])
     if pt.is_timestamp(values.type) and values.type.tz is None and kind == TIME:
@@ -119,9 +124,14 @@ def check_names(kept: Iterable[str]) -> None:
 
 def ordered(schema: pa.Schema) -> list[str]:
     """The names in the order that all files have: kept columns, predictions, the columns of `OURS`."""
-    free = sorted(name for name in schema.names if is_free(name))
-    last = [*([PREDICTION] if PREDICTION in schema.names else []), *free, *OURS.names]
-    return [name for name in schema.names if name not in last] + last
+    return list(_ordered(tuple(schema.names)))
+
+
+@lru_cache(maxsize=64)
+def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
+    free = sorted(name for name in names if is_free(name))
+    last = (*([PREDICTION] if PREDICTION in names else ()), *free, *OURS.names)
+    return (*(name for name in names if name not in last), *last)
 
 
 class Written(Protocol):
@@ -154,17 +164,28 @@ def with_ours(
     written, key, digest, source
         The values of the columns of `OURS`.
     """
-    about = {
-        "_key": key,
-        "_model": digest,
-        "_models_version": written.version,
-        "_input": source,
-        "_run": written.run,
-        "_scored_at": written.at,
+    places = _zeros(count)
+    columns = {
+        **made,
+        "_key": _text(key, places),
+        "_model": _text(digest, places),
+        "_models_version": pa.repeat(pa.scalar(written.version, pa.int64()), count),
+        "_input": pa.nulls(count, pa.string()).dictionary_encode() if source is None else _text(source, places),
+        "_run": _text(written.run, places),
+        "_scored_at": pa.repeat(pa.scalar(written.at, TIME), count),
     }
-    ours = {field.name: pa.repeat(pa.scalar(about[field.name], field.type), count) for field in OURS}
-    table = pa.table({**made, **ours})
-    return table.select(ordered(table.schema))
+    return pa.table({name: columns[name] for name in _ordered(tuple(columns))})
+
+
+@lru_cache(maxsize=1)
+def _zeros(count: int) -> pa.Array:
+    """Zero for each row: the place of its text in a dictionary of one text."""
+    return pa.array(np.zeros(count, np.int32))
+
+
+def _text(value: str, places: pa.Array) -> pa.Array:
+    """One text for all rows, which is kept once."""
+    return pa.DictionaryArray.from_arrays(places, pa.array([value], pa.string()), safe=False)
 
 
 def union(schemas: Iterable[pa.Schema]) -> pa.Schema:

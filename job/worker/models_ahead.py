@@ -88,8 +88,9 @@ class ModelsAhead:
 
     def __init__(self, source: Source, models: Store) -> None:
         self._source, self._store = source, models
-        self._waiting: dict[str, dict[str, Any]] = {}
-        self._reading: OrderedDict[str, Future[Any]] = OrderedDict()
+        self._waiting: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._reading: dict[str, Future[Any]] = {}
+        self._ahead = 0  # bytes of the models in `_reading`
         self._done: OrderedDict[str, Any] = OrderedDict()
 
     def read(
@@ -97,19 +98,21 @@ class ModelsAhead:
     ) -> Iterator[tuple[Item, Payload | PartitionError]]:
         """Yield the wanted keys with data and model."""
 
+        told: dict[str, dict[str, Any]] = {}
+
         def noted(item: Item) -> bool:
             if not wanted(item):
                 return False
-            about = json.loads(item.model or "{}")
+            told[item.key] = about = json.loads(item.model or "{}")
             self._waiting[about["digest"]] = about
             return True
 
         with ThreadPoolExecutor(AHEAD, "model") as pool:
             for item, read in self._source.read(noted, last):
+                about = told.pop(item.key)
                 if isinstance(read, PartitionError):
                     yield item, read
                     continue
-                about = json.loads(item.model or "{}")
                 found = self._model(pool, about)
                 if isinstance(found, PartitionError):
                     yield item, found
@@ -123,18 +126,23 @@ class ModelsAhead:
             return self._done[digest]
         self._waiting.pop(digest, None)
         if digest not in self._reading:
-            self._reading[digest] = pool.submit(self._get, about)
+            self._begin(pool, about)
         future = self._reading.pop(digest)
-        held = 0
-        for each in list(self._waiting.values()):
-            held += each["size"]
-            if len(self._reading) >= AHEAD or held > AHEAD_BYTES:
+        self._ahead -= about["size"]
+        while self._waiting and len(self._reading) < AHEAD:
+            following = next(iter(self._waiting.values()))
+            if self._ahead + following["size"] > AHEAD_BYTES:
                 break
-            self._reading[each["digest"]] = pool.submit(self._get, self._waiting.pop(each["digest"]))
+            self._waiting.popitem(last=False)
+            self._begin(pool, following)
         self._done[digest] = future.result()
         while len(self._done) > _KEPT:
             self._done.popitem(last=False)
         return self._done[digest]
+
+    def _begin(self, pool: ThreadPoolExecutor, about: dict[str, Any]) -> None:
+        self._reading[about["digest"]] = pool.submit(self._get, about)
+        self._ahead += about["size"]
 
     def _get(self, about: dict[str, Any]) -> Any:
         with storage("input", "the models cannot be read"):

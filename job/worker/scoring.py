@@ -7,6 +7,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,11 @@ from job.worker.operation import Payload
 
 _KEPT = 4
 """Number of loaded models that are kept for the next keys."""
+
+
+@lru_cache(maxsize=16)
+def _versions(text: str | None) -> dict[str, str] | None:
+    return json.loads(text) if text else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +107,7 @@ class Scoring:
                 self._loaded[payload.digest] = artifact.load(
                     payload.model,
                     digest=payload.digest,
-                    versions=json.loads(payload.versions) if payload.versions else None,
+                    versions=_versions(payload.versions),
                     allow_version_skew=self.what.allow_version_skew,
                 )
             except DamageError as error:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+SCORERS = "floor,set,manyfit,manyfit-all,joblib,spark"
 SMALL = {
     "gate": [],
-    "score_fleet": ["--keys", "8", "--rows", "20", "--rounds", "1"],
+    "score_fleet": ["--keys", "8", "--rows", "20", "--rounds", "1", "--store", "folder", "--only", SCORERS],
+    "score_unchanged": ["--keys", "400"],
     "replacing": ["--keys", "60", "--rows", "20"],
     "one_table": ["--keys", "20", "--rows", "20", "--files", "2", "--rounds", "1", "--only", "manyfit"],
     "table_shapes": ["--scale", "0.005"],

@@ -52,6 +52,25 @@ def test_a_model_is_loaded_by_joblib_and_named_by_its_digest(compress, tmp_path)
     assert artifact.load(packed.data, digest=packed.digest).predict(X) == pytest.approx(Y)
 
 
+@pytest.mark.parametrize("compress", [0, 3])
+def test_a_file_of_joblib_dump_is_loaded_with_the_arrays_that_lie_between_the_parts_of_its_pickle(compress):
+    forest = RandomForestRegressor(3, random_state=0).fit(np.arange(40.0).reshape(-1, 1), np.arange(40.0))
+    file = io.BytesIO()
+    joblib.dump(forest, file, compress=compress)
+    data = file.getvalue()
+
+    again = artifact.load(data, digest=hashlib.sha256(data).hexdigest())
+
+    assert np.array_equal(again.predict([[7.0]]), forest.predict([[7.0]]))
+
+
+def test_what_a_training_has_packed_is_loaded_without_the_slow_unpickler_of_joblib(monkeypatch):
+    packed = artifact.pack(MODEL, DEFAULT)
+    monkeypatch.setattr(joblib, "load", lambda *_: pytest.fail("joblib unpickles in Python"))
+
+    assert artifact.load(packed.data, digest=packed.digest).predict(X) == pytest.approx(Y)
+
+
 def test_a_large_compressed_model_is_smaller():
     forest = RandomForestRegressor(20, random_state=0).fit(np.arange(400.0).reshape(-1, 1), np.arange(400.0))
     plain, small = artifact.pack(forest, DEFAULT), artifact.pack(forest, ArtifactSettings(compress=3))
