@@ -40,11 +40,11 @@ class Source:
         elif files is not None:
             self._signed = SignedRelease(store=store, version=version, run=None, files=files)
 
-    def read(self, columns: Sequence[str], keys: Sequence[str] | None = None) -> pa.Table:
+    def read(self, columns: Sequence[str], keys: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
         """Read rows as `Index.read` does. Signed rows are parsed from exactly the bytes whose digest was checked."""
         if self._signed is None:
-            return self._index.read(columns=columns, at=self.version, keys=keys)
-        return self._signed.read(columns, keys)
+            return self._index.read(columns=columns, at=self.version, keys=keys, encoded=encoded)
+        return self._signed.read(columns, keys, encoded)
 
     def models(self) -> pa.Table:
         """The keys that have a model, sorted, with the columns key, digest, size and versions (dictionary-encoded)."""

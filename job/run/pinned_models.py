@@ -27,6 +27,10 @@ from job.store.side import storage
 
 _COLUMNS = ["key", "state", "digest", "size", "versions", "trained_at", "listed_at", "gone_since", "run"]
 _OF_INTERVALS = ["residuals", "until"]
+_REPEATED = ("state", "versions", "run", "until")
+"""Columns with few distinct texts in many rows: they are read dictionary-encoded."""
+_SLICE = 16_384
+"""Number of keys whose fingerprints are made at a time, as Python objects."""
 REASONS = ("", "no_model", "model_too_old", "model_stale")
 """Reasons why a key has no model that may be used; `Chosen.reason` holds positions in this tuple. "" is no reason."""
 MESSAGES = {
@@ -80,14 +84,16 @@ class PinnedModels:
                 raise DamageError(f"{store.uri} is at version {version}, older than models.min_version")
             key = local_file.read(settings.public_key, "models.public_key") if settings.public_key else None
             wanted = [*_COLUMNS, *(_OF_INTERVALS if intervals else ())]
-            rows = Source(store, version, public_key=key).read(wanted)
+            encoded = [name for name in wanted if name in _REPEATED]
+            rows = Source(store, version, public_key=key).read(wanted, encoded=encoded)
             confirmed = marks.confirmed(store, version)
             # An older version still names the models of keys that were forgotten since.
             gone = forgotten.since(store, version)
             if gone:
                 rows = rows.filter(pa.array(~forgotten.holds(rows["key"], gone)))
         self.version = version
-        self._rows = rows.filter(pc.is_valid(rows["digest"])).combine_chunks()
+        self._rows = (rows.filter(pc.is_valid(rows["digest"])) if rows["digest"].null_count else rows).combine_chunks()
+        del rows
         self._keys = whole(self._rows["key"])
         self._barred = self._bars(now, confirmed)
         self._fallback = -1
@@ -134,16 +140,20 @@ class PinnedModels:
     def mixed(self, keys: pa.Array, data: pa.Array) -> pa.Array:
         """One fingerprint for each key, of its data and of its model, or of its data and the reason for having none."""
         chosen = self.choose(keys)
-        digests = self._rows["digest"].to_pylist()
-        held = self._held()
-        own = self._own(keys, chosen.at)
         made = bytearray()
-        every = zip(data.to_pylist(), chosen.at.tolist(), chosen.reason.tolist(), own, strict=True)
-        for mine, at, reason, theirs in every:
-            token = digests[at] if at >= 0 else REASONS[reason]
-            if theirs and held[at] is not None:
-                token += json.dumps(held[at])
-            made += hashlib.sha256(mine + token.encode()).digest()
+        for begin in range(0, len(keys), _SLICE):
+            at = chosen.at[begin : begin + _SLICE]
+            reasons = chosen.reason[begin : begin + _SLICE].tolist()
+            models = pa.array(at, mask=at < 0)
+            tokens = self._rows["digest"].take(models).to_pylist()
+            held = self._held(models)
+            own = self._own(keys[begin : begin + _SLICE], at)
+            every = zip(data[begin : begin + _SLICE].to_pylist(), tokens, reasons, held, own, strict=True)
+            for mine, digest, reason, residuals, theirs in every:
+                token = REASONS[reason] if digest is None else digest
+                if theirs and residuals is not None:
+                    token += json.dumps(residuals)
+                made += hashlib.sha256(mine + token.encode()).digest()
         return digest_column(made)
 
     def described(self, at: np.ndarray, keys: pa.Array) -> list[str]:
@@ -157,7 +167,7 @@ class PinnedModels:
             The keys.
         """
         rows = self._rows.select(["key", *_TOLD]).take(pa.array(at)).to_pylist()
-        held, own = self._held(at), self._own(keys, at)
+        held, own = self._held(pa.array(at)), self._own(keys, at)
         found = []
         for row, mine, theirs in zip(rows, held, own, strict=True):
             about = {"name": model_name(row["key"], row["digest"]), **{name: row[name] for name in _TOLD}}
@@ -171,16 +181,18 @@ class PinnedModels:
         mine = pc.index(keys, self._keys[self._fallback]).as_py()
         return [bool(row >= 0) and (row != self._fallback or place == mine) for place, row in enumerate(at)]
 
-    def _held(self, at: np.ndarray | None = None) -> list[dict[str, Any] | None]:
-        """The residuals on held-out rows of the models at these rows, or of all models: `job.score.bounds.HeldOut`."""
-        rows = self._rows if at is None else self._rows.take(pa.array(at))
-        if "residuals" not in rows.column_names:
-            return [None] * rows.num_rows
-        return [row if row["residuals"] else None for row in rows.select(_OF_INTERVALS).to_pylist()]
+    def _held(self, at: pa.Array) -> list[dict[str, Any] | None]:
+        """The residuals on held-out rows of the models at these rows (`job.score.bounds.HeldOut`); None if it has none.
+
+        A null stands for no model.
+        """
+        if "residuals" not in self._rows.column_names or self._rows["residuals"].null_count == len(self._rows):
+            return [None] * len(at)
+        return [row if row["residuals"] else None for row in self._rows.select(_OF_INTERVALS).take(at).to_pylist()]
 
     def held(self, key: str, at: int) -> HeldOut | None:
         """The residuals on held-out rows of the model of one key; None if there are none, or for a fallback model."""
-        found = self._held(np.array([at]))[0] if self._own(pa.array([key]), np.array([at]))[0] else None
+        found = self._held(pa.array([at]))[0] if self._own(pa.array([key]), np.array([at]))[0] else None
         return HeldOut(**found) if found else None
 
     def recipe(self) -> dict[str, Any]:

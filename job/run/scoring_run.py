@@ -110,11 +110,7 @@ class ScoringRun:
         bare = np.zeros(made.planned, bool)
         bare[made.due()] = True
         bare &= chosen.reason > 0
-        actions = np.array(made.keys["action"].to_pylist(), object)
-        whys = np.array(made.keys["why"].to_pylist(), object)
-        actions[adopted.rows], whys[adopted.rows] = ADOPT, "finished"
-        actions[bare] = DECIDED
-        made = _with_actions(made, actions, whys)
+        made = _with(_with(made, adopted.rows, action=ADOPT, why="finished"), np.flatnonzero(bare), action=DECIDED)
         decided = self._decided(made, np.flatnonzero(bare), chosen.reason)
         known = columns.union([each for each in (there, adopted.schema) if each]) if there or adopted.schema else None
         self._recipe = recipe = self._made_recipe(started)
@@ -291,20 +287,23 @@ def _backtest(trained: Mapping[str, Any]) -> Backtest | None:
 
 def _again(plan: Plan) -> Plan:
     """The same plan, with all unchanged keys due, so that they are scored again."""
-    actions = np.array(plan.keys["action"].to_pylist(), object)
-    whys = np.array(plan.keys["why"].to_pylist(), object)
-    whys[actions == UNCHANGED] = "again"
-    actions[actions == UNCHANGED] = TRAIN
-    made = _with_actions(plan, actions, whys)
+    unchanged = np.flatnonzero(pc.equal(plan.keys["action"], UNCHANGED).to_numpy())
+    made = _with(plan, unchanged, action=TRAIN)
     at = made.keys.schema.get_field_index("content")
     return replace(made, keys=made.keys.set_column(at, "content", pa.nulls(made.planned, pa.string())))
 
 
-def _with_actions(plan: Plan, actions: np.ndarray, whys: np.ndarray) -> Plan:
+def _with(plan: Plan, rows: np.ndarray, **texts: str) -> Plan:
+    """The same plan, with these texts in the columns of these rows. The columns hold few texts, as dictionaries."""
     keys = plan.keys
-    for name, values in (("action", actions), ("why", whys)):
-        column = pa.array(values.tolist(), pa.string()).dictionary_encode()
-        keys = keys.set_column(keys.schema.get_field_index(name), name, column)
+    for name, text in texts.items() if len(rows) else ():
+        column = whole(keys[name])
+        known = column.dictionary.to_pylist()
+        known += [] if text in known else [text]
+        codes = column.indices.to_numpy().copy()
+        codes[rows] = known.index(text)
+        changed = pa.DictionaryArray.from_arrays(codes, known)
+        keys = keys.set_column(keys.schema.get_field_index(name), name, changed)
     return replace(plan, keys=keys)
 
 
