@@ -22,9 +22,11 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
 
 from job import ModelSet
-from job.errors import DamageError, ManyfitError
+from job.errors import ConfigurationError, DamageError, ManyfitError
 
 log = logging.getLogger("service")
+KEY = "\x00key"
+"""the column that sends the rows to their model; no feature has this name"""
 
 
 class Rows(BaseModel):
@@ -88,24 +90,20 @@ class Fleet:
 
 def predicted(models: ModelSet, key: str, rows: list[dict[str, Any]]) -> list[Any]:
     """Predictions of one key's model as plain values, or the HTTP error that tells what is wrong."""
+    if key not in models:
+        raise HTTPException(404, f"no model of {key!r} in version {models.version}")
     try:
-        model = models[key]
-    except KeyError:
-        raise HTTPException(404, f"no model of {key!r} in version {models.version}") from None
+        found = models.predict(pd.DataFrame(rows).assign(**{KEY: key}), KEY)
     except DamageError as error:
         log.error("%s", error)
         raise HTTPException(500, f"the model of {key!r} cannot be loaded") from None
-    frame = pd.DataFrame(rows)
-    names = list(getattr(model, "feature_names_in_", frame.columns))
-    absent = [name for name in names if name not in frame.columns]
-    if absent:
-        raise HTTPException(422, f"the rows have no {', '.join(map(repr, absent))}, which the model needs")
-    try:
-        found = model.predict(frame[names])
+    except ConfigurationError as error:  # a feature that the rows lack
+        raise HTTPException(422, error.message) from None
     except (TypeError, ValueError) as error:
         log.info("rows that do not fit the model of %r: %s", key, error)
         raise HTTPException(422, f"the rows do not fit the model: {type(error).__name__}") from None
-    return [None if isinstance(each, float) and not math.isfinite(each) else each for each in found.tolist()]
+    plain = found.to_numpy().tolist()
+    return [None if isinstance(each, float) and not math.isfinite(each) else each for each in plain]
 
 
 def app(uri: str | None = None, *, cache: int | None = None, every: float | None = None) -> FastAPI:

@@ -57,7 +57,7 @@ def test_a_key_without_a_model_is_not_found(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([{"z": 1.0}], "the rows have no 'x'"),
+        ([{"z": 1.0}], "the frame has no column 'x'"),
         ([{"x": "high"}], "the rows do not fit the model: ValueError"),
         ([{"x": None}], "the rows do not fit the model: ValueError"),
         ([], "at least 1 item"),
