@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -77,11 +77,18 @@ def live(store: Store, listing: pa.Table, version: int | str | None) -> DeltaFil
     try:
         table = DeltaTable(uri, version=version if isinstance(version, int) else None, storage_options=options or None)
         if isinstance(version, str):
-            table.load_as_version(_moment(version))
+            table.load_as_version(moment := _moment(version))
+            _refuse_before(listing, int(table.version()), moment, version)
         _check(table)
         actions = pa.table(table.get_add_actions(flatten=True))
         schema = pa.schema(table.schema().to_arrow())
     except TableNotFoundError as error:
+        if version is not None and _commits(listing):
+            first = min(_commits(listing))
+            raise ConfigurationError(
+                f"input.version: the Delta table in {store.uri} has no version {version}",
+                hint=f"Its log begins with version {first}: older ones were cleaned up.",
+            ) from error
         raise ConfigurationError(
             f"there is no Delta table in {store.uri}", hint="Correct input.uri or input.format."
         ) from error
@@ -104,9 +111,30 @@ def live(store: Store, listing: pa.Table, version: int | str | None) -> DeltaFil
     )
 
 
+def _commits(listing: pa.Table) -> dict[int, datetime]:
+    """The versions whose commit files are in the log, each with the time when its file was written."""
+    found = {}
+    for name, modified in zip(listing["name"].to_pylist(), listing["modified"].to_pylist(), strict=True):
+        number, _, rest = name.removeprefix(f"{_LOG}/").partition(".")
+        if name.startswith(f"{_LOG}/") and rest == "json" and number.isdigit():
+            found[int(number)] = modified
+    return found
+
+
+def _refuse_before(listing: pa.Table, version: int, moment: datetime, text: str) -> None:
+    """Raise if even the oldest version is younger than the moment: the log's reader gives that version."""
+    written = _commits(listing).get(version)
+    if written is not None and written > moment:
+        raise ConfigurationError(
+            f"input.version: the Delta table has no version as old as {text}",
+            hint=f"The oldest is version {version}, of {written.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}.",
+        )
+
+
 def _moment(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
     except ValueError:
         raise ConfigurationError(
             f"input.version: {text!r} is neither a number nor a time stamp such as 2024-05-01T00:00:00Z"

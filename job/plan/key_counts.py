@@ -133,7 +133,8 @@ def counted(
             columns = {}
             for each in key:
                 if each in texts:
-                    value = table_scan.given_value(texts[each], type_of := types.get(each, pa.string()))
+                    _check_key(name, each, type_of := types.get(each, pa.string()))
+                    value = table_scan.given_value(texts[each], type_of)
                     columns[each] = pa.repeat(pa.scalar(value, type_of), table.num_rows)
                 elif each in table.column_names:
                     column = table.column(each)

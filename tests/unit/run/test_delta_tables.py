@@ -59,6 +59,29 @@ def test_overwritten_rows_are_not_read_and_an_older_version_can_be_chosen(job: T
         job.run(input={"version": 9})
 
 
+def test_a_version_that_the_log_no_longer_has_and_a_time_before_the_first_are_told(job: Table) -> None:
+    for _ in range(3):
+        write_deltalake(str(job.data), rows("b", 2), mode="append")
+    with pytest.raises(ConfigurationError, match="no version as old as 2020-01-01") as caught:
+        job.run(input={"version": "2020-01-01"})
+    assert "The oldest is version 0" in caught.value.hint
+    DeltaTable(str(job.data)).create_checkpoint()
+    for version in range(3):
+        (job.data / "_delta_log" / f"{version:020}.json").unlink()
+    with pytest.raises(ConfigurationError, match="has no version 1") as caught:
+        job.run(input={"version": 1})
+    assert caught.value.hint == "Its log begins with version 3: older ones were cleaned up."
+    assert counts(job.run()) == (2, 0, 0, 0)
+
+
+def test_bytes_are_no_key_though_the_log_writes_them_as_text(tmp_path: Path) -> None:
+    job = Table(tmp_path)
+    first = rows("a", 1).set_column(0, "store", pa.array([b"a"] * 8))
+    write_deltalake(str(job.data), first, partition_by=["store"])
+    with pytest.raises(ConfigurationError, match="column 'store' is of type binary"):
+        job.run()
+
+
 def test_an_append_reads_what_was_added_and_trains_the_keys_that_it_has_rows_of(
     job: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
