@@ -18,6 +18,7 @@ from job.plan.table_keys import nearest
 from job.reader import table_scan
 from job.reader.exact import plain
 from job.reader.key_text import no_text, row_keys, text_rule
+from job.reader.number_columns import FileNumbers
 from job.reader.schema import wider
 from job.reader.spec import ReadSpec
 from job.reader.table_file import Portion
@@ -46,9 +47,11 @@ FILES = pa.schema(
         ("schema", pa.binary()),
         ("pieces", pa.list_(PIECE)),
         ("keys", pa.list_(KEY)),
+        ("numbers", pa.string()),
     ]
 )
-"""The record of files, one row each, sorted by name."""
+"""The record of files, one row each, sorted by name. ``numbers`` is JSON: the forms of the csv columns that hold only
+numbers (`job.reader.number_columns`)."""
 _FILES_AT_ONCE = 8
 _AT_REST = "Run again when nothing writes to the table."
 
@@ -95,6 +98,7 @@ def counted(
     *,
     types: Mapping[str, pa.DataType],
     declared: Mapping[str, pa.DataType],
+    numbers: FileNumbers,
 ) -> pa.Table:
     """Count the rows of each key in one file.
 
@@ -106,6 +110,8 @@ def counted(
         name, size, etag and given of the file.
     pools
         The threads that load its portions.
+    numbers
+        Collects which columns of csv hold only numbers.
 
     Returns
     -------
@@ -122,7 +128,8 @@ def counted(
     name = str(file["name"])
     texts: dict[str, str | None] = json.loads(file["given"] or "{}")
     try:
-        opened = table_scan.open_file(name, StoredFile(store, name, file["size"], file["etag"]), kind, spec)
+        stored = StoredFile(store, name, file["size"], file["etag"])
+        opened = table_scan.open_file(name, stored, kind, spec, numbers=numbers)
         schema = opened.schema()
         inside = [each for each in key if each not in texts]
         undeclared = [each for each in inside if each not in declared]
@@ -177,6 +184,7 @@ def counted(
     for piece in pieces:
         piece["bytes"] = piece["bytes"] or int(file["size"] * piece["rows"] / total)
     row = {**file, "schema": schema.serialize().to_pybytes(), "pieces": pieces, "keys": None}
+    row["numbers"] = json.dumps(numbers.forms)
     table = pa.Table.from_pylist([row], schema=FILES)
     return table.set_column(FILES.get_field_index("keys"), FILES.field("keys"), _entries(keys, rows, at))
 

@@ -6,6 +6,7 @@ Each file is recorded by itself, so after a file was added to a table only this 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from job.arrow import decode, encode, give_back, whole
 from job.errors import NotFoundError
 from job.plan.key_counts import FILES, PIECE, Pools, counted
+from job.reader.number_columns import NumberColumns, joined
 from job.reader.spec import ReadSpec
 from job.store import Store
 from job.store.side import storage
@@ -60,6 +62,11 @@ class TableFiles:
         return pa.table(
             {"key": flat.field("key"), "piece": pa.array(piece.astype(np.int32)), "rows": flat.field("rows")}
         )
+
+    def numbers(self) -> dict[str, str]:
+        """The forms of the csv columns that hold only numbers in all files (`job.reader.number_columns`)."""
+        some = self.table.filter(pc.greater(pc.list_value_length(self.table["pieces"]), 0))
+        return joined(json.loads(each or "{}") for each in pc.unique(some["numbers"]).to_pylist())
 
     def schemas(self) -> list[tuple[str, pa.Schema]]:
         """Name and schema of each file that has rows. Without rows a type says nothing: pandas writes float64."""
@@ -150,8 +157,11 @@ def look(
         A file is damaged, was replaced meanwhile, or cannot be reached.
     """
 
+    numbers = NumberColumns(spec, key)
+
     def count(file: dict[str, Any]) -> pa.Table:
-        return counted(store, file, key, kind, spec, pools, types=types or {}, declared=declared or {})
+        kinds = {"types": types or {}, "declared": declared or {}}
+        return counted(store, file, key, kind, spec, pools, **kinds, numbers=numbers.file())
 
     same = _known(found, known)
     todo = [at for at, row in enumerate(same) if row < 0]

@@ -19,11 +19,14 @@ from job.plan.key_counts import check_text
 from job.plan.selection import Selected, choose
 from job.plan.table_files import TableFiles
 from job.plan.table_keys import nearest
-from job.reader import table_scan
+from job.reader import number_columns, table_scan
 from job.reader.schema import delimiter_hint
 from job.reader.spec import ReadSpec, declared_types
 from job.reader.table_file import FILE, LINE
 from job.reader.table_scan import TEXTS, TableScan
+
+_RECORD = 2
+"""Version of the records of files. Raise it if they get other columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ def read_digest(settings: InputSettings, declared: Mapping[str, pa.DataType]) ->
     """Digest of the settings that decide which keys and columns are recorded of a file."""
     read = settings.model_dump(mode="json", include={"key", "format"})
     types = {"types": {name: str(kind) for name, kind in declared.items()}} if declared else {}
-    return digest({"reader": "direct", "read": read, **types})
+    return digest({"reader": "direct", "record": _RECORD, "read": read, **types})
 
 
 def state(found: pa.Table, read: str) -> str:
@@ -154,6 +157,7 @@ def _scan(
         _check_declared(found, declared, levels, spec.optional, schemas[0][0])
     given = [json.loads(each or "{}") for each in files.table["given"].to_pylist()] if levels and log is None else []
     texts = {level: [each[level] for each in given] for level in levels} if log is None else {}
+    numbers = number_columns.types(files.numbers(), spec) if kind in TEXTS else {}
     fields = []
     for name in dict.fromkeys([*there, *(name for name in spec.optional if needed is None or name in needed)]):
         if needed is not None and name not in needed:
@@ -162,7 +166,7 @@ def _scan(
             # A key is text: 01 and 1 are two keys.
             kinds = pa.string() if name in key else table_scan.level_type(texts[name])
         elif kind in TEXTS:
-            kinds = pa.string()
+            kinds = pa.string() if name in key else numbers.get(name, pa.string())
         elif name in declared:
             kinds = table_scan.plain(declared[name])
         else:

@@ -24,7 +24,7 @@ from job.reader.decompress import inflate
 from job.reader.exact import refuse_rounded
 from job.reader.schema import NO_FEATURE
 from job.reader.spec import ReadSpec
-from job.reader.text_csv import to_utf8
+from job.reader.text_encoding import to_utf8
 
 _INTEGER = re.compile(r"-?\d{1,18}")
 _NUMBER = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")

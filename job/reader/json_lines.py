@@ -14,7 +14,7 @@ import pyarrow.types as pt
 
 from job.errors import PartitionError
 from job.reader.exact import EXACT, inexact
-from job.reader.text_csv import to_utf8
+from job.reader.text_encoding import to_utf8
 
 _BLOCK = 1 << 20
 _ONE_BLOCK = 1 << 30

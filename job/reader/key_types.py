@@ -11,8 +11,8 @@ import pyarrow.types as pt
 from job.errors import PartitionError
 from job.reader import level_value
 from job.reader.schema import cast_declared
-from job.reader.spec import ReadSpec, as_text, declared_types
-from job.reader.text_types import typed
+from job.reader.spec import ReadSpec, as_text, declared_types, is_text_of_another
+from job.reader.text_types import numbers_with_gaps, typed
 
 
 def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: Callable[[int], str]) -> pa.Table:
@@ -42,10 +42,13 @@ def typed_rows(table: pa.Table, spec: ReadSpec, given: Collection[str], place: C
         column = table.column(field.name)
         if field.name in declared:
             column = _declared(column, field.name, declared[field.name], spec, place)
-        elif field.name not in given and field.name not in spec.texts:
-            text, column = column, typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
-            if field.name in spec.beside and column.type != text.type:
-                beside.append((pa.field(as_text(field.name), text.type), text))
+        elif field.name not in given and pt.is_string(column.type):
+            if field.name not in spec.texts and not is_text_of_another(field.name):
+                text, column = column, typed(column, field.name, nulls=spec.null_values, decimal=spec.decimal)
+                if field.name in spec.beside and column.type != text.type:
+                    beside.append((pa.field(as_text(field.name), text.type), text))
+        elif field.name not in given and column.null_count:
+            column = numbers_with_gaps(column, field.name)
         columns.append((field.with_type(column.type), column))
     columns += beside
     return pa.table([column for _, column in columns], schema=pa.schema([field for field, _ in columns]))
@@ -79,18 +82,36 @@ def _declared(
         return column
     if pt.is_dictionary(kind):
         return column.dictionary_encode().cast(kind)
-    plain = column
-    if pt.is_string(column.type) and not (pt.is_string(kind) or pt.is_large_string(kind)):
-        plain = pc.utf8_trim_whitespace(column)
-        if spec.decimal != ".":
-            plain = pc.replace_substring(plain, spec.decimal, ".")
     try:
-        return plain.cast(kind)
+        return cast_texts(column, kind, spec.decimal)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        row = _first_bad(plain, kind, 0, len(plain))
+        row = _first_bad(_trimmed(column, kind, spec.decimal), kind, 0, len(column))
         raise PartitionError(
             "schema_mismatch", f"{place(row)}, column {name!r} is not {kind}, as input.schema declares"
         ) from None
+
+
+def castable(kind: pa.DataType) -> bool:
+    """Whether a column of texts can be cast to this type for several keys at once: no type with an own dictionary."""
+    return not pt.is_dictionary(kind)
+
+
+def cast_texts(column: pa.ChunkedArray | pa.Array, kind: pa.DataType, decimal: str) -> pa.ChunkedArray | pa.Array:
+    """Cast texts to a declared type, with blanks around them, and with this decimal point.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError
+        A text does not have the type.
+    """
+    return _trimmed(column, kind, decimal).cast(kind)
+
+
+def _trimmed(column: pa.ChunkedArray | pa.Array, kind: pa.DataType, decimal: str) -> pa.ChunkedArray | pa.Array:
+    if not pt.is_string(column.type) or pt.is_string(kind) or pt.is_large_string(kind):
+        return column
+    column = pc.utf8_trim_whitespace(column)
+    return column if decimal == "." else pc.replace_substring(column, decimal, ".")
 
 
 def _first_bad(column: pa.ChunkedArray, kind: pa.DataType, low: int, high: int) -> int:

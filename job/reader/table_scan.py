@@ -6,8 +6,8 @@ their order, each with one type. Whoever reads a piece afterwards gives its rows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -19,13 +19,14 @@ from job.reader import KEY_FIELD, level_value
 from job.reader.columnar_scan import ArrowTable, ParquetTable
 from job.reader.exact import convert, extension_type, refuse_rounded
 from job.reader.exact import plain as simple
+from job.reader.number_columns import FileNumbers
 from job.reader.schema import wider
 from job.reader.spec import ReadSpec
-from job.reader.table_file import Piece, TableFile
+from job.reader.table_file import FILE, LINE, Piece, TableFile
 from job.reader.text_scan import TextTable
 
 TEXTS = ("csv", "tsv")
-"""Formats whose values stay texts until all rows of a key are read."""
+"""Formats whose values stay texts until all rows of a key are read, except in columns that hold only numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class TableScan:
     key: tuple[str, ...]
     """the key columns"""
     schema: pa.Schema
-    """the columns that are read, in order; those of csv files are texts"""
+    """the columns that are read, in order; a csv column is text, or int64 or float64 if it holds only numbers"""
     levels: tuple[str, ...] = ()
     """columns from directories (or a table's log); they replace columns of the same name in the files"""
     dropped: tuple[str, ...] = ()
@@ -50,6 +51,25 @@ class TableScan:
     """how bytes become values"""
 
 
+def numbers_of(scan: TableScan) -> dict[str, pa.DataType]:
+    """The columns of csv files that hold only numbers, with their types."""
+    if scan.kind not in TEXTS:
+        return {}
+    apart = (LINE, FILE, *scan.levels)
+    return {field.name: field.type for field in scan.schema if field.name not in apart and not pt.is_string(field.type)}
+
+
+def as_texts(scan: TableScan, names: Collection[str] | None = None) -> TableScan:
+    """The same table, with texts in these columns of csv files (None: in all)."""
+    schema = scan.schema
+    for name in numbers_of(scan):
+        if names is not None and name not in names:
+            continue
+        at = schema.get_field_index(name)
+        schema = schema.set(at, schema.field(at).with_type(pa.string()))
+    return replace(scan, schema=schema)
+
+
 def kind_of(names: Sequence[str], declared: str) -> str | None:
     """The one format of all files; None if their names show no format, several, or one that cannot be read here."""
     if declared != "auto":
@@ -59,7 +79,15 @@ def kind_of(names: Sequence[str], declared: str) -> str | None:
     return kind if kind in DIRECT else None
 
 
-def open_file(name: str, file: Any, kind: str, spec: ReadSpec) -> TableFile:
+def open_file(
+    name: str,
+    file: Any,
+    kind: str,
+    spec: ReadSpec,
+    *,
+    numbers: FileNumbers | None = None,
+    types: Mapping[str, pa.DataType] | None = None,
+) -> TableFile:
     """Open one file of a table.
 
     Parameters
@@ -72,6 +100,8 @@ def open_file(name: str, file: Any, kind: str, spec: ReadSpec) -> TableFile:
         The format of the file.
     spec
         The settings of the reader.
+    numbers, types
+        See `job.reader.text_scan.TextTable`.
 
     Raises
     ------
@@ -83,7 +113,7 @@ def open_file(name: str, file: Any, kind: str, spec: ReadSpec) -> TableFile:
         return ParquetTable(name, file, codec, spec)
     if kind == "arrow":
         return ArrowTable(name, file, codec, spec)
-    return TextTable(name, file, codec, spec, kind)
+    return TextTable(name, file, codec, spec, kind, numbers=numbers, types=types)
 
 
 def rows(scan: TableScan, name: str, file: TableFile, piece: Piece, given: Mapping[str, Any]) -> Iterator[pa.Table]:

@@ -27,6 +27,10 @@ class Block:
     """number of its first line, from 1"""
     data: bytes
     """its bytes"""
+    breaks: int = 0
+    """number of its line breaks, if they were counted"""
+    quotes: int = 0
+    """number of its quoting characters, if they were counted"""
 
     @property
     def end(self) -> int:
@@ -65,14 +69,14 @@ def blocks(read: Callable[[int], bytes], quote: bytes | None, *, name: str, size
         if first:
             end = _first(data, quote, mark)
             if end:
-                yield Block(begin, line, data[:end])
-                line += data.count(mark, 0, end)
-                begin, data, first = begin + end, data[end:], False
-        end = _last(data, quote, mark) if not first else 0
+                block = _block(begin, line, data[:end], quote, mark)
+                yield block
+                begin, line, data, first = block.end, line + block.breaks, data[end:], False
         if not piece:
             if data:
-                yield Block(begin, line, data)
+                yield _block(begin, line, data, quote, mark)
             return
+        end, quotes = _last(data, quote, mark) if not first else (0, 0)
         if not end:
             if len(data) > LARGEST_ROW:
                 raise PartitionError(
@@ -82,23 +86,27 @@ def blocks(read: Callable[[int], bytes], quote: bytes | None, *, name: str, size
                 )
             rest = data
             continue
-        yield Block(begin, line, data[:end])
-        line += data.count(mark, 0, end)
-        begin, rest = begin + end, data[end:]
+        lines = data.count(mark, 0, end)
+        yield Block(begin, line, data[:end], lines, quotes)
+        begin, line, rest = begin + end, line + lines, data[end:]
 
 
-def _last(data: bytes, quote: bytes | None, mark: bytes) -> int:
-    """Position after the last row that ends in the data; 0 if none does."""
+def _block(begin: int, line: int, data: bytes, quote: bytes | None, mark: bytes) -> Block:
+    return Block(begin, line, data, data.count(mark), 0 if quote is None else data.count(quote))
+
+
+def _last(data: bytes, quote: bytes | None, mark: bytes) -> tuple[int, int]:
+    """Position after the last row that ends in the data (0 if none does), and the number of quotes before it."""
     if quote is None or quote not in data:
-        return data.rfind(mark) + 1
+        return data.rfind(mark) + 1, 0
     before, at = data.count(quote), len(data)
     while True:
         found = data.rfind(mark, 0, at)
         if found < 0:
-            return 0
+            return 0, 0
         before -= data.count(quote, found, at)
         if before % 2 == 0:
-            return found + 1
+            return found + 1, before
         at = found
 
 

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from job.errors import PartitionError
-from job.reader.decompress import looks_compressed
 from job.reader.schema import check_declared, check_duplicates, delimiter_hint, wanted
 from job.reader.spec import ReadSpec
+from job.reader.text_encoding import encoding_error, to_utf8
 from job.reader.text_types import null_texts
 
+_PART = 1 << 20  # a block that stays in the processor's cache is parsed faster
 _BLOCK = 1 << 25  # a large block: each block makes one more chunk of a column, and each chunk costs time
-_BOM = b"\xef\xbb\xbf"
 _CONVERSION = re.compile(r"In CSV column #(\d+): (?:Row #(\d+): )?CSV conversion error to ([^:]+)")
 
 
@@ -57,56 +57,104 @@ def read_csv(
     quoted = spec.quote.encode() in text
     bad: list[Any] = []
     try:
-        table = pcsv.read_csv(
-            pa.BufferReader(text),
-            read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),
-            parse_options=_parse_options(delimiter, spec.quote, len(header), quoted, bad),
-            convert_options=_convert_options(spec, decoded, types),
-        )
+        table = _parsed(text, header, spec, delimiter, decoded, types, bad, quoted=quoted, headed=True)
     except pa.ArrowInvalid as error:
-        raise _parse_error(name, error, bad, text, header, delimiter, spec.quote) from error
+        raise _parse_error(name, error, bad, text, header, delimiter, spec.quote, headed=True) from error
     except UnicodeDecodeError as error:  # pragma: no cover - the header was decoded before
-        raise _encoding_error(name, None) from error
+        raise encoding_error(name, None) from error
     if quoted:
-        _check_quotes(name, text, delimiter, spec.quote, table.num_rows)
+        breaks = text.count(b"\n") or text.count(b"\r")
+        check_quotes(name, text, delimiter, spec.quote, table.num_rows + 1, breaks, text.count(spec.quote.encode()))
     return table
 
 
-def to_utf8(name: str, data: Any, encoding: str) -> Any:
-    """Convert text to UTF-8 bytes. UTF-8 bytes are returned as they are, without a byte order mark.
+class NotOfType(Exception):
+    """A text in a column is not of the type that `read_rows` was told.
+
+    Parameters
+    ----------
+    column
+        Name of the column.
+    """
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+def read_rows(
+    name: str,
+    text: bytes,
+    header: list[str],
+    spec: ReadSpec,
+    delimiter: str,
+    columns: list[str] | None,
+    types: Mapping[str, pa.DataType],
+    *,
+    quoted: bool,
+) -> pa.Table:
+    """Read whole rows of a CSV file, without its header.
+
+    Parameters
+    ----------
+    name
+        Name of the file, for messages.
+    text
+        The rows, in UTF-8.
+    header
+        The names of the file's columns.
+    spec, delimiter
+        How bytes become values.
+    columns
+        The columns to decode; None: all.
+    types
+        Their types; texts by default.
+    quoted
+        Whether the text has quoting characters. `check_quotes` tells whether they are paired.
 
     Raises
     ------
+    NotOfType
+        A value does not have the type of its column.
     PartitionError
-        ``encoding``; ``corrupt_compression`` if the data is compressed and its name does not say so.
+        As `read_csv`. Lines are counted from the first row.
     """
-    view = memoryview(data)
-    head = bytes(view[:4])
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig"):
-        if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            message = f"{name}: the text is UTF-16, not UTF-8"
-            raise PartitionError("encoding", message, hint="Declare it: input.format.encoding: utf-16.")
-        text = data if isinstance(data, bytes) else bytes(view)
-        found = looks_compressed(text)
-        if found:
-            message = f"{name}: the data is compressed with {found}, but its name does not say so"
-            raise PartitionError("corrupt_compression", message, hint="Give the object its compression's suffix.")
-        nul = text.find(b"\0")
-        if nul >= 0:
-            line = text.count(b"\n", 0, nul) + 1
-            message = f"{name}: line {line} holds a NUL byte, which is no text"
-            raise PartitionError("encoding", message, hint="If it is UTF-16, declare input.format.encoding: utf-16-le.")
-        return text[3:] if text.startswith(_BOM) else text
+    types = {each: types.get(each, pa.string()) for each in header}
+    if len(header) > 1 and not text.strip(b"\r\n"):
+        return pa.table({each: pa.array([], types[each]) for each in columns or header})
+    bad: list[Any] = []
     try:
-        decoded = str(view, encoding)
-    except LookupError:
-        raise PartitionError("encoding", f"no encoding is called {encoding!r}") from None
-    except UnicodeError as error:
-        message = f"{name}: the text is not {encoding}, as input.format.encoding declares"
-        raise PartitionError("encoding", message) from error
-    if "\0" in decoded:
-        raise PartitionError("encoding", f"{name}: the text holds NUL characters when read as {encoding}")
-    return decoded.removeprefix("\ufeff").encode()
+        return _parsed(text, header, spec, delimiter, columns, types, bad, quoted=quoted, headed=False)
+    except pa.ArrowInvalid as error:
+        match = _CONVERSION.search(str(error))
+        if match and "UTF8" not in str(error) and not bad:
+            raise NotOfType(header[int(match[1])]) from error
+        raise _parse_error(name, error, bad, text, header, delimiter, spec.quote, headed=False) from error
+
+
+def _parsed(
+    text: bytes,
+    header: list[str],
+    spec: ReadSpec,
+    delimiter: str,
+    columns: list[str] | None,
+    types: Mapping[str, pa.DataType],
+    bad: list[Any],
+    *,
+    quoted: bool,
+    headed: bool,
+) -> pa.Table:
+    return pcsv.read_csv(
+        pa.BufferReader(text),
+        read_options=_read_options(text, header, headed=headed),
+        parse_options=_parse_options(delimiter, spec.quote, len(header), quoted, bad),
+        convert_options=_convert_options(spec, columns, types),
+    )
+
+
+def _read_options(text: bytes, header: list[str], *, headed: bool) -> pcsv.ReadOptions:
+    size = max(1 << 20, min(len(text), _BLOCK if headed else _PART))
+    return pcsv.ReadOptions(use_threads=False, block_size=size, column_names=None if headed else header)
 
 
 def _header(name: str, text: bytes, delimiter: str, quote: str) -> tuple[list[str] | None, bool]:
@@ -128,7 +176,7 @@ def _header(name: str, text: bytes, delimiter: str, quote: str) -> tuple[list[st
         names = next(reader)
         return names, next((row for row in reader if row), None) is None
     except UnicodeDecodeError as error:
-        raise _encoding_error(name, None) from error
+        raise encoding_error(name, None) from error
     except csv.Error as error:
         if "field larger" not in str(error):
             raise _corrupt_quotes(name, 1) from error
@@ -163,7 +211,15 @@ def _convert_options(
 
 
 def _parse_error(
-    name: str, error: pa.ArrowInvalid, bad: list[Any], text: bytes, header: list[str], delimiter: str, quote: str
+    name: str,
+    error: pa.ArrowInvalid,
+    bad: list[Any],
+    text: bytes,
+    header: list[str],
+    delimiter: str,
+    quote: str,
+    *,
+    headed: bool,
 ) -> PartitionError:
     if bad:
         row = bad[0]
@@ -177,7 +233,7 @@ def _parse_error(
         return PartitionError("bad_row", message, hint=delimiter_hint(header, delimiter))
     match = _CONVERSION.search(str(error))
     if match and "UTF8" in str(error):
-        return _not_utf8(name, text, header, delimiter, quote)
+        return _not_utf8(name, text, header, delimiter, quote, headed=headed)
     if match:
         column = header[int(match[1])] if int(match[1]) < len(header) else f"#{match[1]}"
         line = f"line {match[2]}" if match[2] else "a line"
@@ -186,15 +242,14 @@ def _parse_error(
     return PartitionError("corrupt_csv", f"{name}: the csv text cannot be parsed")
 
 
-def _check_quotes(name: str, text: bytes, delimiter: str, quote: str, rows: int) -> None:
+def check_quotes(name: str, text: bytes, delimiter: str, quote: str, rows: int, breaks: int, quotes: int) -> None:
     """Raise ``corrupt_csv`` if a quote is never closed, or closed by accident in another line.
 
     This is possible only with an odd number of quotes, or with line breaks inside fields. Only then Python's strict
     parser, which is slower, checks the text.
     """
-    breaks = text.count(b"\n") or text.count(b"\r")
     lines = breaks + (not text.endswith((b"\n", b"\r")))
-    if text.count(quote.encode()) % 2 or lines != rows + 1:
+    if quotes % 2 or lines != rows:
         _strict(name, text, delimiter, quote)
 
 
@@ -209,7 +264,7 @@ def _strict(name: str, text: bytes, delimiter: str, quote: str) -> None:
     except csv.Error as error:
         raise _corrupt_quotes(name, start) from error
     except UnicodeDecodeError as error:
-        raise _encoding_error(name, None) from error
+        raise encoding_error(name, None) from error
     finally:
         csv.field_size_limit(before)
 
@@ -220,11 +275,11 @@ def _corrupt_quotes(name: str, line: int | None) -> PartitionError:
     return PartitionError("corrupt_csv", message, hint="Quotes inside a quoted field are written twice.")
 
 
-def _not_utf8(name: str, text: bytes, header: list[str], delimiter: str, quote: str) -> PartitionError:
+def _not_utf8(name: str, text: bytes, header: list[str], delimiter: str, quote: str, *, headed: bool) -> PartitionError:
     """The ``encoding`` error with column and row. To find them, the values are read once more, as bytes."""
     table = pcsv.read_csv(
         pa.BufferReader(text),
-        read_options=pcsv.ReadOptions(use_threads=False, block_size=max(1 << 20, min(len(text), _BLOCK))),
+        read_options=_read_options(text, header, headed=headed),
         parse_options=_parse_options(delimiter, quote, len(header), quote.encode() in text, []),
         convert_options=pcsv.ConvertOptions(column_types=dict.fromkeys(header, pa.binary())),
     )
@@ -233,11 +288,5 @@ def _not_utf8(name: str, text: bytes, header: list[str], delimiter: str, quote: 
             try:
                 value.as_py().decode()
             except UnicodeDecodeError:
-                return _encoding_error(name, row, column)
+                return encoding_error(name, row, column)
     raise AssertionError("a value that is not UTF-8 was found before, and is not found now")
-
-
-def _encoding_error(name: str, row: int | None, column: str | None = None) -> PartitionError:
-    where = "the header" if column is None else f"column {column!r}" + (f", row {row}" if row else "")
-    message = f"{name}: {where} is not UTF-8 text"
-    return PartitionError("encoding", message, hint="Declare the encoding, for example input.format.encoding: latin-1.")

@@ -8,7 +8,7 @@ The readers of whole objects then parse it strictly.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +18,20 @@ import pyarrow as pa
 from job.errors import PartitionError
 from job.reader.decompress import inflate
 from job.reader.json_lines import read_json
+from job.reader.number_columns import FileNumbers
 from job.reader.spec import ReadSpec, declared_types
 from job.reader.table_file import LINE, Piece, Portion
 from job.reader.text_blocks import BLOCK, Block, blocks
-from job.reader.text_csv import read_csv, to_utf8
+from job.reader.text_csv import NotOfType, check_quotes, read_csv, read_rows
+from job.reader.text_encoding import to_utf8
 from job.reader.text_stream import stream
 
 _WIDE = re.compile(r"utf[-_]?(16|32|7)|ucs|hz|iso2022", re.IGNORECASE)
 """Encodings in which a byte with the value of a line break may be a part of another character."""
-_LINE = re.compile(r"\bline (\d+)")
+_PLACE = re.compile(r"\b(?:line|row) (\d+)")
+_HEADER = 1 << 16
+"""Number of bytes that are read at a time to find the header."""
+_SAMPLE = 1 << 15
 
 
 class TextTable:
@@ -44,6 +49,10 @@ class TextTable:
         The settings of the reader.
     kind
         csv, tsv or json.
+    numbers
+        Collects which columns hold only numbers, while `portions` are read.
+    types
+        Columns that hold only numbers, with their types; csv has texts in the others.
 
     Raises
     ------
@@ -51,13 +60,25 @@ class TextTable:
         The errors of `job.reader.read`, with the line in the file; by ``schema`` and while rows are read.
     """
 
-    def __init__(self, name: str, file: Any, codec: str | None, spec: ReadSpec, kind: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: Any,
+        codec: str | None,
+        spec: ReadSpec,
+        kind: str,
+        *,
+        numbers: FileNumbers | None = None,
+        types: Mapping[str, pa.DataType] | None = None,
+    ) -> None:
         self._name, self._file, self._codec, self._kind = name, file, codec, kind
         self._spec = spec
         self._delimiter = "\t" if kind == "tsv" and spec.delimiter == "," else spec.delimiter
         self._wide = bool(_WIDE.match(spec.encoding))
-        self._header: bytes | None = None
         self._names: list[str] | None = None
+        self._numbers, self._types = numbers, types or {}
+        # All columns as texts: declared types are applied later, for each key.
+        self._read = replace(spec, encoding=self._encoding, needed=None, schema=(), optional=())
 
     @property
     def splits(self) -> bool:
@@ -69,8 +90,7 @@ class TextTable:
         if self._kind == "json":
             return pa.schema([])
         if self._names is None:
-            first = next(self._blocks(), None)
-            self._take_header(first)
+            self._take_header(next(self._blocks(_HEADER), None))
         assert self._names is not None
         return pa.schema([(name, pa.string()) for name in self._names])
 
@@ -83,7 +103,7 @@ class TextTable:
                 piece = Piece(part=0, begin=0, end=self._file.size(), bytes=self._file.size())
 
             def load(block: Block = block) -> tuple[pa.Schema, pa.Table]:
-                table = self._parse(block, None if self._kind == "json" else list(key))
+                table = self._keys(block, key)
                 present = [each for each in key if each in table.column_names]
                 keys = table.select(present) if present else pa.table({"": pa.nulls(table.num_rows)})
                 return table.schema if self._kind == "json" else self.schema(), keys
@@ -91,15 +111,22 @@ class TextTable:
             yield Portion(piece=piece, load=load)
 
     def rows(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """See `TableFile`. The values of csv are texts."""
+        """See `TableFile`. The values of csv are texts, but for the columns that were found to be numbers."""
         found: Iterator[Block]
         if self.splits:
             self.schema()
-            found = iter([Block(piece.begin, piece.line, bytes(self._file.between(piece.begin, piece.end)))])
+            text = bytes(self._file.between(piece.begin, piece.end))
+            found = iter([Block(piece.begin, piece.line, text)])
         else:
             found = self._data()
         for block in found:
-            table = self._parse(block, [each for each in columns if each != LINE])
+            try:
+                table = self._parse(block, [each for each in columns if each != LINE], self._types)
+            except NotOfType as error:
+                message = f"{self._name}: column {error.column!r} held only numbers when its rows were counted"
+                raise PartitionError(
+                    "input_changed", message, hint="Run again when nothing writes to the table."
+                ) from error
             if LINE in columns:
                 # In a block with quoted line breaks, the number may be lower than the real line of the row.
                 lines = pa.array(np.arange(block.line, block.line + table.num_rows))
@@ -108,9 +135,12 @@ class TextTable:
 
     # -- blocks
 
-    def _blocks(self) -> Iterator[Block]:
+    @property
+    def _quote(self) -> bytes | None:
+        return None if self._kind == "json" else self._spec.quote.encode()
+
+    def _blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """All blocks of the file; for csv the first one is the header."""
-        quote = None if self._kind == "json" else self._spec.quote.encode()
         self._file.seek(0)
         if self._wide:
             data = self._file.between(0, self._file.size())
@@ -130,7 +160,7 @@ class TextTable:
             next_bytes: Callable[[int], bytes] = read
         else:
             next_bytes = stream(self._name, self._file, self._codec, max_ratio=self._spec.max_ratio)
-        return blocks(next_bytes, quote, name=self._name, size=BLOCK)
+        return blocks(next_bytes, self._quote, name=self._name, size=size)
 
     def _data(self) -> Iterator[Block]:
         """The blocks without the header."""
@@ -141,31 +171,53 @@ class TextTable:
         return found
 
     def _take_header(self, block: Block | None) -> None:
-        self._header = block.data if block is not None else b""
-        if self._header and not self._header.endswith((b"\n", b"\r")):
-            self._header += b"\n"
-        table = self._csv(self._header, None) if self._header else None
+        header = b"" if block is None else block.data
+        table = read_csv(self._name, header, self._read, self._delimiter, (), {}) if header else None
         self._names = table.column_names if table is not None else []
 
     # -- parsing
 
-    def _parse(self, block: Block, columns: list[str] | None) -> pa.Table:
+    def _keys(self, block: Block, key: Sequence[str]) -> pa.Table:
+        """The key columns of a block, and possibly others."""
+        if self._numbers is None or self._kind == "json":
+            return self._parse(block, list(key))
+        names = self._names or []
+        present = [each for each in key if each in names]
+        cut = len(block.data) if len(block.data) <= _SAMPLE else block.data.rfind(b"\n", 0, _SAMPLE) + 1
+        few = Block(block.begin, block.line, block.data[:cut])
+        self._numbers.sample(names, lambda columns, types: self._parse(few, list(columns), types))
+        table = self._numbers.read(names, present, lambda columns, types: self._parse(block, list(columns), types))
+        self._check(block, table.num_rows)
+        return table
+
+    def _parse(self, block: Block, columns: list[str], types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
         try:
             if self._kind == "json":
                 table = read_json(self._name, block.data, self._encoding, declared_types(self._spec.schema))
                 return pa.table({}) if table is None else table
-            assert self._header is not None
-            table = self._csv(self._header + block.data, columns)
-            assert table is not None
-            return table
+            names = self._names or []
+            text = self._decoded(block)
+            chosen = [each for each in columns if each in names] or names[:1]
+            quoted = self._spec.quote.encode() in text
+            return read_rows(self._name, text, names, self._read, self._delimiter, chosen, types or {}, quoted=quoted)
         except PartitionError as error:
             raise self._placed(error, block) from error
 
-    def _csv(self, text: bytes, columns: list[str] | None) -> pa.Table | None:
-        needed = None if columns is None else tuple(each for each in columns if each in (self._names or ()))
-        # All columns as texts: declared types are applied later, for each key.
-        spec = replace(self._spec, encoding=self._encoding, needed=needed or None, schema=(), optional=())
-        return read_csv(self._name, text, spec, self._delimiter, (), {})
+    def _check(self, block: Block, rows: int) -> None:
+        """Raise ``corrupt_csv`` if a quote of the block is not closed. Once is enough, when the rows are counted."""
+        text, quote = self._decoded(block), self._spec.quote
+        same = text is block.data
+        quotes = block.quotes if same else text.count(quote.encode())
+        if quotes:
+            breaks = block.breaks if same else text.count(b"\n") or text.count(b"\r")
+            try:
+                check_quotes(self._name, text, self._delimiter, quote, rows, breaks, quotes)
+            except PartitionError as error:
+                raise self._placed(error, block) from error
+
+    def _decoded(self, block: Block) -> bytes:
+        text: bytes = to_utf8(self._name, block.data, self._encoding, first=False)
+        return text
 
     @property
     def _encoding(self) -> str:
@@ -173,9 +225,8 @@ class TextTable:
 
     def _placed(self, error: PartitionError, block: Block) -> PartitionError:
         """The error with the line number in the file instead of that in the block."""
-        above = 0 if self._header is None else self._header.count(b"\n") or self._header.count(b"\r")
 
         def moved(match: re.Match[str]) -> str:
-            return f"line {int(match[1]) - above - 1 + block.line}"
+            return f"line {int(match[1]) - 1 + block.line}"
 
-        return PartitionError(error.reason, _LINE.sub(moved, error.message), hint=error.hint)
+        return PartitionError(error.reason, _PLACE.sub(moved, error.message), hint=error.hint)

@@ -69,10 +69,10 @@ def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str =
     if column.null_count == len(column):
         return pa.chunked_array([pa.nulls(len(column))])
     sample = _sample(column)
-    plain = _forms(decimal)
+    plain = forms(decimal)
     if any(not plain.possible.fullmatch(each) for each in sample):
         return column
-    missing = _missing_numbers(tuple(nulls))
+    missing = missing_numbers(tuple(nulls))
     found = None
     if all(_WHOLE.fullmatch(each) for each in sample):
         found = _whole_numbers(column)
@@ -82,9 +82,22 @@ def typed(texts: Any, name: str, *, nulls: Sequence[str] = ("",), decimal: str =
         found = _by_pandas(column, name, decimal)
     if missing and pt.is_floating(found.type):
         found = pc.if_else(pc.is_in(found, value_set=pa.array(missing, pa.float64())), None, found)
-    if found.null_count and pt.is_integer(found.type):
-        refuse_rounded(found, name, _WHY)
-    return found
+    return numbers_with_gaps(found, name) if found.null_count else found
+
+
+def numbers_with_gaps(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """The column, of type null if every value is missing.
+
+    Raises
+    ------
+    PartitionError
+        ``inexact_number``: as `typed`, because of the gaps.
+    """
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column))])
+    if pt.is_integer(column.type):
+        refuse_rounded(column, name, _WHY)
+    return column
 
 
 def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -170,7 +183,9 @@ def _bytes(chunk: pa.Array) -> bytes:
     return bytes(memoryview(data)[begin:end])
 
 
-class _Forms:
+class Forms:
+    """Expressions for the texts of numbers with this decimal point."""
+
     def __init__(self, decimal: str) -> None:
         point = re.escape(decimal)
         number = rf"(\d+{point}?\d*|{point}\d+)"
@@ -183,12 +198,12 @@ class _Forms:
 
 
 @lru_cache(maxsize=8)
-def _forms(decimal: str) -> _Forms:
-    return _Forms(decimal)
+def forms(decimal: str) -> Forms:
+    return Forms(decimal)
 
 
 @lru_cache(maxsize=64)
-def _missing_numbers(nulls: tuple[str, ...]) -> list[float]:
+def missing_numbers(nulls: tuple[str, ...]) -> list[float]:
     return [number for number in map(_number, nulls) if number is not None]
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from job.arrow import whole
 from job.plan.table_layout import TableLayout
 from job.reader.key_text import row_keys
-from job.reader.table_scan import TEXTS
+from job.reader.table_scan import TEXTS, as_texts
 from job.run.task_lists import pieces_of
 from job.store import Store
 from job.worker.exchange import file_names, piece_rows
@@ -66,7 +66,7 @@ def rows_of(source: Store, layout: TableLayout, key: str) -> tuple[pa.Table, pa.
     PartitionError
         A value does not have the type that the schema demands.
     """
-    scan = layout.scan
+    scan = as_texts(layout.scan)
     piece = np.unique(layout.files.entries["piece"].to_numpy()[_entries(layout, key)])
     pieces = pieces_of(layout, piece, np.zeros(len(piece), np.int32))
     held = []

@@ -23,7 +23,8 @@ from job.engine import Borrowed
 from job.fit.traits import as_tuple
 from job.outcome import FAILED, SCHEMA, SCORED, SKIPPED, Outcome, coded, to_table
 from job.plan.plan import ADOPT, DECIDED, TRAIN, UNCHANGED, Plan
-from job.reader.spec import VERSION
+from job.reader.spec import VERSION, ReadSpec
+from job.reader.table_scan import as_texts
 from job.registry.index import Release
 from job.registry.predictions import ERRORS, PartFile, Predictions
 from job.run import index_rows, replacing, report, score_types, scored_before
@@ -99,7 +100,8 @@ class ScoringRun:
             there = self._predictions.schema()
         self._pinned = pinned = PinnedModels(self.models, self._assembly.scoring.models, score, started.at)
         keys = None if self._assembly.scoring.has_rows else pinned.keys
-        made = make_plan(assembly, SCHEMA.empty_table(), engine, mixed=pinned.mixed, keys=keys)
+        given = replace(assembly, spec=self._spec())
+        made = make_plan(given, SCHEMA.empty_table(), engine, mixed=pinned.mixed, keys=keys)
         if score.again:
             made = _again(made)
         chosen = pinned.choose(whole(made.keys["key"]))
@@ -123,21 +125,25 @@ class ScoringRun:
         types = score_types.settled(self.samples, recipe.keep, known, function=function, levels=levels)
         texts = tuple(name for name, kind in (types or {}).items() if kind == pa.string())
         spec = replace(recipe.spec, beside=() if recipe.function else texts)
+        if made.table is not None:
+            made = replace(made, table=replace(made.table, scan=as_texts(made.table.scan, spec.beside)))
         self._recipe = replace(recipe, spec=spec, types=None if types is None else tuple(types.items()))
         kind = coded(SCHEMA)
         return made, pa.concat_tables([adopted.outcomes.cast(kind), decided.cast(kind)]).unify_dictionaries()
+
+    def _spec(self) -> ReadSpec:
+        """How bytes become values. A single column that models take as texts is not read as numbers."""
+        spec, features = self._assembly.spec, self.pinned.recipe().get("features")
+        return replace(spec, texts=tuple(dict.fromkeys((*spec.texts, features)))) if isinstance(features, str) else spec
 
     def _made_recipe(self, started: Started) -> Recipe:
         settings, trained = self._assembly.scoring, self.pinned.recipe()
         features, target = trained.get("features"), trained.get("target")
         series = isinstance(features, str)
         others = (*as_tuple(target), *as_tuple(trained.get("sample_weight")), *as_tuple(settings.score.actual))
-        spec = self._assembly.spec
         keep = settings.score.keep
-        if isinstance(features, str):  # the model takes a column of texts, which must not be read as numbers
-            spec = replace(spec, texts=tuple(dict.fromkeys((*spec.texts, features))))
         return Recipe(
-            spec=spec,
+            spec=self._spec(),
             method=settings.score.method,
             features=None if features is None else as_tuple(features),
             series=series,

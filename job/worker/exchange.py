@@ -151,13 +151,14 @@ def piece_rows(source: Store, scan: TableScan, pieces: pa.Table, mine: pa.Table)
     """
     opened: tuple[str, TableFile] | None = None
     number = {name: at for at, name in enumerate(file_names(pieces))}
+    types = table_scan.numbers_of(scan)
     with storage("input", "the table could not be read"):
         for row in mine.to_pylist():
             name = str(row["name"])
             try:
                 if opened is None or opened[0] != name:
                     file = StoredFile(source, name, row["size"], row["etag"])
-                    opened = (name, table_scan.open_file(name, file, scan.kind, scan.spec))
+                    opened = (name, table_scan.open_file(name, file, scan.kind, scan.spec, types=types))
                 given = table_scan.given_columns(json.loads(row["given"] or "{}"), scan.schema)
                 if FILE in scan.schema.names:
                     given[FILE] = number[name]

@@ -19,12 +19,11 @@ from job import run_paths
 from job.arrow import decode
 from job.errors import AccountingError, PartitionError
 from job.plan.table_keys import rows_of
-from job.reader.table_file import FILE, LINE
-from job.worker import row_digest
+from job.reader.table_file import FILE
 from job.worker.attempt import Attempt
 from job.worker.exchange import AT, FRAME, Blob, encoded, file_names, mapped_blobs, sorted_rows
+from job.worker.key_rows import KeyRows
 from job.worker.operation import Item, Payload
-from job.worker.payload import TableRows
 from job.worker.work import Summary, Work
 
 WINDOW_BYTES = 24 << 20
@@ -201,10 +200,11 @@ class Merged:
 
     def __init__(self, work: Work, items: list[Item], runs: Runs) -> None:
         assert work.scan is not None
-        self._work, self._items, self._runs, self._scan = work, items, runs, work.scan
-        self._files: tuple[str, ...] = ()
+        self._items, self._runs = items, runs
+        files: tuple[str, ...] = ()
         if FILE in work.scan.schema.names:
-            self._files = tuple(file_names(decode(work.output.get(run_paths.pieces(work.run, work.plan)))))
+            files = tuple(file_names(decode(work.output.get(run_paths.pieces(work.run, work.plan)))))
+        self._rows = KeyRows(scan=work.scan, spec=work.operation.spec, files=files)
 
     def read(
         self, wanted: Callable[[Item], bool], last: Callable[[Item], bool] = lambda item: False
@@ -242,13 +242,7 @@ class Merged:
                     f"a key has {found:,} rows, and {planned:,} were counted (task place {place})",
                     hint="Nothing was published. Run again; if it stays, report it: it is a bug of manyfit.",
                 )
-        places = [name for name in (LINE, FILE) if name in table.column_names]
-        digests = row_digest.digests(table.drop_columns(places) if places else table, bounds)
+        payloads = self._rows.payloads(table, bounds - bounds[0])
+        del table  # so that the fit can free the rows
         for place in range(low, high):
-            begin, end = int(bounds[place - low]), int(bounds[place - low + 1])
-            # No variable refers to the rows here, so that the fit can free them.
-            if high - low == 1:
-                rows, table = [table], None
-            else:
-                rows = [table.slice(begin, end - begin)]
-            yield self._items[place], TableRows(rows, digests[place - low], self._scan, self._files)
+            yield self._items[place], payloads[place - low]

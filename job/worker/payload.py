@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -106,12 +108,16 @@ class TableRows:
         How the files of the table are read.
     files
         Names of the table's files, for messages, if the rows hold the number of their file.
+    typed
+        Whether the rows have their final types, but for the columns of directories.
     """
 
-    __slots__ = ("_digest", "_files", "_held", "_scan")
+    __slots__ = ("_digest", "_files", "_held", "_scan", "_typed")
 
-    def __init__(self, held: list[pa.Table], digest: str, scan: TableScan, files: tuple[str, ...]) -> None:
-        self._held, self._digest, self._scan, self._files = held, digest, scan, files
+    def __init__(
+        self, held: list[pa.Table], digest: str, scan: TableScan, files: tuple[str, ...], *, typed: bool = False
+    ) -> None:
+        self._held, self._digest, self._scan, self._files, self._typed = held, digest, scan, files, typed
 
     def content(self) -> str:
         """Digest of the rows, which does not depend on their order."""
@@ -131,16 +137,30 @@ class TableRows:
         """
         levels = [] if self._scan.typed else [name for name in self._scan.levels if name in self._scan.key]
         table = key_levels(self._held.pop(), levels)
+        if self._typed:
+            return table
         if self._scan.kind not in TEXTS:
             return declared_rows("the table", table, spec)
-        if LINE not in table.column_names:
-            return typed_rows(table, spec, self._scan.levels, lambda row: f"row {row + 1} of this key")
-        lines, files = table.column(LINE), table.column(FILE)
-
-        def place(row: int) -> str:
-            return f"{self._files[files[row].as_py()]}: line {lines[row].as_py()}"
-
-        return typed_rows(table.drop_columns([LINE, FILE]), spec, self._scan.levels, place)
+        place = place_of(table, self._files)
+        if LINE in table.column_names:
+            table = table.drop_columns([LINE, FILE])
+        return typed_rows(table, spec, self._scan.levels, place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._held, self._digest, self._scan, self._files)
+        return partial(type(self), typed=self._typed), (self._held, self._digest, self._scan, self._files)
+
+
+def place_of(table: pa.Table, names: Sequence[str]) -> Callable[[int], str]:
+    """A function that gives the file and the line of a row, or its number if the rows do not hold them.
+
+    Parameters
+    ----------
+    table
+        Rows of one key.
+    names
+        Names of the table's files, by number.
+    """
+    if LINE not in table.column_names:
+        return lambda row: f"row {row + 1} of this key"
+    lines, files = table.column(LINE), table.column(FILE)
+    return lambda row: f"{names[files[row].as_py()]}: line {lines[row].as_py()}"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from job import ModelSet
 from job import engine as engines
 from tests.support.score_job import ScoreJob, counts
 
@@ -69,3 +70,26 @@ def test_a_key_of_a_table_without_a_model_is_skipped(job: ScoreJob) -> None:
 
     assert counts(job.score()) == (10, 0, 1, 0)
     check(job)
+
+
+def test_texts_that_look_like_numbers_stay_texts_for_models_of_texts(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    notes = ["a 12", "b 7", "12 12", "7"]
+    frame = pd.DataFrame({"shop": np.repeat([0, 1], 4), "note": notes * 2, "y": [2.0, 1.0, 4.0, 1.0] * 2})
+    frame.to_csv(job.trained.data / "all.csv", index=False)
+    counted = {"_target_": "sklearn.feature_extraction.text.CountVectorizer", "token_pattern": "\\d+"}
+    steps = [["count", counted], ["fit", {"_target_": "sklearn.linear_model.Ridge"}]]
+    estimator = {"_target_": "sklearn.pipeline.Pipeline", "steps": steps}
+    key = {"layout": "columns", "key": "shop"}
+    job.trained.run(input=key, recipe={"features": "note", "target": "y", "estimator": estimator})
+    new = pd.DataFrame({"shop": [0, 1, 0], "note": ["12", "7", "012"]})
+    new.to_csv(job.data / "new.csv", index=False)
+
+    assert counts(job.score(input=key)) == (2, 0, 0, 0)
+
+    found = job.table().to_pandas().sort_values("note")
+    assert found["note"].tolist() == ["012", "12", "7"]
+    models = ModelSet.open(str(job.trained.out))
+    expected = [models[f"shop={shop}"].predict([note])[0] for shop, note in ((0, "012"), (0, "12"), (1, "7"))]
+    assert found["prediction"].tolist() == expected
+    assert expected[0] != expected[1]
