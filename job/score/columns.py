@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Protocol
@@ -105,21 +106,24 @@ def check_names(kept: Iterable[str]) -> None:
         There are such columns; the message names them.
     """
     names = sorted(kept)
-    lower = [each.lower() for each in names]
     ours = (*OURS.names, PREDICTION)
-    taken = [each for each, low in zip(names, lower, strict=True) if low in ours or is_free(low)]
+    taken = [each for each in names if each.lower() in ours or is_free(each.lower())]
     if taken:
         raise ConfigurationError(
             f"the columns {', '.join(map(repr, taken))} of the input have names that the predictions use",
             hint="Leave them out: name the columns to keep in score.keep.",
         )
-    twice = [each for each, low in zip(names, lower, strict=True) if lower.count(low) > 1]
-    if twice:
-        raise ConfigurationError(
-            f"the columns {', '.join(map(repr, twice))} differ in upper and lower case alone, and a Delta table cannot "
-            "have both",
-            hint="Leave one out: name the columns to keep in score.keep.",
-        )
+    if said := alike(names):
+        raise ConfigurationError(said, hint="Leave one out: name the columns to keep in score.keep.")
+
+
+def alike(names: Sequence[str]) -> str:
+    """What is wrong if some names differ in case alone; else empty."""
+    lower = Counter(each.lower() for each in names)
+    twice = sorted(each for each in names if lower[each.lower()] > 1)
+    if not twice:
+        return ""
+    return f"the columns {', '.join(map(repr, twice))} differ in upper and lower case alone: a Delta table has not both"
 
 
 def ordered(schema: pa.Schema) -> list[str]:
@@ -174,7 +178,15 @@ def with_ours(
         "_run": _text(written.run, places),
         "_scored_at": pa.repeat(pa.scalar(written.at, TIME), count),
     }
+    if said := _alike(tuple(columns)):
+        raise PartitionError("predict_error", said, hint="Give one of them another name.")
     return pa.table({name: columns[name] for name in _ordered(tuple(columns))})
+
+
+@lru_cache(maxsize=64)
+def _alike(names: tuple[str, ...]) -> str:
+    """`alike`, which is asked for each key, and mostly of the same names."""
+    return alike(names)
 
 
 @lru_cache(maxsize=1)
@@ -197,6 +209,8 @@ def union(schemas: Iterable[pa.Schema]) -> pa.Schema:
             f"the predictions of some keys have other types than those of others, and cannot be one table: {error}",
             hint="Let the model's method, or score.function, give the same types for every key.",
         ) from error
+    if said := alike(made.names):
+        raise OutputError(said, hint="Rename the classes or outputs in training, or the columns of score.function.")
     return pa.schema([made.field(name) for name in ordered(made)])
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from job.errors import ConfigurationError
+from job.errors import ConfigurationError, OutputError
 from tests.support.score_job import ScoreJob
 
 SHOPS = {"a": "x", "b": "007", "c": "1.50"}
@@ -139,3 +139,22 @@ def test_the_keys_that_tell_the_types_are_from_the_whole_range(tmp_path: Path) -
         job.put(f"{name}.csv", b"x,price\n1,%s\n" % (b"1" if place < 25 else b"1.5"))
     assert job.score().totals.scored == 40
     assert job.table().schema.field("price").type == pa.float64()
+
+
+def test_classes_that_differ_in_case_alone_are_an_error_by_name_and_no_bug(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    tree = {"_target_": "sklearn.tree.DecisionTreeClassifier"}
+    job.trained.overrides = {"recipe": {"features": ["x"], "target": "c", "estimator": tree}}
+    for key, classes in {"one": ["Yes", "no"], "other": ["yes", "no"]}.items():
+        lines = "".join(f"{at},{classes[at % 2]}\n" for at in range(6))
+        job.trained.put(f"{key}.csv", f"x,c\n{lines}".encode())
+        job.put(f"{key}.csv", b"x\n1\n2\n")
+    job.trained.run()
+    assert job.score().totals.scored == 2
+    with pytest.raises(OutputError, match=r"'proba_Yes', 'proba_yes' differ in upper and lower case alone"):
+        job.score(score={"method": "predict_proba"}, output={"uri": f"{job.out}-chances"})
+    both = "".join(f"{at},{each}\n" for at, each in enumerate(("Yes", "yes", "no") * 2))
+    job.trained.put("one.csv", f"x,c\n{both}".encode())
+    job.trained.run()
+    report = job.score(score={"method": "predict_proba"}, input={"only": ["one"]}, output={"uri": f"{job.out}-one"})
+    assert report.failures == {"predict_error": 1}
