@@ -23,7 +23,13 @@ trap 'echo handed over >>"$LOG"; exit 7' PWR
 trap 'echo ended >>"$LOG"; exit 143' TERM
 trap 'echo stopped >>"$LOG"; exit 0' USR1
 echo "$@" >"$LOG"
-while :; do sleep 0.05; done
+while :; do /bin/sleep 0.05; done
+"""
+SLEEP = """#!/bin/bash
+# The scripts' time is that of the test: it stands still while there is no clock, and each pause is written down.
+echo "$1" >>"$SLEPT"
+until [ -e "$CLOCK" ]; do /bin/sleep 0.01; done
+exec /bin/sleep 0.01
 """
 TINI = """#!/bin/bash
 # what tini -s does, as far as these tests see
@@ -32,7 +38,11 @@ exec "$@"
 """
 
 
-def until(what: str, ready: Callable[[], object], seconds: float = 20) -> None:
+LONG = 120
+"""Seconds that only a hang takes."""
+
+
+def until(what: str, ready: Callable[[], object], seconds: float = LONG) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, what
@@ -40,14 +50,15 @@ def until(what: str, ready: Callable[[], object], seconds: float = 20) -> None:
 
 
 class Executor:
-    """entrypoint.sh as an executor's container runs it, with a Java and a tini of ours."""
+    """entrypoint.sh as an executor's container runs it, with a Java, a tini and a sleep of ours."""
 
     def __init__(self, folder: Path, **more: str) -> None:
         (folder / "bin").mkdir(exist_ok=True)
-        for name, text in (("java", JAVA), ("tini", TINI)):
+        for name, text in (("java", JAVA), ("tini", TINI), ("sleep", SLEEP)):
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
         self.log, self.marker = folder / "log", folder / "decommissioning"
+        self.clock, self._slept = folder / "clock", folder / "slept"
         names = ("EXECUTOR_MEMORY", "DRIVER_URL", "EXECUTOR_ID", "EXECUTOR_CORES", "APPLICATION_ID")
         names += ("EXECUTOR_POD_IP", "RESOURCE_PROFILE_ID", "EXECUTOR_POD_NAME")
         self.environment = {
@@ -55,6 +66,8 @@ class Executor:
             "JAVA_HOME": str(folder),
             "TMPDIR": str(folder),
             "LOG": str(self.log),
+            "CLOCK": str(self.clock),
+            "SLEPT": str(self._slept),
             **{f"SPARK_{name}": f"{name}-of-{folder.name}" for name in names},
             **more,
         }
@@ -67,6 +80,10 @@ class Executor:
         return subprocess.Popen(
             [str(DOCKER / "decom.sh")], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+
+    def slept(self) -> int:
+        """The number of pauses of a tenth of a second that have begun."""
+        return self._slept.read_text().split().count("0.1") if self._slept.exists() else 0
 
     def java(self) -> int:
         """The pid of our Java, which is the only one of its session."""
@@ -104,12 +121,13 @@ SPOT = {"MANYFIT_DECOMMISSION_SECONDS": "15"}
 
 def test_a_hook_asks_the_executor_to_hand_over_and_returns_before_the_container_ends(executor: Start) -> None:
     one = executor(**SPOT)
+    one.clock.touch()
     hook = one.hook()
-    said, _ = hook.communicate(timeout=20)
+    said, _ = hook.communicate(timeout=LONG)
 
     assert hook.returncode == 0
     assert "decommissioning the executor" in said
-    assert one.process.wait(20) == 7, "the executor's own exit code"
+    assert one.process.wait(LONG) == 7, "the executor's own exit code"
     assert "handed over" in one.log.read_text()
 
 
@@ -119,10 +137,12 @@ def test_the_container_waits_for_a_hook_that_waits_for_the_same_end(executor: St
     os.kill(one.java(), signal.SIGTERM)
     until("Java to end", lambda: "ended" in one.log.read_text())
 
-    time.sleep(0.3)  # that nothing happens can only be waited for
+    until("the container to wait", lambda: one.slept())
     assert one.process.poll() is None, "else Kubernetes notes FailedPreStopHook"
     one.marker.unlink()
-    assert one.process.wait(20) == 143
+    one.clock.touch()
+    assert one.process.wait(LONG) == 143
+    assert one.slept() == 1, "the end of the hook ends the waiting"
 
 
 def test_an_executor_that_its_driver_has_stopped_waits_for_the_hook_that_comes_with_the_deletion(
@@ -131,41 +151,41 @@ def test_an_executor_that_its_driver_has_stopped_waits_for_the_hook_that_comes_w
     one = executor(**SPOT)
     os.kill(one.java(), signal.SIGUSR1)
     until("Java to end", lambda: "stopped" in one.log.read_text())
-    time.sleep(0.3)  # that nothing happens can only be waited for
+    until("the container to wait", lambda: one.slept())
     assert one.process.poll() is None, (
         "else Kubernetes starts the hook in a container that ends, and notes FailedPreStopHook"
     )
 
     hook = one.hook()
-    said = hook.communicate(timeout=20)
+    said = hook.communicate(timeout=LONG)
     assert (hook.returncode, said[1]) == (0, "no executor in this container\n")
     assert one.process.poll() is None
-    begin = time.monotonic()
     one.process.terminate()
-    assert one.process.wait(20) == 0
-    assert time.monotonic() - begin < 1.5, "the signal ends the waiting"
+    one.clock.touch()
+    assert one.process.wait(LONG) == 0
+    assert one.slept() == 1, "the signal ends the waiting"
 
 
 def test_an_executor_that_nobody_deletes_is_held_back_for_three_seconds(executor: Start) -> None:
     one = executor(**SPOT)
-    begin = time.monotonic()
+    one.clock.touch()
     os.kill(one.java(), signal.SIGUSR1)
-    assert one.process.wait(20) == 0
-    assert time.monotonic() - begin > 2.5
+    assert one.process.wait(LONG) == 0
+    assert one.slept() == 30
 
 
 def test_an_executor_that_crashed_is_not_held_back(executor: Start) -> None:
     one = executor(**SPOT)
-    begin = time.monotonic()
+    one.clock.touch()
     os.kill(one.java(), signal.SIGTERM)
-    assert one.process.wait(20) == 143
-    assert time.monotonic() - begin < 2.5
+    assert one.process.wait(LONG) == 143
+    assert one.slept() == 0
 
 
 def test_the_signal_that_ends_a_container_reaches_the_executor(executor: Start) -> None:
     one = executor(**SPOT)
     one.process.terminate()
-    assert one.process.wait(20) == 143
+    assert one.process.wait(LONG) == 143
     assert "ended" in one.log.read_text()
 
 
@@ -173,7 +193,7 @@ def test_an_executor_that_is_never_decommissioned_is_the_process_itself(executor
     one = executor()
     assert one.java() == one.process.pid
     one.process.terminate()
-    assert one.process.wait(20) == 143
+    assert one.process.wait(LONG) == 143
 
 
 @pytest.mark.parametrize("name", [None, "EXECUTOR_POD"])
