@@ -9,6 +9,8 @@ FLOOR = "floor"
 
 WATCHED = "manyfit-short"
 """What the guard watches: the cost of each partition, without the page's pictures, which cost a fixed 0.2 s a run."""
+DOUBLED = "manyfit-twice"
+"""What the guard has to refuse, so that it is known to notice a job that does everything twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,12 @@ ENTRIES: list[Entry] = [
         title="manyfit, reader direct, `output.report: short`: no pictures, which cost the same for any number of keys",
         module=_OURS,
         options={"output": {"report": "short"}},
+    ),
+    Entry(
+        name=DOUBLED,
+        title="manyfit, `output.report: short`, each key read, fitted and packed twice: what the guard has to notice",
+        module=_OURS,
+        options={"output": {"report": "short"}, "twice": True},
     ),
     Entry(
         name="manyfit-plain",

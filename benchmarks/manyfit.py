@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.doubled import doubled
 from benchmarks.workload import Workload
 from job import engine as engines
 from job.config.settings import JobSettings
@@ -16,10 +17,18 @@ from job.worker.direct import Work
 
 
 class Kept:
-    """An engine that a run may stop as often as it likes."""
+    """An engine that a run may stop as often as it likes.
 
-    def __init__(self, engine: engines.Engine) -> None:
-        self._engine = engine
+    Parameters
+    ----------
+    engine
+        The engine that does the work.
+    twice
+        Do the work of each key twice (`benchmarks.doubled`).
+    """
+
+    def __init__(self, engine: engines.Engine, *, twice: bool = False) -> None:
+        self._engine, self._twice = engine, twice
 
     def cores(self) -> int:
         return self._engine.cores()
@@ -28,7 +37,7 @@ class Kept:
         return self._engine.number_of_tasks(costs)
 
     def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
-        return self._engine.run(work, tasks, tick)
+        return self._engine.run(doubled(work) if self._twice else work, tasks, tick)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -74,7 +83,8 @@ class Peer:
     def round(self, output: str) -> int:
         """Plan, train, upload, publish, report."""
         plain = document(self._work, output)
-        done = run(assemble(JobSettings.model_validate(plain)), plain, make_engine=lambda assembly: Kept(self._engine))
+        kept = Kept(self._engine, twice=self._work.options.get("twice", False))
+        done = run(assemble(JobSettings.model_validate(plain)), plain, make_engine=lambda assembly: kept)
         self.detail = {"phases": done.phases, "fit_seconds": done.fit_seconds, "exit_code": done.exit_code}
         return done.totals.trained
 
