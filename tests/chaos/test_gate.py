@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from job.registry import row as rows_of
 from job.registry.index import Index
 from job.registry.verify import verify
 from job.run import promotion, retention
-from job.run.assembly import assemble
+from job.run.assembly import IDENTITY, assemble
 from job.run.report import RunReport
 from job.run.run import run
 from job.store import Store, open_store
@@ -51,10 +52,23 @@ DECIDED = [
 
 
 class Place:
-    """Six keys, three with a trend: means of 100 days are live, and 142 days wait, which lines follow better there."""
+    """Six keys, three with a trend: means of 100 days are live, and 142 days wait, which lines follow better there.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder
+        Where it is made.
+    like
+        Another place of which this is a copy; None: the means are trained.
+    """
+
+    def __init__(self, folder: Path, like: Place | None = None) -> None:
         self.folder = folder
+        if like is not None:
+            shutil.copytree(like.folder, folder)
+            belongs = folder / "out" / IDENTITY
+            belongs.write_text(belongs.read_text().replace(str(like.folder), str(folder)))
+            return
         (folder / "in").mkdir(parents=True)
         self.night(100)
         assert self.run(MEAN).gate["first"] == len(KEYS)
@@ -77,7 +91,7 @@ class Place:
         document = {
             "input": {"uri": str(self.folder / "in")},
             "recipe": recipe,
-            "output": {"uri": str(self.folder / "out")},
+            "output": {"uri": str(self.folder / "out"), "report": "short"},
             "promote": {"metric": METRIC, **promote},
             "spark": {"master": "inline"},
             "run": {"id": run_id},
@@ -107,9 +121,20 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The place that tests copy: its means are trained once."""
+    return Place(tmp_path_factory.mktemp("begun"))
+
+
+@pytest.fixture
+def place(tmp_path: Path, begun: Place) -> Place:
+    return Place(tmp_path / "place", begun)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, begun: Place) -> list[dict[str, Any]]:
     """What is decided where nothing happens: three are promoted, three kept."""
-    place = Place(tmp_path_factory.mktemp("undisturbed"))
+    place = Place(tmp_path_factory.mktemp("undisturbed") / "place", begun)
     place.run()
     rows = place.rows()
     assert [each["gate"] for each in rows] == ["promoted"] * 3 + ["kept"] * 3
@@ -119,9 +144,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]
 @pytest.mark.parametrize("point", KILL_POINTS)
 @pytest.mark.parametrize("run_id", [None, "fixed"])
 def test_a_run_that_dies_anywhere_and_is_run_again_decides_the_same(
-    point: str, run_id: str | None, tmp_path: Path, undisturbed: list[dict[str, Any]]
+    point: str, run_id: str | None, place: Place, undisturbed: list[dict[str, Any]]
 ) -> None:
-    place = Place(tmp_path)
     place.dies(point, run_id=run_id)
     place.run(run_id=run_id)
     assert place.rows() == undisturbed
@@ -131,10 +155,9 @@ def test_a_run_that_dies_anywhere_and_is_run_again_decides_the_same(
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_an_output_that_cannot_be_read_for_a_while_decides_nothing(
-    times: int, tmp_path: Path, undisturbed: list[dict[str, Any]], monkeypatch: Patch
+    times: int, place: Place, undisturbed: list[dict[str, Any]], monkeypatch: Patch
 ) -> None:
     """The live model is no key's affair while the store is away: the run ends with 5, and the next one goes on."""
-    place = Place(tmp_path)
     get, left = FolderStore.get, [times]
 
     def broken(self: FolderStore, name: str, **options: Any) -> Any:
@@ -158,9 +181,8 @@ def test_an_output_that_cannot_be_read_for_a_while_decides_nothing(
 
 @pytest.mark.parametrize("what", ["gone", "denied", "shorter"])
 def test_a_live_model_that_alone_cannot_be_read_is_its_key_s_affair(
-    what: str, tmp_path: Path, monkeypatch: Patch
+    what: str, place: Place, monkeypatch: Patch
 ) -> None:
-    place = Place(tmp_path)
     get, victim = FolderStore.get, model_name("k0", place.row("k0")["digest"])
 
     def broken(self: FolderStore, name: str, **options: Any) -> Any:
@@ -333,12 +355,14 @@ RULES: dict[str, tuple[Callable[[Place], list[str]], Any, str, Any]] = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_rule_holds_and_where_it_is_broken_the_check_sees_it(rule: str, tmp_path: Path, monkeypatch: Patch) -> None:
+def test_the_rule_holds_and_where_it_is_broken_the_check_sees_it(
+    rule: str, place: Place, tmp_path: Path, begun: Place, monkeypatch: Patch
+) -> None:
     play, owner, name, instead = RULES[rule]
-    assert play(Place(tmp_path / "held")) == []
+    assert play(place) == []
     with _without(monkeypatch, owner, name, instead):
         try:
-            found = play(Place(tmp_path / "broken"))
+            found = play(Place(tmp_path / "broken", begun))
         except Exception as error:  # a broken rule may end a run, too
             found = [f"{type(error).__name__}: {error}"]
     assert found, "the check did not see that the rule was broken"

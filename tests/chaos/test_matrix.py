@@ -25,7 +25,7 @@ from tests.chaos.world import World
 from tests.support.spark_jobs import SharedEngine
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
-QUICK = 5
+QUICK = 2
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_an_executor_that_is_lost_with_its_blobs_under_speculation_costs_no_row(
     document = {
         "input": {"uri": f"{folder}/in", "layout": "columns", "key": "k"},
         "recipe": {"function": "recipe.py:fit"},
-        "output": {"uri": f"{folder}/out"},
+        "output": {"uri": f"{folder}/out", "report": "short"},
         "spark": {"master": "local-cluster[2,1,1024]", "conf": speculation},
     }
     (folder / "job.json").write_text(json.dumps(document))

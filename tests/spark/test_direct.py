@@ -18,7 +18,7 @@ from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
 from tests.conftest import S3
-from tests.support.engines import LONG, SPARK, begun, body, manyfit, write_slow_job
+from tests.support.engines import LONG, SPARK, begun, body, write_slow_job
 from tests.support.spark_jobs import SharedEngine
 
 pytestmark = pytest.mark.spark
@@ -77,22 +77,3 @@ def test_a_jvm_that_dies_ends_the_run_with_3_and_says_how_to_go_on(slow_job: Pat
 
 def test_spark_installs_no_handler_of_ctrl_c_which_would_call_the_jvm_from_within_a_call(spark: Any) -> None:
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
-
-
-def test_the_demo_shows_every_step_of_the_article() -> None:
-    process = manyfit("demo")
-    out, said = process.communicate(timeout=LONG)
-
-    assert process.returncode == 0, said
-    for text in (
-        "df1.csv.gz",
-        "df2.csv.gz",
-        "2 trained",
-        "shuffle read 0 B, shuffle write 0 B",
-        "put their models straight into the bucket",
-        "0 damaged",
-    ):
-        assert text in out
-    slopes = [float(line.split()[2]) for line in out.splitlines() if line.strip().startswith("df")]
-    assert slopes == pytest.approx([2.5, 3.0], abs=0.05)
-    assert "Traceback" not in said

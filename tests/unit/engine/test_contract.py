@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,25 @@ def test_a_key_of_a_scattered_table_that_kills_its_worker_is_a_named_row(
     assert {row["rows"] for _, row in models.metrics().iterrows()} == {20}
 
 
-@pytest.mark.parametrize("engine", PROCESSES, indirect=True)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+TODAY = SIGNALS[int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j"))) % len(SIGNALS)]
+"""The signal that a driver with a JVM of its own gets in ``make test``; ``make chaos`` sends the others, too."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [
+        pytest.param(
+            each.values[0],
+            number,
+            id=f"{each.id}-{number.name}",
+            marks=[*each.marks, *([pytest.mark.chaos] if each.id == "spark" and number is not TODAY else [])],
+        )
+        for each in PROCESSES
+        for number in SIGNALS
+    ],
+    indirect=["engine"],
+)
 def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished_and_leaves_no_process(
     engine: dict[str, Any], tmp_path: Path, number: signal.Signals
 ) -> None:
