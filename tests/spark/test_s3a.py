@@ -45,7 +45,7 @@ def test_objects_and_a_table_on_s3_are_read_by_spark_and_odd_names_are_exact_or_
             "target": "y",
             "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
         },
-        "output": {"uri": f"s3://{models}/objects/"},
+        "output": {"uri": f"s3://{models}/objects/", "report": "short"},
         "storage": s3.storage,
         "spark": {"master": "local[2,4]"},
         "run": {"max_failed": 1},
@@ -54,7 +54,7 @@ def test_objects_and_a_table_on_s3_are_read_by_spark_and_odd_names_are_exact_or_
     assert (report["totals"]["trained"], report["failures"]) == (6, {"unsupported_key": 1})
     assert report["spark"]["shuffle_write_bytes"] == 0
     document["input"] = {"uri": f"s3://{raw}/table/", "layout": "columns", "key": "k", "reader": "spark"}
-    document["output"] = {"uri": f"s3://{models}/table/"}
+    document["output"] = {"uri": f"s3://{models}/table/", "report": "short"}
     report = manyfit(tmp_path, document)
     assert report["totals"]["trained"] == 5
     assert report["spark"]["shuffle_write_bytes"] > 0

@@ -55,7 +55,8 @@ _VOLATILE = (
 """Not compared: names of runs, digests, times and rates, versions of libraries, the width of columns."""
 
 
-_ENGINE = re.compile(r"  run\.engine = inline +\(environment, MANYFIT_RUN__ENGINE\)")
+_OURS = re.compile(r"  (run\.engine = inline|output\.report = short) +\(environment, MANYFIT_\w+\)")
+"""What a command says of the settings that the test gives it."""
 _LONG = re.compile(r"\b\d+\.\d{6,}\b")
 """Numbers of which six digits are compared: the last ones are the processor's."""
 
@@ -123,7 +124,7 @@ class Shell:
         self.commands = commands
         """a folder with `manyfit` and `python`"""
         self.inline = inline
-        """train in the command's own process: the same results, and no workers that import first"""
+        """train in the command's own process, and draw no pictures: the same results, and no workers that import first"""
         self.code = 0
         """exit code of the last command"""
 
@@ -138,7 +139,7 @@ class Shell:
             "OMP_NUM_THREADS": "1",
         }
         if self.inline:
-            environment["MANYFIT_RUN__ENGINE"] = "inline"
+            environment |= {"MANYFIT_RUN__ENGINE": "inline", "MANYFIT_OUTPUT__REPORT": "short"}
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, COLUMNS, 0, 0))
         printed = bytearray()
@@ -157,7 +158,7 @@ class Shell:
         reader.join()
         os.close(ours)
         text = printed.decode().replace("\r\n", "\n").replace(str(self.folder), SHOWN_FOLDER)
-        return [line.rstrip() for line in text.splitlines() if not _ENGINE.match(line)]
+        return [line.rstrip() for line in text.splitlines() if not _OURS.match(line)]
 
 
 def _drain(terminal: int, printed: bytearray) -> None:

@@ -88,7 +88,7 @@ def settings(folder: Path, *sections: dict[str, Any]) -> JobSettings:
     """A linear model for each file of a folder."""
     base = {
         "input": {"uri": str(folder / "in")},
-        "output": {"uri": str(folder / "out")},
+        "output": {"uri": str(folder / "out"), "report": "short"},
         "recipe": {
             "features": ["x"],
             "target": "y",
@@ -135,7 +135,7 @@ def write_slow_job(folder: Path, engine: dict[str, Any]) -> Path:
     document = {
         "input": {"uri": f"{folder}/in"},
         "recipe": {"function": "recipe.py:fit"},
-        "output": {"uri": f"{folder}/out"},
+        "output": {"uri": f"{folder}/out", "report": "short"},
         **engine,
     }
     (folder / "job.json").write_text(json.dumps(document))

@@ -49,7 +49,7 @@ class ScoreJob:
         document: dict[str, Any] = {
             "models": {"uri": str(self.trained.out)},
             "input": {"uri": str(self.data)},
-            "output": {"uri": str(self.out)},
+            "output": {"uri": str(self.out), "report": "short"},
             "run": {"engine": "inline"},
         }
         for name, values in {**self.overrides, **sections}.items():

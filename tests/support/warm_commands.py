@@ -9,6 +9,7 @@ This file is started by its path, so that nothing of the tests' own is imported 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -135,4 +136,5 @@ if __name__ == "__main__":
     ours = socket.socket(fileno=int(sys.argv[1]))
     for module in _modules():
         importlib.import_module(module)
+    gc.freeze()  # no fork looks through all of this again
     _serve(ours)()

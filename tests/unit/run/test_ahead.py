@@ -37,7 +37,7 @@ def settings(folder: Path, **spark: Any) -> JobSettings:
         {
             "input": {"uri": str(folder / "in")},
             "recipe": {"function": "m:f"},
-            "output": {"uri": str(folder / "out")},
+            "output": {"uri": str(folder / "out"), "report": "short"},
             "spark": spark,
         }
     )

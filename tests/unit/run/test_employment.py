@@ -39,7 +39,7 @@ def example() -> ModuleType:
 def trained(folder: Path, *more: str) -> RunReport:
     """The example's own job.yaml, with its folders moved, and some industries."""
     overrides = ["--input.uri", str(folder / "data"), "--output.uri", str(folder / "models")]
-    overrides += ["--input.limit", str(SOME), *more]
+    overrides += ["--input.limit", str(SOME), "--output.report", "short", *more]
     loaded = load.load(argv_overrides=overrides, file=str(EXAMPLE / "job.yaml"), env={})
     made = assemble(loaded.settings, loaded.base)
     return run(made, loaded.to_document(defaults=False), make_engine=lambda _: InlineEngine())
@@ -49,6 +49,7 @@ def scored(folder: Path) -> tuple[RunReport, pd.DataFrame]:
     """The example's own score.yaml, with the models of 2016."""
     overrides = ["--models.uri", str(folder / "models"), "--models.at", "2"]
     overrides += ["--input.uri", str(folder / "next"), "--output.uri", str(folder / "predictions")]
+    overrides += ["--output.report", "short"]
     loaded = load.load(file=str(EXAMPLE / "score.yaml"), env={}, argv_overrides=overrides, kind=ScoringSettings)
     assert isinstance(loaded.settings, ScoringSettings)
     made = assemble_scoring(loaded.settings, loaded.base)

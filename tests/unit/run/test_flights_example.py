@@ -28,7 +28,8 @@ def lay_out(folder: Path) -> int:
 
 def trained(source: Path, models: Path, *more: str) -> RunReport:
     """The example's own job.yaml, with its folders moved."""
-    overrides = ["--input.uri", str(source), "--output.uri", str(models), "--run.engine", "inline", *more]
+    overrides = ["--input.uri", str(source), "--output.uri", str(models), "--run.engine", "inline"]
+    overrides += ["--output.report", "short", *more]
     loaded = load.load(argv_overrides=overrides, file=str(EXAMPLE / "job.yaml"), env={})
     made = assemble(loaded.settings, loaded.base)
     return run(made, loaded.to_document(defaults=False), make_engine=lambda _: InlineEngine())

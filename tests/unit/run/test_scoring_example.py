@@ -28,11 +28,12 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "scoring"
 def test_every_country_is_scored_once_as_plain_scikit_learn_would_and_its_error_is_known(tmp_path: Path) -> None:
     lay_out: Any = script(EXAMPLE / "lay_out.py")
     assert lay_out.lay_out(tmp_path / "data") == 142
-    folders = ["--output.uri", str(tmp_path / "models"), "--input.uri", str(tmp_path / "data/known")]
+    short = ["--output.report", "short"]
+    folders = [*short, "--output.uri", str(tmp_path / "models"), "--input.uri", str(tmp_path / "data/known")]
     job = load.load(file=str(EXAMPLE / "job.yaml"), env={}, argv_overrides=folders)
     assert isinstance(job.settings, JobSettings)
     run(assemble(job.settings, job.base), job.to_document(defaults=False), make_engine=lambda _: InlineEngine())
-    folders = ["--output.uri", str(tmp_path / "out"), "--input.uri", str(tmp_path / "data/new")]
+    folders = [*short, "--output.uri", str(tmp_path / "out"), "--input.uri", str(tmp_path / "data/new")]
     folders += ["--models.uri", str(tmp_path / "models")]
     scoring = load.load(file=str(EXAMPLE / "score.yaml"), env={}, argv_overrides=folders, kind=ScoringSettings)
     assert isinstance(scoring.settings, ScoringSettings)
