@@ -37,6 +37,7 @@ ELSEWHERE = {
     "contender": "a process of `table`",
     "latency": "a process of `table`",
     "environment": "locks the packages of the peers",
+    "mlflow_bridge": "needs the environment of `make mlflow`",
     "listing": "needs a server of its own: a part of `scale`",
 }
 
