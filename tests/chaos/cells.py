@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.chaos.proxy import FAULTS, KINDS
+from tests.chaos.proxy import FAULTS, KINDS, SCORING_KINDS
 
 FILE = Path(__file__).with_name("cells.json")
 
@@ -31,11 +31,20 @@ HOW = ("exception", "sigkill")
 TIMES = {"once": 1, "twice": 2, "forever": -1}
 
 
+def faults() -> list[str]:
+    """Broken requests of a training, and of a scoring: (8 + 6) × 10 × 3 = 420."""
+    kinds = [*(f"fault {kind}" for kind in KINDS), *(f"score {kind}" for kind in SCORING_KINDS)]
+    return [f"{kind} {fault} {times}" for kind in kinds for fault in FAULTS for times in TIMES]
+
+
 def cells() -> list[str]:
-    """14 × 2 + 8 × 10 × 3 = 268."""
-    kills = [f"kill {point} {how}" for point in KILL_POINTS for how in HOW]
-    faults = [f"fault {kind} {fault} {times}" for kind in KINDS for fault in FAULTS for times in TIMES]
-    return kills + faults
+    """Broken requests, and 14 × 2 deaths: 448."""
+    return [f"kill {point} {how}" for point in KILL_POINTS for how in HOW] + faults()
+
+
+def mode_of(cell: str) -> str:
+    """The ``output.mode`` of a scoring whose request is broken: every other cell replaces."""
+    return ("append", "replace")[cells().index(cell) % 2]
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from job.errors import InputError
 from job.run.assembly import assemble
 from job.run.run import run
 from tests.chaos.broken_request import broken_request
-from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells
-from tests.chaos.proxy import FAULTS, KINDS, Fault, FaultProxy
+from tests.chaos.cells import FILE, KILL_POINTS, TIMES, cells, faults
+from tests.chaos.proxy import FAULTS, KINDS, SCORING_KINDS, Fault, FaultProxy, kind_of
 from tests.chaos.world import World
 from tests.support.spark_jobs import SharedEngine
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
-QUICK = 2
+QUICK, QUICK_SCORING = 2, 2
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +38,24 @@ def test_the_matrix_has_every_cell_that_the_protocol_asks_for() -> None:
     written = json.loads(FILE.read_text())
 
     assert written == cells()
-    assert len(written) == len(set(written)) == 268
+    assert len(written) == len(set(written)) == 448
     assert len(KILL_POINTS) == 14
-    assert (len(KINDS), len(FAULTS), len(TIMES)) == (8, 10, 3)
+    assert (len(KINDS), len(SCORING_KINDS), len(FAULTS), len(TIMES)) == (8, 6, 10, 3)
 
 
-EVERY = [cell for cell in cells() if cell.startswith("fault")]
-SLICE = sorted(random.Random(SEED).sample(EVERY, QUICK))
+EVERY = faults()
+OF_SCORING = [cell for cell in EVERY if cell.startswith("score")]
+OF_TRAINING = [cell for cell in EVERY if cell not in OF_SCORING]
+SLICE = [
+    cell
+    for some, count in ((OF_TRAINING, QUICK), (OF_SCORING, QUICK_SCORING))
+    for cell in sorted(random.Random(SEED).sample(some, count))
+]
 
 
 @pytest.mark.usefixtures("s3")
 @pytest.mark.parametrize("cell", SLICE)
-def test_a_broken_request_loses_tears_doubles_and_overwrites_nothing(
+def test_a_broken_request_loses_tears_doubles_mixes_and_overwrites_nothing(
     s3_server: str, proxy: FaultProxy, cell: str
 ) -> None:
     broken_request(s3_server, proxy, cell)
@@ -65,6 +71,7 @@ def test_an_input_that_cannot_be_reached_any_more_ends_the_run_as_the_input_s_fa
         request.getfixturevalue("spark")  # a session of its own would be stopped with this run, and is everybody's
     world = World(proxy, s3_server, admit=False, timeout=30)
     world.begin()
+    proxy.kind_of = kind_of
     proxy.fault = Fault("input_get", "refused", TIMES["forever"])
     make = {"inline": lambda _: InlineEngine(), "local": lambda _: LocalEngine(2), "spark": SharedEngine}[engine]
     try:

@@ -38,11 +38,11 @@ pytestmark = [
 def play(cell: str, folder: Path, s3_server: str, proxy: FaultProxy) -> str | None:
     """What is wrong with a cell."""
     try:
-        if cell.startswith("fault"):
-            broken_request(s3_server, proxy, cell)
-        else:
+        if cell.startswith("kill"):
             _, point, how = cell.split()
             {"exception": raised, "sigkill": killed}[how](folder, point)
+        else:
+            broken_request(s3_server, proxy, cell)
     except (Exception, pytest.fail.Exception) as error:  # whatever a cell comes upon, the others are played too
         return f"{cell}: {type(error).__name__}: {error}"
     return None

@@ -14,14 +14,13 @@ from botocore.config import Config
 
 from job.config.settings import JobSettings
 from job.engine.inline import InlineEngine
-from job.errors import ManyfitError
 from job.registry.model_set import ModelSet
 from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
 from job.store import probe
 from tests.chaos.audit import Audit, audit
-from tests.chaos.proxy import Fault, FaultProxy
+from tests.chaos.proxy import FaultProxy
 
 OLD = {f"k{n}": n + 1.0 for n in range(6)}
 _FIRST: dict[str, tuple[str, dict[str, bytes], dict[str, bytes]]] = {}
@@ -136,38 +135,6 @@ class World:
         for key in models:
             assert models[key] is not None
         return len(models)
-
-
-def broken(world: World, fault: Fault, *, heals: int = 3) -> tuple[ManyfitError | None, Audit, int]:
-    """Break one kind of request during a run, look, mend, and run again until it is right.
-
-    Returns
-    -------
-    (error, audit, runs)
-        What the broken run said, if it failed; the audit at the end; how many further runs it took.
-    """
-    world.begin(orphans=fault.kind == "model_head")
-    error: ManyfitError | None = None
-    world.proxy.fault = fault
-    try:
-        world.run()
-    except ManyfitError as caught:
-        error = caught
-    finally:
-        world.proxy.fault = None
-    # Impatience is for what never succeeds; a machine under load may take its time to heal.
-    world.retries, world.timeout = 5, 60
-    if error is not None:
-        between = world.audit(None)
-        assert not between.problems, between.problems
-        assert world.reader() >= len(OLD), "the old release must stay readable"
-    runs = 0
-    for runs in range(1, heals + 1):  # noqa: B007 - told to the caller
-        report = world.run()
-        if report.totals.failed == 0 and report.totals.trained == 0:
-            break
-    world.proxy.deliver_late()
-    return error, world.audit(NEW), runs
 
 
 def environment() -> dict[str, str]:
