@@ -96,7 +96,9 @@ def compare(keys: pa.Array, data: pa.Array, index: Iterable[pa.Table], fingerpri
         why[mine] = due
         seconds[mine] = _array(pc.fill_null(here["seconds"], 0.0))
         # The digest of the content matters only if nothing but the data has changed: else the key is fitted anyway.
-        again = np.isin(due, (CODE["data"], CODE["reading"])) & _is(here, "state", "live")
+        # After a failure the data may be as it was before, with a new ETag: then what was made of it is good again.
+        live = np.isin(due, (CODE["data"], CODE["reading"])) & _is(here, "state", "live")
+        again = live | _is(here, "state", "stale")
         again &= _is(here, "recipe", fingerprints.recipe) & _is(here, "environment", fingerprints.environment)
         contents.append(here["content"].filter(pa.array(again)))
         reading[mine[again]] = _array(pc.fill_null(here["reading"], 1))[again]

@@ -175,6 +175,7 @@ class Index:
             With `CHANGES`, or with `ROW` (then every row is a ``put``). No key occurs twice.
         run
             The run's id. A second release with the same id does nothing and returns the version of the first.
+            With another name of a run in ``metadata``, it is the id of this commit alone.
         complete
             Whether the listing was unfiltered: then the release confirms all keys that ``rows`` does not have.
         metadata
@@ -314,7 +315,7 @@ class Index:
                     f"{decision.disbelieved:,}",
                     self._table.where,
                 )
-            about = {**(metadata or {}), "operation": operation, "run": run}
+            about = {"run": run, **(metadata or {}), "operation": operation}
             merge(self._table, table, decision.effective, marks, about, credible)
             return Release(version=base + 1, applied=decision.effective.num_rows, superseded=decision.superseded)
 

@@ -43,7 +43,8 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
     """Find the parts of unfinished runs that this run can adopt.
 
     A part is adopted as a whole or not at all. Each of its keys must be due, and must have been scored with the data
-    and the model of the plan.
+    and the model of the plan. None may be what is published already: data that was put again with equal bytes is due,
+    and its rows would be doubled.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
     due = plan.due()
     keys = whole(plan.keys["key"]).take(pa.array(due))
     data = digest_letters(whole(plan.keys["data"]).take(pa.array(due)))
+    published = whole(plan.keys["content"]).take(pa.array(due))
     taken = np.zeros(len(due), bool)
     known: dict[str, pa.DataType] = {field.name: field.type for field in there or ()}
     accepted, schemas = [], []
@@ -66,9 +68,10 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
         found = found.take(pc.sort_indices(found["part"].cast(pa.string())))
         at = pc.index_in(whole(found["key"]), value_set=keys)
         planned = data.take(pc.fill_null(at, 0)) if len(data) else pa.nulls(len(at), pa.string())
+        there_already = pc.fill_null(pc.equal(whole(found["content"]), published.take(at)), False)
         fits = pc.and_(
             pc.and_(pc.is_valid(at), pc.fill_null(pc.equal(whole(found["data"]), planned), False)),
-            pc.equal(whole(found["recipe"]).cast(pa.string()), prints.recipe),
+            pc.and_(pc.equal(whole(found["recipe"]).cast(pa.string()), prints.recipe), pc.invert(there_already)),
         ).to_numpy(zero_copy_only=False)
         names = whole(found["part"]).cast(pa.string()).to_pylist()
         places = pc.fill_null(at, -1).to_numpy()
@@ -100,6 +103,17 @@ def _unfinished(output: Store, started: Started) -> list[str]:
         return []
 
 
+def planned_on(output: Store) -> int | None:
+    """Make the last release good; returns the version of the predictions that a run may be planned on.
+
+    The version is read first. What another run releases after that ends this run, and what it has released before is
+    made good. The other way round, keys of a release between both would be scored again, and their rows doubled.
+    """
+    version = Predictions(output).version()
+    make_good(output)
+    return version
+
+
 def make_good(output: Store) -> None:
     """Finish the last release, rollback, hold or forgetting of predictions, if it died before it updated the index.
 
@@ -126,8 +140,26 @@ def make_good(output: Store) -> None:
         derive(output, newest.run, str(newest.metadata["plan"]), newest.metadata)
 
 
-def derive(output: Store, run: str, plan: str, about: Mapping[str, str]) -> tuple[str, ...]:
-    """Release the states and the errors of the keys from the files that a run has recorded; returns superseded keys."""
+def derive(output: Store, run: str, plan: str, about: Mapping[str, str], *, alone: bool = False) -> tuple[str, ...]:
+    """Release the states and the errors of the keys from the files that a run has recorded.
+
+    Parameters
+    ----------
+    output
+        The output.
+    run, plan
+        The run and its plan.
+    about
+        Texts that are recorded with the commit.
+    alone
+        The plan has no predictions to release. If the run is started again, it may release some: so the commit does not
+        count as the one that belongs to them.
+
+    Returns
+    -------
+    tuple of str
+        The keys that were superseded.
+    """
     try:
         rows = decode(output.get(run_paths.released_rows(run, plan)))
         errors = decode(output.get(run_paths.released_errors(run, plan)))
@@ -139,5 +171,8 @@ def derive(output: Store, run: str, plan: str, about: Mapping[str, str]) -> tupl
     if errors.num_rows:
         add_errors(output, completed(errors, ERRORS), run)
     said = {name: text for name, text in about.items() if name not in ("operation", "run", "plan")}
-    released = Index(output).release(rows, run=run, complete=about.get("complete") == "True", metadata=said)
+    name = f"{run}/{plan}" if alone else run
+    released = Index(output).release(
+        rows, run=name, complete=about.get("complete") == "True", metadata={**said, "run": run}
+    )
     return released.superseded

@@ -91,10 +91,9 @@ class ScoringRun:
         """Compare data, models and settings with those of the last scoring, and find parts to adopt."""
         score, output = self._assembly.scoring.score, assembly.output
         with storage("output", "the predictions cannot be read"):
+            self._base = self._predictions.version() if engine is None else scored_before.planned_on(output)
             if engine is not None:
-                scored_before.make_good(output)
                 check_held(assembly, self.done)  # by a rollback that died before the index had followed
-            self._base = self._predictions.version()
             if self._replaces:
                 self._held = sorted(self._predictions.held(self._base), key=lambda each: each.first)
             there = self._predictions.schema()
@@ -251,7 +250,7 @@ class ScoringRun:
         scored = scored.set_column(4, "columns", scored["columns"].cast(pa.string()))
         parts, schema, removed = self._parts(plan, scored)
         if not parts and not removed:
-            superseded = scored_before.derive(output, started.id, started.plan, about)
+            superseded = scored_before.derive(output, started.id, started.plan, about, alone=True)
             return Release(version=self._predictions.version() or None, superseded=superseded)
         released = self._predictions.release(
             parts,

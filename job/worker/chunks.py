@@ -125,7 +125,11 @@ def _attempts(outcomes: pa.Table, done: str) -> Iterable[dict[str, Any]]:
 
 
 def once(outcomes: pa.Table) -> pa.Table:
-    """Each key once. After a lost answer of the store, the outcomes of a segment may have been written twice."""
-    keys = whole(outcomes["key"])
-    first = np.unique(keys.to_numpy(zero_copy_only=False), return_index=True)[1]
+    """Each key of a part once: after a lost answer of the store, outcomes of a segment may have been written twice.
+
+    If a run was started again, a key may be in a part of each of its plans. It stays in both: else the second one would
+    seem to lack it, would be adopted beside the first one, and would bring the rows of the key once more.
+    """
+    pairs = pc.binary_join_element_wise(outcomes["part"].cast(pa.string()), outcomes["key"], "#")
+    first = np.unique(whole(pairs).to_numpy(zero_copy_only=False), return_index=True)[1]
     return outcomes if len(first) == outcomes.num_rows else outcomes.take(pa.array(np.sort(first)))

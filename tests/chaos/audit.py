@@ -47,34 +47,10 @@ def audit(objects: Mapping[str, bytes], slopes: Mapping[str, float] | None = Non
         For each key the slope that its model must have; a key that must have a model and has none is a loss.
     """
     found = Audit()
-    commits = sorted(name for name in objects if re.fullmatch(r"index/_delta_log/\d{20}\.json", name))
-    found.versions = len(commits) - 1
-    for number, name in enumerate(commits):
-        if int(name[-25:-5]) != number:
-            found.problems.append(f"the log has a hole before {name}")
-    transactions: list[str] = []
-    files: dict[str, bool] = {}
-    for name in commits:
-        for line in objects[name].decode().splitlines():
-            action = json.loads(line)
-            if "add" in action:
-                files[action["add"]["path"]] = True
-            if "remove" in action:
-                files.pop(action["remove"]["path"], None)
-            if "txn" in action:
-                transactions.append(action["txn"]["appId"])
-    rows = []
-    for path in files:
-        body = objects.get(f"index/{path}")
-        if body is None:
-            found.problems.append(f"the table names a file that is not there: {path}")
-            continue
-        rows += [dict(row) for row in _rows(body)]
-    found.rows = rows
-    runs = [name for name in transactions if not name.startswith("manyfit/")]
-    if len(runs) != len(set(runs)):
-        found.problems.append("a run was released twice")
-    for row in rows:
+    log = commits(objects, "index")
+    found.versions, found.problems = len(log) - 1, of_log(log)
+    found.rows = audit_rows(objects, "index", found.problems)
+    for row in found.rows:
         key, digest = row["key"], row["digest"]
         if key in found.states:
             found.problems.append(f"the key {key!r} is doubled")
@@ -104,6 +80,67 @@ def audit(objects: Mapping[str, bytes], slopes: Mapping[str, float] | None = Non
         if match and match[1] not in found.live.values():
             found.orphans += 1
     return found
+
+
+def audit_rows(objects: Mapping[str, bytes], table: str, problems: list[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of the current version of a table; files that are missing are added to ``problems``."""
+    files: dict[str, bool] = {}
+    for commit in commits(objects, table):
+        files = {path: True for path in files if path not in commit.removed} | dict.fromkeys(commit.added, True)
+    rows = []
+    for path in files:
+        body = objects.get(f"{table}/{path}")
+        if body is not None:
+            rows += [dict(row) for row in _rows(body)]
+        elif problems is not None:
+            problems.append(f"the table names a file that is not there: {path}")
+    return rows
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit of a Delta table, as its log has it."""
+
+    number: int
+    added: dict[str, dict[str, Any]]
+    """the actions, by the path of the file"""
+    removed: frozenset[str]
+    transactions: dict[str, int]
+    about: dict[str, Any]
+    """its commitInfo"""
+
+    @property
+    def runs(self) -> list[str]:
+        """Ids of the runs that it releases."""
+        return [name for name in self.transactions if not name.startswith("manyfit/")]
+
+
+def commits(objects: Mapping[str, bytes], table: str) -> list[Commit]:
+    """The log of a table below an output, oldest first."""
+    pattern = re.compile(rf"{table}/_delta_log/(\d{{20}})\.json")
+    return [_commit(int(match[1]), objects[match[0]]) for match in map(pattern.fullmatch, sorted(objects)) if match]
+
+
+@functools.lru_cache(1024)
+def _commit(number: int, body: bytes) -> Commit:
+    actions: dict[str, list[dict[str, Any]]] = {"add": [], "remove": [], "txn": [], "commitInfo": []}
+    for line in body.decode().splitlines():
+        for kind, action in json.loads(line).items():
+            actions.setdefault(kind, []).append(action)
+    return Commit(
+        number=number,
+        added={each["path"]: each for each in actions["add"]},
+        removed=frozenset(each["path"] for each in actions["remove"]),
+        transactions={each["appId"]: each["version"] for each in actions["txn"]},
+        about=actions["commitInfo"][0] if actions["commitInfo"] else {},
+    )
+
+
+def of_log(log: list[Commit]) -> list[str]:
+    """What is wrong with a log by itself."""
+    found = [f"the log has a hole before {each.number}" for at, each in enumerate(log) if each.number != at]
+    runs = [run for each in log for run in each.runs]
+    return found + (["a run was released twice"] if len(runs) != len(set(runs)) else [])
 
 
 # Equal bytes say the same, and thousands of audits meet the same ones: that they are the bytes of a name is looked at anew

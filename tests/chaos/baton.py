@@ -139,6 +139,8 @@ class Scheduled(FolderStore):
     faults: Faults
     clock: Callable[[], datetime]
     stamp: Callable[[], datetime]
+    stored: Callable[[str], None]
+    """called with the name of each object that was created, before anybody else goes on"""
 
     def now(self) -> datetime:
         return self.clock()
@@ -174,6 +176,7 @@ class Scheduled(FolderStore):
             if FolderStore.create(self, name, data):
                 mine[0] = True
                 self._stamp(name)
+                self.stored(name)
             return mine[0]
 
         return bool(self.faults.around(once))

@@ -30,11 +30,13 @@ from job.registry import delta_log
 from job.registry.delta_log import Table
 from job.run import planning, run_files, task_lists
 from job.run import run as runs
+from job.score import apply, forecast
 from job.store import probe
 from job.store.folder import FolderStore
 from job.worker import attempt, direct, segment
 from job.worker.operation import perform
 from job.worker.payload import Blobs
+from job.worker.training import Training
 from tests.chaos.audit import folder_objects
 from tests.chaos.baton import here
 
@@ -77,6 +79,8 @@ class Once:
 
     def perform(self, operation: Any, key: str, payload: Blobs, champion: Champion | None = None) -> Result:
         """As `job.worker.operation.perform`."""
+        if not isinstance(operation, Training):
+            return perform(operation, key, payload, champion)
         blobs = tuple((name, bytes(data)) for name, data in payload._blobs)
         live = champion and (champion.digest, champion.until, champion.judged_until, champion.data is None)
         given = (operation.recipe, key, blobs, live)
@@ -120,20 +124,22 @@ class Opened:
 
     def __init__(self, open_: Callable[[Table, int | None], DeltaTable | None]) -> None:
         self._open = open_
-        self._log: dict[str, bytes] = {}
-        self._tables: dict[int | None, DeltaTable | None] = {}
+        self._logs: dict[str, dict[str, bytes]] = {}
+        self._tables: dict[str, dict[int | None, DeltaTable | None]] = {}
 
     def open(self, table: Table, at: int | None = None) -> DeltaTable | None:
         """As `Table.open`; the log is read each time, and the table made once for each of its states."""
-        log = folder_objects(Path(table.files.address.path), "_delta_log")
-        if log != self._log:
-            self._log, self._tables = log, {}
-        if at not in self._tables:
-            made = self._tables[at] = self._open(table, at)
+        path = table.files.address.path
+        log = folder_objects(Path(path), "_delta_log")
+        if log != self._logs.get(path):
+            self._logs[path], self._tables[path] = log, {}
+        tables = self._tables[path]
+        if at not in tables:
+            made = tables[at] = self._open(table, at)
             if made is not None:
                 # Each question would replay the log once more.
                 made.transaction_version = functools.cache(made.transaction_version)  # type: ignore[method-assign]
-        return self._tables[at]
+        return tables[at]
 
 
 @contextlib.contextmanager
@@ -162,7 +168,7 @@ def cooperative() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(arrow, "COMPRESSION", None)
         patch.setattr(probe, "admit", lambda *_, **__: None)
         # What takes longer is trained first: in another order each time, if it were measured.
-        for module in (linear, train):
+        for module in (linear, train, apply, forecast):
             patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 0.0))
         patch.setattr(
             runs,

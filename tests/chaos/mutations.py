@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,10 @@ from job.worker.segment import SegmentWriter
 from job.worker.work import Work
 from tests.chaos.audit import audit
 from tests.chaos.dying import Died, run_dying, settings
+from tests.chaos.mutation import Mutation, Patch
 from tests.chaos.proxy import Fault, FaultProxy
 from tests.chaos.world import NEW, OLD, World, body
 from tests.support.published import line, publish
-
-Patch = pytest.MonkeyPatch
 
 
 class Place:
@@ -405,31 +404,22 @@ def touching_anything(patch: Patch) -> None:
     patch.setattr(row, "_of_another_model", lambda source, models: pa.scalar(False))
 
 
-@dataclass(frozen=True)
-class Mutation:
-    """A rule, how it is broken, and what finds that."""
-
-    rule: str
-    breaks: Callable[[Patch], None]
-    plays: Callable[[Place], list[str]]
-
-
-MUTATIONS = [
-    Mutation("an object is created only if it is not there", overwriting, admitted),
-    Mutation("being refused by one's own object is success", refusal_is_failure, lost_answer),
-    Mutation("input is read with the ETag of the plan", without_if_match, changed_after_the_plan),
-    Mutation("nothing is published before every key has an outcome", without_barrier, lost_task),
-    Mutation("what counts is in the store, not what a task says", trusting_the_tasks, dies_before_the_barrier),
-    Mutation("a model is put before the outcome that names it", outcome_before_model, dies_before_the_put),
-    Mutation("a model's name is its digest", named_otherwise, runs_once),
-    Mutation("failures are never taken over", adopting_failures, denied_then_dies),
-    Mutation("a loader checks the digest", without_digest, swapped_model),
-    Mutation("the newer listing wins", without_order, older_listing),
-    Mutation("a run is released once", without_transactions, release_answer_lost),
-    Mutation("gc leaves alone what is young", without_age, gc_meanwhile),
-    Mutation("a run's name is not the clock's", clock_as_name, two_in_one_second),
-    Mutation("success is told after the release", success_before_release, runs_once),
-    Mutation(
-        "an unchanged key is confirmed only for the model it was compared with", touching_anything, replaced_meanwhile
-    ),
+RULES: list[tuple[str, Callable[[Patch], None], Callable[[Place], list[str]]]] = [
+    ("an object is created only if it is not there", overwriting, admitted),
+    ("being refused by one's own object is success", refusal_is_failure, lost_answer),
+    ("input is read with the ETag of the plan", without_if_match, changed_after_the_plan),
+    ("nothing is published before every key has an outcome", without_barrier, lost_task),
+    ("what counts is in the store, not what a task says", trusting_the_tasks, dies_before_the_barrier),
+    ("a model is put before the outcome that names it", outcome_before_model, dies_before_the_put),
+    ("a model's name is its digest", named_otherwise, runs_once),
+    ("failures are never taken over", adopting_failures, denied_then_dies),
+    ("a loader checks the digest", without_digest, swapped_model),
+    ("the newer listing wins", without_order, older_listing),
+    ("a run is released once", without_transactions, release_answer_lost),
+    ("gc leaves alone what is young", without_age, gc_meanwhile),
+    ("a run's name is not the clock's", clock_as_name, two_in_one_second),
+    ("success is told after the release", success_before_release, runs_once),
+    ("an unchanged key is confirmed only for the model it was compared with", touching_anything, replaced_meanwhile),
 ]
+
+MUTATIONS = [Mutation(rule, breaks, plays, Place) for rule, breaks, plays in RULES]

@@ -1,5 +1,7 @@
 """Random schedules (tests/chaos/schedule.py), played one after the other, and by two processes at once.
 
+Every third seed plays scorings, the others trainings.
+
 ``python -m tests.chaos.players SEED [END [SECONDS]]`` plays one, or a range of them.
 """
 
@@ -17,6 +19,8 @@ import time
 from pathlib import Path
 
 from tests.chaos.schedule import Schedule
+from tests.chaos.scoring_schedule import ScoringSchedule
+from tests.chaos.training_schedule import TrainingSchedule
 
 MANY = int(os.environ.get("CHAOS_SCHEDULES", "2000"))
 ROOT = Path(__file__).parents[2]
@@ -33,11 +37,16 @@ def memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def play(seed: int) -> Schedule:
-    """One schedule, in memory where the machine has such a folder."""
+def kind(seed: int) -> type[Schedule]:
+    """What is played with a seed by default: every third schedule is one of scorings."""
+    return ScoringSchedule if seed % 3 == 2 else TrainingSchedule
+
+
+def play(seed: int, of: type[Schedule] | None = None) -> Schedule:
+    """One schedule, in memory where the machine has such a folder; ``of`` another kind than the seed's own."""
     folder = Path(tempfile.mkdtemp(prefix="manyfit-", dir=os.environ.get(PLACE) or memory()))
     try:
-        schedule = Schedule(folder, seed)
+        schedule = (of or kind(seed))(folder, seed)
         schedule.play()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -113,7 +122,7 @@ def main(low: int, high: int, seconds: float = float("inf")) -> int:
             print(f"seed {seed}:", *problems[:5], sep="\n  ", flush=True)
         if schedule is not None:
             steps, releases = steps + schedule.baton.steps, releases + schedule.releases
-            reads += schedule.reader.read
+            reads += schedule.read
             injected, deaths = injected + schedule.faults.injected, deaths + schedule.faults.deaths
             cleanings += schedule.cleanings
         if (seed - low) % 500 == 499:
@@ -122,8 +131,8 @@ def main(low: int, high: int, seconds: float = float("inf")) -> int:
             break
     played = seed - low + 1
     print(
-        f"seeds {low} to {seed}: {played:,} played, {failed} failed; {steps:,} steps, {releases:,} releases audited, {reads:,} models read, "
-        f"{injected:,} faults, {deaths:,} deaths, {cleanings:,} gcs that removed models; "
+        f"seeds {low} to {seed}: {played:,} played, {failed} failed; {steps:,} steps, {releases:,} releases audited, {reads:,} models or predictions read, "
+        f"{injected:,} faults, {deaths:,} deaths, {cleanings:,} gcs that removed something; "
         f"{time.perf_counter() - begin:.0f} s, {(time.process_time() - spent) / played:.2f} s of CPU each",
         flush=True,
     )

@@ -1,9 +1,10 @@
-"""Random schedules: several drivers of one job in one process, one step at a time, in an order that a seed decides.
+"""A random schedule: several drivers of one job in one process, one step at a time, in an order that a seed decides.
 
 Each driver is a thread, and only the one that holds the baton runs (tests/chaos/baton.py). Every operation on a store,
 every look at the table and every commit passes the baton on. Meanwhile data sets change, go back, break and go, and tasks
 that are long replaced finish late; or, in every third schedule, a ``gc`` that keeps one version and hardly waits comes again
-and again. Each release is audited in the moment in which it appears, and read by a `ModelSet`; and so is the set after each gc.
+and again. What the drivers do, and what must be true of it, is told by the kind of the schedule
+(tests/chaos/training_schedule.py, tests/chaos/scoring_schedule.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 from deltalake.exceptions import DeltaError
 
-from job.config.settings import JobSettings
+from job.engine import Engine as AnyEngine
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import DamageError, InputError, ManyfitError, OutputError, StoreError
@@ -30,17 +31,14 @@ from job.registry import data_file, index
 from job.registry.delta_log import Table
 from job.run import notice, retention, run_files
 from job.run import run as runs
-from job.run.assembly import Assembly, assemble
-from job.run.run import run
+from job.run.report import RunReport
 from job.store import Store, folder, open_store
 from job.worker import segment
 from job.worker.direct import work_on
 from job.worker.work import Work, summary_row
-from tests.chaos.audit import Audit, audit, folder_objects
 from tests.chaos.baton import Baton, Faults, Scheduled, here
 from tests.chaos.cooperative import Opened, cooperative
 from tests.chaos.dying import Died
-from tests.chaos.reader import Reader
 
 UNITS = 8
 BROKEN = b"not gzip"
@@ -65,6 +63,9 @@ class Engine(InlineEngine):
                 except (StoreError, InputError):
                     if number == 2:
                         raise
+            if self.schedule.twins and self.schedule.random.random() < self.schedule.twins:
+                # Speculation: the other attempt has been at work for as long, and one of both counts.
+                self.schedule.zombies.append(lambda task=task: work_on(work, task, 1, expendable=False))
             if not self.schedule.cleaned and self.schedule.random.random() < 0.15:
                 self.schedule.zombies.append(lambda task=task: work_on(work, task, 3, expendable=False))
         return EngineReport(summaries=tuple(rows))
@@ -72,20 +73,12 @@ class Engine(InlineEngine):
 
 def body(slope: float) -> bytes:
     """A data set whose model has this slope."""
-    return gzip.compress(("x,y\n" + "".join(f"{n},{slope * n}\n" for n in range(6))).encode(), mtime=0)
+    return compressed("x,y\n" + "".join(f"{n},{slope * n}\n" for n in range(6)))
 
 
-GATE = {
-    "recipe": {"validation": {"method": "time", "column": "x", "test_size": 0.34}},
-    "promote": {"metric": "neg_mean_absolute_error"},
-}
-"""Each new model is compared with the live one. None is decided, as all data end alike, so each replaces it: but only while the
-live one is still that with which it was compared."""
-
-
-def gated(seed: int) -> bool:
-    """Whether the job of a seed's schedule has a gate."""
-    return random.Random(f"gate {seed}").random() < 1 / 4
+def compressed(text: str) -> bytes:
+    """Equal texts give equal bytes."""
+    return gzip.compress(text.encode(), mtime=0)
 
 
 def cleaned(seed: int) -> bool:
@@ -103,6 +96,9 @@ class Schedule:
     seed
         Decides everything.
     """
+
+    twins = 0.0
+    """how often a task is done twice, as by speculation"""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
@@ -125,14 +121,41 @@ class Schedule:
         """of a data set: with two, it goes back to what it was again and again, under new ETags"""
         self.published = self.random.random() < 0.7
         """whether there is a release when the drivers begin"""
-        self.listed: dict[str, datetime] = {}
-        """of each key, in the last release"""
-        self.seen: dict[str, bytes] = {}
-        """every object that was there when it was audited last"""
-        self.reader = Reader(str(folder / "out"), again=not self.cleaned)
         self.releases = 0
+        self.read = 0
+        """models that were loaded and asked, or predictions that were compared"""
         self.problems: list[str] = []
         self.finished = 0
+
+    # -- what the kinds differ in
+
+    def body(self, slope: float) -> bytes:
+        """A data set that is told from others by this number."""
+        return body(slope)
+
+    def run(self, run_id: str | None, make_engine: Callable[[Any], AnyEngine]) -> RunReport:
+        """One run of the job."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """What is there before the first run, beside its data."""
+
+    def stored(self, name: str) -> None:
+        """An object was created; nobody else has gone on since."""
+
+    def look(self) -> None:
+        """Audit what is there, bytes and all."""
+        raise NotImplementedError
+
+    def ended(self, slopes: dict[str, float]) -> None:
+        """Audit what is there at the end: without faults, a run or two bring everything to what the data is.
+
+        Parameters
+        ----------
+        slopes
+            Of the data of each key.
+        """
+        raise NotImplementedError
 
     # -- the world
 
@@ -169,7 +192,7 @@ class Schedule:
         what = self.random.random()
         if what < 0.45 or key not in self.written:
             slope = self.slope(key)
-            self.write(key, body(slope), slope)
+            self.write(key, self.body(slope), slope)
         elif what < 0.75:
             data, moment = self.random.choice(self.written[key])
             same = self.random.random() < 0.5
@@ -189,34 +212,13 @@ class Schedule:
             if self.random.random() < 0.7:
                 last = self.slope_of[hashlib.sha256(self.written[key][-1][0]).hexdigest()]
                 slope = self.slope(key, 1 if last == self.slope(key, 0) else 0)
-                self.write(key, body(slope), slope)
-
-    def assembly(self, *, faulty: bool, run_id: str | None = None) -> Assembly:
-        """The job."""
-        document: dict[str, Any] = {
-            "input": {"uri": str(self.folder / "in")},
-            "recipe": {
-                "features": ["x"],
-                "target": "y",
-                "estimator": {"_target_": "sklearn.linear_model.LinearRegression"},
-            },
-            "output": {"uri": str(self.folder / "out"), "report": "short"},
-            "run": {"max_failed": "100%", **({"id": run_id} if run_id else {})},
-            "spark": {"master": "inline"},
-        }
-        if gated(self.seed):
-            document["recipe"] |= GATE["recipe"]
-            document["promote"] = GATE["promote"]
-        made = assemble(JobSettings.model_validate(document))
-        for store in (made.input, made.output, made.index.store, made.index._table._store):
-            self.scheduled(store)
-        return made
+                self.write(key, self.body(slope), slope)
 
     def scheduled(self, store: Store) -> Store:
         """A store whose operations are steps from now on."""
         store.__class__ = Scheduled
         store.faults = self.faults  # type: ignore[attr-defined]
-        store.clock, store.stamp = self.clock, self.moment  # type: ignore[attr-defined]
+        store.clock, store.stamp, store.stored = self.clock, self.moment, self.stored  # type: ignore[attr-defined]
         return store
 
     # -- who acts
@@ -236,7 +238,7 @@ class Schedule:
                 for _ in range(self.random.randrange(400)):
                     self.baton.step()
             try:
-                run(self.assembly(faulty=True, run_id=fixed), {}, make_engine=lambda _: Engine(self))
+                self.run(fixed, lambda _: Engine(self))
                 self.finished += 1
                 if self.random.random() < 0.4:
                     return
@@ -270,7 +272,7 @@ class Schedule:
             try:
                 output = self.scheduled(open_store(str(self.folder / "out")))
                 done = retention.gc(output, keep=1, margin=0.2, dry_run=False)
-                self.cleanings += done.models > 0
+                self.cleanings += done.models + done.parts > 0
             except DamageError as error:
                 self.problems.append(f"gc: {error.message}")
             except (ManyfitError, DeltaError, Died):
@@ -279,48 +281,20 @@ class Schedule:
             if self.releases:
                 self.look()
 
+    def tarry(self) -> None:
+        """Between what a run has seen and its release lies time in which the data goes on and others publish.
+
+        Not where a gc comes by that hardly waits: only a margin of hours is proof against those who stand still.
+        """
+        if hasattr(here, "baton") and not self.cleaned and self.random.random() < 0.5:
+            self.burst()
+            self.baton.stall()
+
     def pause(self, seconds: float) -> None:
         """Time goes by for whoever waits."""
         self.ticks += 200_000
         if hasattr(here, "baton"):
             here.baton.step()
-
-    # -- what must hold
-
-    def look(self, slopes: dict[str, float] | None = None) -> None:
-        """Audit the current version, bytes and all."""
-        objects = folder_objects(self.folder / "out", "index", "models")
-        if objects == self.seen and slopes is None:
-            return  # after a gc that had nothing to remove: no byte is another than the last time
-        self.seen = objects
-        found = audit(objects, slopes if slopes is not None else {})
-        problems = found.problems + self._older(found) + self._read(found)
-        self.problems += [f"version {found.versions}: {problem}" for problem in problems]
-        for row in found.rows:
-            key, slope = row["key"], found.slopes.get(row["key"])
-            if row["digest"] is None or slope is None:
-                continue
-            for column in ("content", "data"):
-                if column == "data" and row["state"] != "live":
-                    continue
-                made_of = self.slope_of.get(row[column], "nothing")
-                if made_of != round(slope, 6):
-                    self.problems.append(
-                        f"version {found.versions}: {key} says by its {column} that it was made of {made_of}, and its model is {slope}"
-                    )
-
-    def _older(self, found: Audit) -> list[str]:
-        """A key's row is of the newest listing that was ever published of it: whoever listed before does not replace it."""
-        before, self.listed = self.listed, {row["key"]: row["listed_at"] for row in found.rows}
-        older = [key for key, listed in self.listed.items() if listed < before.get(key, listed)]
-        return [f"{key} went back to an older listing" for key in older]
-
-    def _read(self, found: Audit) -> list[str]:
-        here.looking = True
-        try:
-            return self.reader.look(found.slopes)
-        finally:
-            here.looking = False
 
     def play(self) -> None:
         """All of it."""
@@ -328,11 +302,12 @@ class Schedule:
         (self.folder / "out").mkdir()
         for number in range(UNITS):
             slope = self.slope(f"k{number}")
-            self.write(f"k{number}", body(slope), slope)
+            self.write(f"k{number}", self.body(slope), slope)
         with cooperative() as patch:
             self._patch(patch)
+            self.prepare()
             if self.published:
-                run(self.assembly(faulty=False), {}, make_engine=lambda _: InlineEngine())
+                self.run(None, lambda _: InlineEngine())
                 self.burst()
             actors: dict[str, Callable[[], None]] = {
                 f"driver {number}": lambda number=number: self.driver(number) for number in range(self.drivers)
@@ -342,25 +317,43 @@ class Schedule:
             self.baton.start({**actors, "others": self.others})
             self._heal()
 
+    def _heal(self) -> None:
+        for path in (self.folder / "in").iterdir():
+            if path.read_bytes().startswith(BROKEN):
+                path.unlink()
+        self.ticks += 10_000_000
+        for _ in range(3):
+            report = self.run(None, lambda _: InlineEngine())
+            if report.totals.trained + report.totals.scored == 0:
+                break
+            self.ticks += 10_000_000
+        else:
+            self.problems.append("three runs without faults do not come to rest")
+        slopes = {
+            path.name.removesuffix(".csv.gz"): self.slope_of[hashlib.sha256(path.read_bytes()).hexdigest()]
+            for path in (self.folder / "in").iterdir()
+        }
+        self.ended({key: slope for key, slope in slopes.items() if slope is not None})
+
     def _patch(self, patch: pytest.MonkeyPatch) -> None:
         merge, table_open = index.merge, Opened(Table.open).open
         names = random.Random(self.seed)
 
-        def merged(*arguments: Any) -> None:
-            # Between what a run has seen and its release lies time in which the data goes on and others publish; not
-            # where a gc comes by that hardly waits: only a margin of hours is proof against those who stand still.
-            if hasattr(here, "baton") and not self.cleaned and self.random.random() < 0.5:
-                self.burst()
-                self.baton.stall()
+        def merged(*arguments: Any) -> Any:
+            if getattr(here, "looking", False):
+                return merge(*arguments)
+            self.tarry()
 
             def commit() -> None:
                 merge(*arguments)
                 self.releases += 1
                 self.look()
 
-            self.faults.around(commit, again=lambda: DeltaError("injected"))
+            return self.faults.around(commit, again=lambda: DeltaError("injected"))
 
         def opened(table: Table, at: int | None = None) -> Any:
+            if getattr(here, "looking", False):
+                return table_open(table, at)
             return (
                 self.faults.around(lambda: table_open(table, at), again=lambda: OutputError("injected"))
                 if self.random.random() < 0.3
@@ -382,22 +375,3 @@ class Schedule:
         # Runs are named by the second in which they begin: by the machine's clock, they would be listed in another order.
         for module in (runs, run_files):
             patch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: self.clock()))
-
-    def _heal(self) -> None:
-        """Without faults, the next run or two bring everything to what the data is; another one changes nothing."""
-        for path in (self.folder / "in").iterdir():
-            if path.read_bytes().startswith(BROKEN):
-                path.unlink()
-        self.ticks += 10_000_000
-        for _ in range(3):
-            report = run(self.assembly(faulty=False), {}, make_engine=lambda _: InlineEngine())
-            if report.totals.trained == 0:
-                break
-            self.ticks += 10_000_000
-        else:
-            self.problems.append("three runs without faults do not come to rest")
-        now = {
-            path.name.removesuffix(".csv.gz"): self.slope_of[hashlib.sha256(path.read_bytes()).hexdigest()]
-            for path in (self.folder / "in").iterdir()
-        }
-        self.look({key: slope for key, slope in now.items() if slope is not None})

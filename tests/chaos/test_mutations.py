@@ -5,32 +5,31 @@ Every case is played twice: as the code is, when nothing may be found, and mutat
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.mutations import MUTATIONS, Mutation, Patch, Place
+from tests.chaos import mutations, scoring_mutations
+from tests.chaos.mutation import Mutation, Patch
 
-
-@pytest.fixture
-def place(tmp_path: Path, s3: Any) -> Place:
-    return Place(tmp_path, s3.endpoint)
+MUTATIONS = [*mutations.MUTATIONS, *scoring_mutations.MUTATIONS]
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.rule)
 def test_a_broken_rule_is_found_and_a_kept_one_is_not(
-    place: Place, mutation: Mutation, tmp_path_factory: pytest.TempPathFactory, s3: Any
+    mutation: Mutation, tmp_path_factory: pytest.TempPathFactory, s3: Any
 ) -> None:
-    assert mutation.plays(place) == [], "the code as it is"
+    kept, broken = (mutation.place(tmp_path_factory.mktemp(name), s3.endpoint) for name in ("kept", "broken"))
+    assert mutation.plays(kept) == [], "the code as it is"
 
-    again = Place(tmp_path_factory.mktemp("again"), s3.endpoint)
     with Patch.context() as patch:
         mutation.breaks(patch)
-        found = mutation.plays(again)
+        found = mutation.plays(broken)
 
     assert found, "nothing noticed that the rule was broken"
 
 
-def test_there_are_at_least_ten() -> None:
-    assert len({each.rule for each in MUTATIONS}) >= 10
+def test_there_are_at_least_ten_for_a_training_and_for_a_scoring() -> None:
+    assert len({each.rule for each in mutations.MUTATIONS}) >= 10
+    assert len({each.rule for each in scoring_mutations.MUTATIONS}) >= 10
+    assert len({each.rule for each in MUTATIONS}) == len(MUTATIONS)

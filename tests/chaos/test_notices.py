@@ -32,8 +32,8 @@ from job.run.run import run
 from job.store import open_store
 from job.store.folder import FolderStore
 from job.worker.work import Work
-from tests.chaos import schedule
 from tests.chaos.baton import Baton, Scheduled, here
+from tests.chaos.cooperative import cooperative
 from tests.chaos.dying import Died
 from tests.chaos.schedule import body
 from tests.support.published import slope
@@ -221,7 +221,7 @@ def play(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         monkeypatch.setattr(notice, "time", SimpleNamespace(sleep=made.wait))
         return made.play(turns, run_id)
 
-    with schedule.cooperative() as patch:
+    with cooperative() as patch:
         patch.setattr(notice, "_SLICE", 1)
         yield one
 

@@ -12,8 +12,10 @@ import time
 
 import pytest
 
-from tests.chaos import mutations
+from tests.chaos import mutations, scoring_mutations
 from tests.chaos.players import play
+from tests.chaos.scoring_schedule import ScoringSchedule
+from tests.chaos.training_schedule import TrainingSchedule
 
 BROKEN = (
     mutations.touching_anything,
@@ -23,7 +25,9 @@ BROKEN = (
     mutations.outcome_before_model,
 )
 """What a schedule can come upon: it has neither permissions, nor an S3 server to refuse anything."""
-PLAYED = {each.rule: each.breaks for each in mutations.MUTATIONS if each.breaks in BROKEN}
+PLAYED = {each.rule: (each.breaks, TrainingSchedule) for each in mutations.MUTATIONS if each.breaks in BROKEN} | {
+    each.rule: (each.breaks, ScoringSchedule) for each in scoring_mutations.MUTATIONS
+}
 PATIENCE = 400
 """seeds; the rarest find is one in seventy"""
 
@@ -31,9 +35,10 @@ PATIENCE = 400
 def finds(rule: str, seed: int) -> str | None:
     """What a schedule finds in the code with this rule broken; nothing, if it ends as if all were well."""
     with pytest.MonkeyPatch.context() as patch:
-        PLAYED[rule](patch)
+        breaks, kind = PLAYED[rule]
+        breaks(patch)
         try:
-            problems = play(seed).problems
+            problems = play(seed, kind).problems
         except Exception as error:  # a run that ends in a bug, or never comes to rest, is a find too
             problems = [f"{type(error).__name__}: {error}"]
     return problems[0] if problems else None

@@ -1,4 +1,4 @@
-"""Random schedules of 2 to 4 concurrent drivers; see tests/chaos/schedule.py.
+"""Random schedules of 2 to 4 concurrent drivers, of trainings and of scorings; see tests/chaos/schedule.py.
 
 A few in ``make test``, from a seed that differs from day to day; ``make chaos`` plays CHAOS_SCHEDULES of them (default
 2,000), spread over two processes, and so does ``make chaos-ci`` (tests/chaos/test_rotation.py), as far as its time goes.
@@ -13,41 +13,48 @@ import time
 
 import pytest
 
-from tests.chaos.players import MANY, Players, play
-from tests.chaos.schedule import cleaned
+from tests.chaos.players import MANY, Players, kind, play
+from tests.chaos.schedule import Schedule, cleaned
+from tests.chaos.scoring_schedule import ScoringSchedule
+from tests.chaos.training_schedule import TrainingSchedule
 
 SEED = int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j")))
-QUICK = 12
+QUICK = {TrainingSchedule: 9, ScoringSchedule: 6}
 
 
-def of_both_kinds(low: int) -> list[int]:
-    """The next seeds: a third of them with a gc, which would not be so on each day."""
-    with_gc = itertools.islice(filter(cleaned, itertools.count(low)), QUICK // 3)
-    without = itertools.islice(itertools.filterfalse(cleaned, itertools.count(low)), QUICK - QUICK // 3)
-    return sorted([*with_gc, *without])
+def of_both_kinds(of: type[Schedule], low: int) -> list[int]:
+    """The next seeds of trainings or scorings: a third of them with a gc, which would not be so on each day."""
+    seeds = [seed for seed in range(low, low + 400) if kind(seed) is of]
+    with_gc, without = (list(each) for each in (filter(cleaned, seeds), itertools.filterfalse(cleaned, seeds)))
+    return sorted([*with_gc[: QUICK[of] // 3], *without[: QUICK[of] - QUICK[of] // 3]])
 
 
-def test_a_few_dozen_schedules_lose_tear_and_double_nothing() -> None:
+@pytest.mark.parametrize("of", QUICK)
+def test_a_few_schedules_lose_tear_and_double_nothing(of: type[Schedule]) -> None:
     played = []
-    for seed in of_both_kinds(SEED * 10_000):
+    for seed in of_both_kinds(of, SEED * 10_000):
         schedule = play(seed)
         assert schedule.problems == [], f"replay it: python -m tests.chaos.players {seed}"
         played.append(schedule)
 
-    assert sum(each.releases for each in played) > QUICK
-    assert sum(each.faults.injected for each in played) > 10 * QUICK
+    assert {type(each) for each in played} == {of}
+    assert sum(each.releases for each in played) > QUICK[of]
+    assert sum(each.faults.injected for each in played) > 10 * QUICK[of]
     assert sum(each.faults.deaths for each in played) > 0
     assert sum(each.finished for each in played) > 0
+    assert sum(each.read for each in played) > 10 * QUICK[of]
     assert any(each.cleaned for each in played)
 
 
-def test_a_seed_replays_its_schedule() -> None:
-    first, second = play(5), play(5)
+@pytest.mark.parametrize("seed", [4, 5], ids=["training", "scoring"])
+def test_a_seed_replays_its_schedule(seed: int) -> None:
+    first, second = play(seed), play(seed)
 
-    assert (first.baton.steps, first.releases, first.faults.injected) == (
+    assert (first.baton.steps, first.releases, first.faults.injected, first.read) == (
         second.baton.steps,
         second.releases,
         second.faults.injected,
+        second.read,
     )
 
 
