@@ -27,7 +27,7 @@ from job.cli.parser import parser  # noqa: E402
 from job.config.schema import markdown as settings  # noqa: E402
 from job.outcome import REASONS, SCHEMA, Outcome  # noqa: E402
 from job.registry.derived import TABLE  # noqa: E402
-from job.registry.predictions import ERRORS  # noqa: E402
+from job.registry.errors_table import ERRORS  # noqa: E402
 from job.score.columns import OURS  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -141,7 +141,7 @@ def tables() -> str:
         "## `errors`: predictions compared with the truth",
         "`<output>/errors` is a Delta table with one row for each key and scoring run. It is written if\n"
         "`score.actual` names the column with the truth.",
-        schema(ERRORS, columns.ERRORS, "job.registry.predictions.ERRORS"),
+        schema(ERRORS, columns.ERRORS, "job.registry.errors_table.ERRORS"),
         "## `outcomes.parquet`: what became of each key in one run",
         "`<output>/runs/<run id>/outcomes.parquet` has one row for each key that the run trained, scored, skipped or\n"
         "failed.",

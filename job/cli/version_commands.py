@@ -50,6 +50,7 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     from job.cli.told import Told
     from job.registry.index import Index
     from job.registry.predictions import Predictions
+    from job.run import scored_before
 
     output = given.output(arguments, overrides)
     index, seal = Index(output), seal_of(arguments, output)
@@ -67,6 +68,7 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
             print(f"runs may publish again; version {done.version}")
             _sealed(seal, done.version, warning)
             return 0
+        scored_before.before_rollback(output)
         current = Predictions(output).version() or index.version()
         if arguments.version in (None, current):
             return _held(arguments, output, seal)

@@ -129,7 +129,8 @@ class PredictionsSettings(Section):
     """``s3://bucket/prefix/``, ``gs://``, ``az://`` or a folder, relative to where the command runs"""
     mode: Literal["append", "replace"] = "append"
     """``append``: each run adds the rows of the keys that it scores; ``replace``: the table holds one generation
-    of each key, and ``input.on_gone: retire`` takes the rows of gone keys out. An output has one mode for good"""
+    of each key, and ``input.on_gone: retire`` takes the rows of gone keys out. An output may go from ``append`` to
+    ``replace``, and not back: the first run that replaces keeps the newest generation of each key"""
     keep: int = Field(30, ge=1)
     """the number of versions that ``manyfit gc`` keeps by default"""
     report: Literal["pictures", "short"] = "short"

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from job.errors import NotFoundError
 from job.registry.data_file import Writer, addition, completed, data_files, opened, plain, removal
 from job.registry.delta_log import Table
+from job.registry.errors_table import ERRORS
 from job.registry.forgotten import rows_of
 from job.registry.index import Index
-from job.registry.predictions import ERRORS
 from job.score import columns, part
 from job.store.stored_file import StoredFile
 

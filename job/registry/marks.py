@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FENCE, RETIRED, HOLD, RESUME = "manyfit/fence", "manyfit/retired", "manyfit/hold", "manyfit/resume"
 FOLLOWED = "manyfit/followed"
 """the last rollback of the predictions that the index has followed, by the number of its commit"""
+REPLACES = "manyfit/replaces"
+"""predictions whose parts are ranges (``output.mode: replace``), by the number of the commit that made them so"""
 
 
 def is_held(table: DeltaTable) -> bool:

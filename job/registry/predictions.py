@@ -1,4 +1,4 @@
-"""The table of predictions at ``<output>/predictions``, and the errors beside it: Delta tables to which runs append.
+"""The table of predictions at ``<output>/predictions``: a Delta table.
 
 The predictions decide what is published: a run releases all its parts in one commit, with its id as application
 transaction. The rows of the index and of the errors follow. They come from the files that the run has recorded before
@@ -17,33 +17,17 @@ import pyarrow.parquet as pq
 
 from job.errors import ConfigurationError, NotFoundError, OutputError
 from job.registry import forgotten, marks
-from job.registry.data_file import Writer, addition, data_files, removal, spans
+from job.registry.data_file import addition, data_files, removal, spans
 from job.registry.delta_log import Table
 from job.registry.history import VersionInfo, version_info
 from job.registry.index import Index
-from job.score import columns, part
+from job.score import columns, generation, part
 from job.score.generation import Held
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from job.store import Store
-
-ERRORS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("run", pa.string()),
-        ("scored_at", columns.TIME),
-        ("n", pa.int64()),
-        ("mae", pa.float64()),
-        ("rmse", pa.float64()),
-        ("accuracy", pa.float64()),
-        ("log_loss", pa.float64()),
-        ("within", pa.string()),
-    ]
-)
-"""The errors of the predictions of a key in one run. ``within`` is JSON: for each interval (in percent) the number of
-rows whose truth lies within it, and the number of rows that have such an interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +53,11 @@ class PartFile:
     """its lowest key; None if keys of other parts lie between its own keys"""
     last: str | None = None
     schema: pa.Schema | None = None
+
+    def addition(self) -> dict[str, Any]:
+        """The action that adds the part to the table."""
+        known = {} if self.first is None or self.last is None else {"_key": (self.first, self.last)}
+        return addition(part.path(self.digest), self.size, self.rows, known)
 
 
 class Predictions:
@@ -101,8 +90,10 @@ class Predictions:
         table = self._table().open(version)
         return {} if table is None else data_files(table)
 
-    def held(self, version: int | None) -> list[Held]:
-        """The parts of a version that was written with ``output.mode: replace``, so that each key is in one part.
+    def held(self, version: int | None) -> list[Held] | None:
+        """The parts of a version in the order of their keys; None if they are no ranges: a key may be in several parts.
+
+        They are ranges in a table that was written with ``output.mode: replace`` alone.
 
         Raises
         ------
@@ -113,16 +104,25 @@ class Predictions:
         if table is None:
             return []
         spanned = spans(table, "_key")
-        found = []
-        for path, file in data_files(table).items():
-            if path not in spanned:
-                raise OutputError(
-                    f"{path} of {self.store.uri}/{part.FOLDER} was not written by manyfit with output.mode: replace",
-                    hint="Roll back to a version before (`manyfit rollback`), or give the predictions another output.",
-                )
-            first, last = spanned[path]
-            found.append(Held(path=path, size=file["size_bytes"], rows=file["num_records"], first=first, last=last))
-        return found
+        files = data_files(table)
+        if foreign := sorted(path for path in files if not path.startswith("parts/")):
+            raise OutputError(
+                f"{foreign[0]} of {self.store.uri}/{part.FOLDER} was not written by manyfit",
+                hint="Roll back to a version before (`manyfit rollback`), or give the predictions another output.",
+            )
+        if len(spanned) < len(files) or not generation.apart(list(spanned.values())):
+            return None
+        found = [
+            Held(path=path, size=file["size_bytes"], rows=file["num_records"], first=first, last=last)
+            for path, file in files.items()
+            for first, last in (spanned[path],)
+        ]
+        return sorted(found, key=lambda each: each.first)
+
+    def replaces(self, version: int | None) -> bool:
+        """Whether a run with ``output.mode: replace`` has released up to this version: then no run may append."""
+        table = self._table().open(version)
+        return table is not None and table.transaction_version(marks.REPLACES) is not None
 
     def history(self, limit: int | None = None) -> list[VersionInfo]:
         """The commits of the table, newest first; at most ``limit``."""
@@ -156,6 +156,7 @@ class Predictions:
         metadata: Mapping[str, str],
         inserted: int | None = None,
         removed: Sequence[Held] = (),
+        replaces: bool = False,
     ) -> Released:
         """Add the parts of a run, and remove others, in one commit.
 
@@ -175,6 +176,8 @@ class Predictions:
             Number of rows of the parts that are new; None: all.
         removed
             Parts that leave the table.
+        replaces
+            Whether the parts of the new version are ranges, and shall stay so (`replaces`).
 
         Raises
         ------
@@ -188,13 +191,10 @@ class Predictions:
             if (done := table.transaction_version(run)) is not None:
                 entries = [each for each in self.history() if each.version == done]
                 return Released(version=done, already=True, plan=str(entries[0].metadata.get("plan")))
-            if table.version() != (base or 0):
-                raise OutputError(
-                    f"another run released to {self.store.uri} while this one was at work: nothing was published",
-                    hint="Run again: what is finished is taken over, but for what the other run has scored.",
-                )
+            refuse_another(self.store, table, base)
             wide = self._table(columns.union([_arrow(table), schema]))
-            actions = [removal(each.path, each.size) for each in removed] + [_addition(each) for each in parts]
+            actions = [removal(each.path, each.size) for each in removed] + [each.addition() for each in parts]
+            marked = {marks.REPLACES: table.version() + 1} if replaces and not self.replaces(table.version()) else {}
             rows = sum(each.rows for each in parts)
             new = rows if inserted is None else inserted
             gone = sum(each.rows for each in removed) - (rows - new)
@@ -202,7 +202,7 @@ class Predictions:
             wide.append(
                 table,
                 "WRITE",
-                {run: table.version() + 1},
+                {run: table.version() + 1, **marked},
                 about,
                 [*wide.evolution(table), *actions],
                 {"num_target_rows_inserted": new, **({"num_target_rows_deleted": gone} if removed else {})},
@@ -287,7 +287,7 @@ class Predictions:
         """The version of the index that belongs to a commit of the predictions; None if there is none."""
         if entry is None:
             return None
-        if entry.operation in ("rollback", "hold"):
+        if entry.operation in ("rollback", "hold", "compact"):
             return int(entry.metadata["index"])
         made = Index(self.store).released(entry.run) if entry.run else None
         return int(entry.metadata["index"]) if made is None and entry.operation == "forget" else made
@@ -311,9 +311,13 @@ class Predictions:
                 yield name, "has another number of rows than the table says"
 
 
-def _addition(each: PartFile) -> dict[str, Any]:
-    known = {} if each.first is None or each.last is None else {"_key": (each.first, each.last)}
-    return addition(part.path(each.digest), each.size, each.rows, known)
+def refuse_another(store: Store, table: DeltaTable, base: int | None) -> None:
+    """Raise OutputError if another run has released since the version ``base``."""
+    if table.version() != (base or 0):
+        raise OutputError(
+            f"another run released to {store.uri} while this one was at work: nothing was published",
+            hint="Run again: what is finished is taken over, but for what the other run has scored.",
+        )
 
 
 def _arrow(table: DeltaTable) -> pa.Schema:
@@ -322,21 +326,3 @@ def _arrow(table: DeltaTable) -> pa.Schema:
 
 def _plain(field: Any) -> pa.Field:
     return pa.field(field.name, columns.plain(field.type))
-
-
-def add_errors(store: Store, rows: pa.Table, run: str) -> None:
-    """Append the errors of a run (`ERRORS`). A second call for the same run does nothing."""
-    table = Table(store, "errors", ERRORS)
-
-    def attempt(current: DeltaTable) -> None:
-        if current.transaction_version(run) is not None:
-            return
-        writer = Writer(table.files, ERRORS, ["run"])
-        writer.add(rows)
-        writer.close()
-        about = {"operation": "release", "run": run}
-        inserted = {"num_target_rows_inserted": rows.num_rows}
-        actions = [*table.evolution(current), *writer.added]
-        table.append(current, "WRITE", {run: current.version() + 1}, about, actions, inserted)
-
-    table.retried(attempt)

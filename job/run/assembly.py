@@ -139,6 +139,9 @@ def check_identity(assembly: Assembly, *, create: bool) -> None:
             return
     if "mode" in mine or "mode" in theirs:  # the first version of the format knew only ``append``
         mine, theirs = ({"mode": "append", **each} for each in (mine, theirs))
+        # The first run that replaces compacts what others have appended (`job.run.compacting`). The other way round,
+        # the promise of one generation of each key would end without a word.
+        theirs |= {"mode": "replace"} if mine["mode"] == "replace" else {}
     differing = [name for name, value in mine.items() if theirs.get(name) != value]
     if differing:
         said = "; ".join(f"{name} is {theirs.get(name)!r} there and {mine[name]!r} here" for name in differing)

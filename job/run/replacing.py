@@ -8,22 +8,21 @@ deleted: a reader of the listed files reads each key once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from job.errors import AccountingError
 from job.registry.predictions import PartFile
+from job.run import part_files
 from job.score import columns, generation, part
 from job.score.generation import Held
 from job.store import Store
 
-THREADS = 4
 _FULL = 1 / 8
 """Files of tasks become parts only if they are full to at least this share on average; else they are merged."""
 
@@ -68,7 +67,7 @@ def replace(output: Store, held: Sequence[Held], scored: pa.Table, retired: Sequ
     """
     held = sorted(held, key=lambda each: each.first)
     found, wrote = _ranges(held, scored, retired)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(part_files.THREADS) as pool:
         made = list(pool.map(lambda each: _one(output, each, wrote), found))
     old = {each.path for each in held}
     added = tuple(each for parts, _ in made for each in parts)
@@ -120,7 +119,7 @@ def _ranges(
 
 def _one(output: Store, place: _Range, wrote: dict[str, dict[str, Any]]) -> tuple[list[PartFile], int]:
     """Put the parts of one range. Returns them, and the number of rows that were copied from the old part."""
-    base = None if place.base is None else _file(output, place.base.path)
+    base = None if place.base is None else part_files.opened(output, place.base.path)
     stays = 0
     if base is not None:
         keys = base.read(columns=["_key"], use_threads=False)
@@ -133,40 +132,12 @@ def _one(output: Store, place: _Range, wrote: dict[str, dict[str, Any]]) -> tupl
             _as_it_is(digest, keys, wrote[digest]) for digest, keys in place.new.items() if wrote[digest]["rows"]
         ], 0
     old = base.read(use_threads=False) if base is not None and stays else None
-    new = [_of(_rows(output, part.path(digest)), keys) for digest, keys in place.new.items()]
-    return [_put(output, tables) for tables in generation.merged(old, new, place.out)], stays
+    new = [
+        part_files.of_keys(part_files.rows(output, part.path(digest)), set(keys)) for digest, keys in place.new.items()
+    ]
+    return [part_files.put(output, tables) for tables in generation.merged(old, new, place.out)], stays
 
 
 def _as_it_is(digest: str, keys: list[str], about: dict[str, Any]) -> PartFile:
     schema = columns.parsed(about["columns"])
     return PartFile(digest=digest, size=about["size"], rows=about["rows"], first=keys[0], last=keys[-1], schema=schema)
-
-
-def _put(output: Store, tables: Sequence[pa.Table]) -> PartFile:
-    made = part.pack(tables)
-    output.ensure(f"{part.FOLDER}/{part.path(made.digest)}", made.data)
-    return PartFile(
-        digest=made.digest,
-        size=len(made.data),
-        rows=sum(each.num_rows for each in tables),
-        first=tables[0].column("_key")[0].as_py(),
-        last=tables[-1].column("_key")[-1].as_py(),
-        schema=columns.parsed(made.columns),
-    )
-
-
-def _file(output: Store, path: str) -> pq.ParquetFile:
-    # Columns with few distinct values stay dictionary-encoded, which saves time and memory.
-    data = pa.BufferReader(output.get(f"{part.FOLDER}/{path}"))
-    return pq.ParquetFile(data, read_dictionary=list(part.TEXTS))
-
-
-def _rows(output: Store, path: str) -> pa.Table:
-    # Without Arrow's threads: other threads do the same for other ranges.
-    return _file(output, path).read(use_threads=False)
-
-
-def _of(table: pa.Table, keys: Iterable[str]) -> pa.Table:
-    wanted = set(keys)
-    chosen = [each for key, each in generation.by_key(table) if key in wanted]
-    return pa.concat_tables(chosen) if chosen else table.slice(0, 0)

@@ -17,8 +17,9 @@ from job.plan.compare import Fingerprints
 from job.plan.plan import Plan
 from job.registry import marks
 from job.registry.data_file import completed
+from job.registry.errors_table import ERRORS, add_errors
 from job.registry.index import Index
-from job.registry.predictions import ERRORS, Predictions, add_errors
+from job.registry.predictions import Predictions
 from job.run import forgetting
 from job.run.planning import unfinished_runs
 from job.run.run_files import Started
@@ -114,6 +115,15 @@ def planned_on(output: Store) -> int | None:
     return version
 
 
+def before_rollback(output: Store) -> None:
+    """Make the last change good before a rollback. If nothing is left of it, it stays: the rollback is the way out."""
+    try:
+        make_good(output)
+    except OutputError as error:
+        if not isinstance(error.__cause__, NotFoundError):
+            raise
+
+
 def make_good(output: Store) -> None:
     """Finish the last release, rollback, hold or forgetting of predictions, if it died before it updated the index.
 
@@ -134,6 +144,8 @@ def make_good(output: Store) -> None:
     index = Index(output)
     if newest.operation == "rollback":
         about = newest.metadata
+        if "index" not in about:
+            return  # of another tool, which knows nothing of the index
         marks.follow(output, newest.version, int(about["index"]), hold=about.get("hold") == "True")
         return
     if newest.run is not None and index.released(newest.run) is None:

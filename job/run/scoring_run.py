@@ -20,14 +20,16 @@ import pyarrow.compute as pc
 from job import run_paths
 from job.arrow import digest_letters, encode, whole
 from job.engine import Borrowed
+from job.errors import OtherJobError
 from job.fit.traits import as_tuple
 from job.outcome import FAILED, SCHEMA, SCORED, SKIPPED, Outcome, coded, to_table
 from job.plan.plan import ADOPT, DECIDED, TRAIN, UNCHANGED, Plan
 from job.reader.spec import VERSION, ReadSpec
 from job.reader.table_scan import as_texts
+from job.registry.errors_table import ERRORS
 from job.registry.index import Release
-from job.registry.predictions import ERRORS, PartFile, Predictions
-from job.run import index_rows, replacing, report, score_types, scored_before
+from job.registry.predictions import PartFile, Predictions
+from job.run import compacting, index_rows, replacing, report, score_types, scored_before
 from job.run.assembly import Assembly, check_held
 from job.run.pinned_models import MESSAGES, REASONS, PinnedModels
 from job.run.planning import make_plan
@@ -95,7 +97,12 @@ class ScoringRun:
             if engine is not None:
                 check_held(assembly, self.done)  # by a rollback that died before the index had followed
             if self._replaces:
-                self._held = sorted(self._predictions.held(self._base), key=lambda each: each.first)
+                self._held = self._ranges(started, engine)
+            elif self._predictions.replaces(self._base):
+                raise OtherJobError(
+                    f"{output.uri} holds one generation of each key, and output.mode is append: nothing was scored",
+                    hint="Set output.mode: replace, or give this scoring an output of its own.",
+                )
             there = self._predictions.schema()
         self._pinned = pinned = PinnedModels(self.models, self._assembly.scoring.models, score, started.at)
         keys = None if self._assembly.scoring.has_rows else pinned.keys
@@ -134,6 +141,17 @@ class ScoringRun:
         """How bytes become values. A single column that models take as texts is not read as numbers."""
         spec, features = self._assembly.spec, self.pinned.recipe().get("features")
         return replace(spec, texts=tuple(dict.fromkeys((*spec.texts, features)))) if isinstance(features, str) else spec
+
+    def _ranges(self, started: Started, engine: Borrowed | None) -> list[Held]:
+        """The parts of the version that the run is planned on. What earlier runs have appended is compacted first."""
+        held = self._predictions.held(self._base)
+        if held is None and engine is not None:
+            output, keep = self._assembly.output, self._assembly.settings.input.on_gone == "keep"
+            only = None if keep else set(self._assembly.index.read(columns=["key"])["key"].to_pylist())
+            assert self._base is not None
+            self._base = compacting.compact(output, self._base, started.plan, only=only)
+            held = self._predictions.held(self._base)
+        return held or []  # a plan alone needs none, and changes nothing
 
     def _made_recipe(self, started: Started) -> Recipe:
         settings, trained = self._assembly.scoring, self.pinned.recipe()
@@ -261,6 +279,7 @@ class ScoringRun:
             metadata=about,
             inserted=count.rows_written,
             removed=removed,
+            replaces=self._replaces,
         )
         superseded = scored_before.derive(output, started.id, released.plan or started.plan, about)
         changes = len(parts) + len(removed)

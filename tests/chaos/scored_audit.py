@@ -63,7 +63,7 @@ class ScoredAudit:
 
     model: Callable[[int, str], tuple[str, float] | None]
     replaces: bool
-    """whether each key has one generation"""
+    """whether each key has one generation; an output to which runs have appended says when it begins"""
     retires: bool = False
     """whether keys may go"""
     states: dict[int, State] = field(default_factory=dict)
@@ -104,12 +104,14 @@ class ScoredAudit:
 
     def _of_version(self, commit: Commit, objects: Mapping[str, bytes]) -> list[str]:
         before = self.states.get(commit.number - 1, {})
-        found = [f"{path} is in the table already" for path in commit.added if path in before]
+        compacted = commit.about.get("manyfit.operation") == "compact"  # adds a part again to say where its keys lie
+        found = [f"{path} is in the table already" for path in commit.added if path in before and not compacted]
         state: State = {path: parts for path, parts in before.items() if path not in commit.removed}
         for path in commit.added:
             body = objects.get(f"predictions/{path}")
             state[path] = [] if body is None else _generations(body)
         self.states[commit.number] = state
+        self.replaces = self.replaces or "manyfit/replaces" in commit.transactions
         restored = commit.about.get("manyfit.restored")
         if restored is not None:
             older = self.states[int(restored)]
@@ -135,6 +137,10 @@ class ScoredAudit:
         lost = [] if self.retires else [f"{key} is lost" for key in old.keys() - new.keys()]
         if not self.replaces:
             return lost + [f"the old part {path} is gone" for path in before.keys() - state.keys()]
+        if commit.about.get("manyfit.operation") == "compact":
+            stays = {key: mine[-1:] for key, mine in old.items() if key in new or not self.retires}
+            lost += [f"{key} has not its newest generation" for key, mine in stays.items() if new.get(key) != mine]
+            lost += [f"{key} comes from nowhere" for key in new.keys() - old.keys()]
         lost += [f"{key} has {len(mine)} generations" for key, mine in new.items() if len(mine) > 1]
         for path, action in commit.added.items():
             keys = sorted(each.key for each in state[path])
