@@ -66,11 +66,16 @@ class ScoredAudit:
     """whether each key has one generation; an output to which runs have appended says when it begins"""
     retires: bool = False
     """whether keys may go"""
+    begun: bool = field(init=False)
+    """whether it is so from the beginning"""
     states: dict[int, State] = field(default_factory=dict)
     scored: dict[str, dict[str, int]] = field(default_factory=dict)
     """by run that was released: its keys and the number of their rows"""
     rows: int = 0
     """predictions that were compared"""
+
+    def __post_init__(self) -> None:
+        self.begun = self.replaces
 
     def look(self, objects: Mapping[str, bytes]) -> list[str]:
         """What is wrong with the versions that have appeared.
@@ -125,6 +130,8 @@ class ScoredAudit:
         for key, generations in keys.items():
             same = [one.made_of for one, other in pairwise(generations) if one.made_of == other.made_of]
             found += [f"{key} is doubled: {each} twice in succession" for each in same]
+        if compacted and self.begun:
+            found.append("all is compacted, and nobody has appended")
         if restored is None:
             found += self._kept(commit, before, state)
         if restored is None and commit.runs:

@@ -179,7 +179,9 @@ def rolled_back(place: Place) -> list[str]:
     """After a rollback the next run finds every part's range again."""
     found = one_replaced(place)
     place.job.predictions.rollback(1)
-    return found or place.score() or place.problems(k1=2)
+    found += place.score() or place.problems(k1=2)
+    # Without the ranges, all parts would be compacted once more.
+    return found + [each.operation for each in place.job.predictions.history() if each.operation == "compact"]
 
 
 def released_between(place: Place) -> list[str]:

