@@ -250,7 +250,14 @@ class FaultProxy:
         seen: dict[str, set[str]] = {}
         for each in self.stored:
             derived = each.key.endswith(
-                ("progress.json", "latest.json", "report.html", "outcomes.parquet", "_last_checkpoint")
+                (
+                    "progress.json",
+                    "heartbeat.json",
+                    "latest.json",
+                    "report.html",
+                    "outcomes.parquet",
+                    "_last_checkpoint",
+                )
             )
             if not derived and "/failures/" not in each.key and "/in/" not in each.key and "/.probe/" not in each.key:
                 seen.setdefault(each.key, set()).add(each.digest)
