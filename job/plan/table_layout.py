@@ -27,6 +27,8 @@ from job.reader.table_scan import TEXTS, TableScan
 
 _RECORD = 2
 """Version of the records of files. Raise it if they get other columns."""
+_PLACES = 4
+"""Up to this multiple of the pairs of key and piece, there may be a place for each pair of key and file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,18 +262,30 @@ def select(
     return Selected(objects=objects, ignored=ignored, unmatched=unmatched, complete=complete)
 
 
+def _by_file(
+    number: np.ndarray, file: np.ndarray, rows: np.ndarray, files: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add up the rows of each key in each file, sorted by key and file. ``number`` is the position of the key."""
+    pair = number.astype(np.int64) * files + file
+    places = (int(number.max()) + 1) * files if len(number) else 0
+    if places <= _PLACES * len(pair):
+        # Millions of pairs of a scattered table are not sorted: each has a place.
+        counts = np.bincount(pair, weights=rows, minlength=places)
+        found = np.flatnonzero(counts)
+        rows = counts[found]
+    else:
+        found, at = np.unique(pair, return_inverse=True)
+        rows = np.bincount(at, weights=rows)
+    return (found // files).astype(np.int32), found % files, rows.astype(np.uint64)
+
+
 def _fingerprints(table: TableLayout) -> tuple[np.ndarray, np.ndarray]:
     """128 bits for each key: a digest of the files that have rows of it, and of the numbers of these rows."""
     names = table.files.table.select(["name", "size", "etag"]).to_pylist()
     ids = [hashlib.sha256(data_fingerprint([tuple(each.values())]).encode()).digest() for each in names]
     words = np.frombuffer(b"".join(each[:16] for each in ids), np.uint64).reshape(-1, 2)
     file = table.files.pieces["file"].to_numpy()[table.files.entries["piece"].to_numpy()]
-    order = np.lexsort((file, table.number))
-    number, file, rows = table.number[order], file[order], table.files.entries["rows"].to_numpy()[order]
-    new = np.append(True, (number[1:] != number[:-1]) | (file[1:] != file[:-1]))
-    first = np.flatnonzero(new)
-    rows = np.add.reduceat(rows, first).astype(np.uint64)
-    number, file = number[first], file[first]
+    number, file, rows = _by_file(table.number, file, table.files.entries["rows"].to_numpy(), len(names))
     begins = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
     with np.errstate(over="ignore"):
         odd = np.uint64(0x9E3779B97F4A7C15)
