@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from job.plan.packing import pack
 from job.plan.table_layout import TableLayout
 
-MOST_READ_TWICE = 1.5
+MOST_READ_TWICE = 2.0
 """Without an exchange, each task that has keys in a piece reads it. The bytes read are at most this multiple of those
-stored; else rows are exchanged."""
+stored; else rows are exchanged. Measured with the local engine, linear regression and 6 columns, the CPU time of both
+ways is equal at 2.6 for parquet and at 1.95 for csv. Spark's exchange costs more, and so does a second read from afar."""
 PIECES_BYTES = 256 << 20
 """Stored bytes that one task of the first stage reads, about."""
 
