@@ -85,6 +85,16 @@ def test_with_many_tasks_fewer_are_made_before_rows_are_exchanged() -> None:
     assert found.read_bytes == 6000
 
 
+def test_some_pieces_are_read_twice_before_rows_are_exchanged_where_each_core_has_one_task() -> None:
+    rows = np.zeros((8, 4), int)
+    for key in range(8):
+        rows[key, [key // 2, min(key // 2 + 1, 3)]] = 10  # pieces hold keys of two neighbours
+    found = placed(rows, 4)
+    assert (found.readers, found.read_bytes) == (0, 1.75 * found.bytes)
+    rows[7, 0] = 10
+    assert placed(rows, 4).readers > 0, "all pieces twice"
+
+
 def test_only_pieces_that_hold_keys_that_are_due_are_read() -> None:
     rows = np.zeros((40, 10), int)
     rows[np.arange(40), np.arange(40) // 4] = 10
