@@ -88,10 +88,10 @@ def test_with_many_tasks_fewer_are_made_before_rows_are_exchanged() -> None:
 def test_some_pieces_are_read_twice_before_rows_are_exchanged_where_each_core_has_one_task() -> None:
     rows = np.zeros((8, 4), int)
     for key in range(8):
-        rows[key, [key // 2, min(key // 2 + 1, 3)]] = 10  # pieces hold keys of two neighbours
+        rows[key, [key // 2, min(key // 2 + 1, 3)]] += 10 if key < 6 else 20  # pieces hold keys of two neighbours
     found = placed(rows, 4)
     assert (found.readers, found.read_bytes) == (0, 1.75 * found.bytes)
-    rows[7, 0] = 10
+    rows[7, [0, 3]] = 10
     assert placed(rows, 4).readers > 0, "all pieces twice"
 
 
