@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,7 +48,11 @@ def peers_python() -> str:
     unfinished = Path(tempfile.mkdtemp(prefix=".peers-", dir=folder.parent))
     try:
         _call([uv, "venv", "-q", "--clear", "--relocatable", "--python", sys.executable, str(unfinished)])
-        _call([uv, "pip", "install", "-q", "--python", str(unfinished / "bin" / "python"), "-r", str(LOCK), *ours])
+        # All is pinned. Without --no-deps uv asks each package for its dependencies; where the index allows no caching
+        # it then downloads and builds pyspark, which has no wheel, twice: 3 GB in its cache each time.
+        pinned = [*ours, *_pinned(FOLLOWING)]
+        python_there = str(unfinished / "bin" / "python")
+        _call([uv, "pip", "install", "-q", "--no-deps", "--python", python_there, "-r", str(LOCK), *pinned])
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -65,7 +70,11 @@ def lock() -> None:
 
 
 def _ours() -> list[str]:
-    return [f"{name}=={version(name)}" for name in SHARED]
+    return _pinned(SHARED)
+
+
+def _pinned(names: Iterable[str]) -> list[str]:
+    return [f"{name}=={version(name)}" for name in names]
 
 
 def _uv() -> str:
