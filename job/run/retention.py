@@ -8,8 +8,8 @@ These stay in any case:
   their segments name;
 - the parts of the newest ``keep`` versions of the predictions, of the versions that belong to kept versions of the
   index, and of unfinished runs;
-- anything younger than the margin. If an unfinished run has written within the margin, all models stay, because the run
-  may be about to use a model file that exists already;
+- anything younger than the margin. If an unfinished run has written within the margin, all models and all files of the
+  index stay, because the run may be about to use a model file that exists already, or to commit a file of the index;
 - ``result.json`` of every run, so that a run with the same id finds the recorded result;
 - the counted keys (layout ``columns``) of the newest ``keep`` states of a table, and of the states that kept runs
   planned from.
@@ -133,7 +133,9 @@ def gc(
     unfinished = runs.references()
     references = _distinct([each for version in kept for each in _models(index, version)] + unfinished)
     say("models")
-    old_files = _old(store, "index", before, lambda name: _is_data(name) and name.removeprefix("index/") not in files)
+    old_files = LISTING.empty_table()
+    if not runs.alive:  # else a run may have put a file whose commit comes now
+        old_files = _old(store, "index", before, lambda name: _is_data(name) and name[len("index/") :] not in files)
     expired = {each.version for each in history} - kept
     models = _unreferenced(store, before, references) if not runs.alive else LISTING.empty_table()
     leftovers = runs.leftovers() if not runs.alive else LISTING.empty_table()

@@ -303,9 +303,14 @@ def test_a_run_that_wrote_a_moment_ago_is_at_work_whatever_the_margin(store: Sto
     publish(store, {"a": line(1.0)})
     run(store, "old", finished=True, a=line(9.0))
     run(store, "working", finished=False)
+    store.create("index/part-00000-of-the-next-commit.parquet", b"rows")
 
     assert retention.gc(store, keep=1, margin=0, dry_run=False).blocked_by == ("working",)
     assert blob("a", line(9.0)) in names(store, "models")
+    assert "index/part-00000-of-the-next-commit.parquet" in names(store, "index")
+    age(store, 1)
+    retention.gc(store, keep=1, margin=0, dry_run=False)
+    assert "index/part-00000-of-the-next-commit.parquet" not in names(store, "index")
 
 
 def test_while_a_run_may_be_at_work_no_model_is_removed(store: Store) -> None:
