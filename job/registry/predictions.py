@@ -211,6 +211,11 @@ class Predictions:
 
         return self._table(columns.union([schema])).retried(attempt)
 
+    def refuse_moved(self, base: int | None) -> None:
+        """Raise OutputError if another run has released since the version ``base``."""
+        if (table := self._table().open()) is not None:
+            refuse_another(self.store, table, base)
+
     def rollback(self, version: int, *, hold: bool = False) -> VersionInfo:
         """Commit a new version with exactly the rows of an older one, and roll the index back to the version with it.
 

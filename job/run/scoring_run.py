@@ -268,6 +268,8 @@ class ScoringRun:
         scored = scored.set_column(4, "columns", scored["columns"].cast(pa.string()))
         parts, schema, removed = self._parts(plan, scored)
         if not parts and not removed:
+            # What is known of the keys would be older than the other run's predictions, and yet refuse what it knows.
+            self._predictions.refuse_moved(self._base)
             superseded = scored_before.derive(output, started.id, started.plan, about, alone=True)
             return Release(version=self._predictions.version() or None, superseded=superseded)
         released = self._predictions.release(

@@ -57,7 +57,7 @@ def test_a_version_of_predictions_has_the_rows_of_its_keys_though_the_index_has_
     job: ScoreJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = job.score().version
-    job.put("k1.csv", b"id,z\n1,2\n")
+    job.put("k1.csv", b"id,x,y\n1,a,2\n")
     only_states = job.score()
     assert (only_states.version, only_states.totals.failed) == (first, 1), "no row is new, but a key has failed"
     job.put("k1.csv", rows(2.0, count=4))
