@@ -36,6 +36,8 @@ class Released:
 
     version: int | None
     """the version of the predictions that has the run's parts"""
+    name: str
+    """the application transaction of the release (`name_of`)"""
     already: bool = False
     """whether the run had been released before"""
     plan: str | None = None
@@ -167,7 +169,8 @@ class Predictions:
         schema
             All columns of the parts.
         run, plan
-            Ids of the run and of its plan. A second release of a run does nothing.
+            Ids of the run and of its plan. A second release of a run does nothing. A release without any part is one of
+            the plan alone: if the run is started again, it may have parts (`name_of`).
         base
             The version for which the run was planned. If another run has released since, the rows may be the same.
         metadata
@@ -185,12 +188,14 @@ class Predictions:
             Another run has released since ``base``; nothing is published.
         """
 
+        name = run if parts or removed else f"{run}/{plan}"
+
         def attempt(_: DeltaTable) -> Released:
             table = self._table().open()
             assert table is not None
-            if (done := table.transaction_version(run)) is not None:
+            if (done := table.transaction_version(name)) is not None:
                 entries = [each for each in self.history() if each.version == done]
-                return Released(version=done, already=True, plan=str(entries[0].metadata.get("plan")))
+                return Released(version=done, name=name, already=True, plan=str(entries[0].metadata.get("plan")))
             refuse_another(self.store, table, base)
             wide = self._table(columns.union([_arrow(table), schema]))
             actions = [removal(each.path, each.size) for each in removed] + [each.addition() for each in parts]
@@ -198,23 +203,18 @@ class Predictions:
             rows = sum(each.rows for each in parts)
             new = rows if inserted is None else inserted
             gone = sum(each.rows for each in removed) - (rows - new)
-            about = {**metadata, "operation": "release", "run": run, "plan": plan}
+            about = {**metadata, "operation": "release", "run": run, "plan": plan, "transaction": name}
             wide.append(
                 table,
                 "WRITE",
-                {run: table.version() + 1, **marked},
+                {name: table.version() + 1, **marked},
                 about,
                 [*wide.evolution(table), *actions],
                 {"num_target_rows_inserted": new, **({"num_target_rows_deleted": gone} if removed else {})},
             )
-            return Released(version=table.version() + 1)
+            return Released(version=table.version() + 1, name=name)
 
         return self._table(columns.union([schema])).retried(attempt)
-
-    def refuse_moved(self, base: int | None) -> None:
-        """Raise OutputError if another run has released since the version ``base``."""
-        if (table := self._table().open()) is not None:
-            refuse_another(self.store, table, base)
 
     def rollback(self, version: int, *, hold: bool = False) -> VersionInfo:
         """Commit a new version with exactly the rows of an older one, and roll the index back to the version with it.
@@ -294,7 +294,7 @@ class Predictions:
             return None
         if entry.operation in ("rollback", "hold", "compact"):
             return int(entry.metadata["index"])
-        made = Index(self.store).released(entry.run) if entry.run else None
+        made = Index(self.store).released(name_of(entry)) if entry.run else None
         return int(entry.metadata["index"]) if made is None and entry.operation == "forget" else made
 
     def damaged(self, at: int | None = None) -> Iterator[tuple[str, str]]:
@@ -314,6 +314,11 @@ class Predictions:
                 yield name, "has not the bytes that its name promises"
             elif pq.ParquetFile(pa.BufferReader(data)).metadata.num_rows != file["num_records"]:
                 yield name, "has another number of rows than the table says"
+
+
+def name_of(release: VersionInfo) -> str:
+    """The application transaction of a release, in the predictions and in the index: its run, or one plan of it."""
+    return str(release.metadata.get("transaction", release.run))
 
 
 def refuse_another(store: Store, table: DeltaTable, base: int | None) -> None:

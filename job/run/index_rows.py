@@ -1,4 +1,4 @@
-"""The rows of the index that a run changes: its settled outcomes, except failures that the index has already."""
+"""The rows of the index that a run changes: its settled outcomes, except failures and skips that it has already."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ def changed(
     promote: PromoteSettings | None = None,
     done: str = TRAINED,
 ) -> pa.Table:
-    """The rows of a release (`job.run.release_rows.of`). The failures that are known are read from the index."""
-    failed = settled.filter(pc.equal(settled["status"], "failed"))["key"].to_pylist()
-    known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=failed)
+    """The rows of a release (`job.run.release_rows.of`), by what the index knows of keys without success."""
+    nothing = pc.is_in(settled["status"].cast(pa.string()), value_set=pa.array(["failed", "skipped"]))
+    keys = settled.filter(nothing)["key"].to_pylist()
+    known = assembly.index.read(columns=["key", "state", "reason", "message"], keys=keys)
     return release_rows.of(
         plan,
         settled,
         run=started.id,
         versions=json.dumps(assembly.versions, sort_keys=True),
         retire_gone=assembly.settings.input.on_gone == "retire",
-        known_failures=known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE]))),
+        known=known.filter(pc.is_in(known["state"], value_set=pa.array([FAILED, STALE]))),
         promote=promote,
         done=done,
     )

@@ -12,7 +12,7 @@ from job.config.settings import PromoteSettings
 from job.outcome import TRAINED
 from job.plan.plan import Plan
 from job.registry.delta_log import fields
-from job.registry.index import CHANGES, FAILED, GONE, KEEP, LIVE, PUT, RETIRE, SKIPPED, TOUCH
+from job.registry.index import CHANGES, FAILED, GONE, KEEP, LIVE, PUT, RETIRE, SKIPPED, STALE, TOUCH
 from job.registry.row import REPEATED, TOUCHED
 from job.run import promotion
 
@@ -24,7 +24,7 @@ def of(
     run: str,
     versions: str,
     retire_gone: bool,
-    known_failures: pa.Table,
+    known: pa.Table,
     promote: PromoteSettings | None = None,
     done: str = TRAINED,
 ) -> pa.Table:
@@ -42,8 +42,9 @@ def of(
         The environment card, as JSON.
     retire_gone
         ``input.on_gone: retire``.
-    known_failures
-        Columns key, reason and message of the failed and stale rows of the index: an equal failure makes no row.
+    known
+        Columns key, state, reason and message of the failed and stale rows of the index: an equal failure makes no row,
+        nor does an equal skip of a stale row.
     promote
         The settings of the gate; then ``settled`` comes from `job.run.promotion.decided`.
     done
@@ -61,8 +62,9 @@ def of(
         # A filter would copy the rows even if it keeps all of them.
         return settled if settled.num_rows and pc.all(chosen).as_py() else settled.filter(chosen)
 
-    trained, skipped, touched = of_status(done), of_status("skipped"), of_status("unchanged")
-    failed = _without_known(of_status("failed"), known_failures)
+    trained, touched = of_status(done), of_status("unchanged")
+    failed = _without_known(of_status("failed"), known)
+    skipped = _without_known(of_status("skipped"), known.filter(pc.equal(known["state"], STALE)))
     described = (*_OF_DATA, "rows")
     gated: tuple[str, ...] = ()
     stays, becomes = trained.slice(0, 0), trained
@@ -105,14 +107,14 @@ def of(
     return pa.concat_tables([table for table in tables if table.num_rows] or tables[:1]).unify_dictionaries()
 
 
-def _without_known(failed: pa.Table, known: pa.Table) -> pa.Table:
+def _without_known(outcomes: pa.Table, known: pa.Table) -> pa.Table:
     def signature(table: pa.Table) -> Any:
         texts = [pc.fill_null(table[name].cast(pa.string()), "") for name in ("key", "reason", "message")]
         return pc.binary_join_element_wise(*texts, "\0")
 
-    if not failed.num_rows or not known.num_rows:
-        return failed
-    return failed.filter(pc.invert(pc.is_in(signature(failed), value_set=signature(known).combine_chunks())))
+    if not outcomes.num_rows or not known.num_rows:
+        return outcomes
+    return outcomes.filter(pc.invert(pc.is_in(signature(outcomes), value_set=signature(known).combine_chunks())))
 
 
 def _rows(table: pa.Table, columns: tuple[str, ...], listed_at: pa.Scalar, **constant: Any) -> pa.Table:

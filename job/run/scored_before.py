@@ -19,7 +19,7 @@ from job.registry import marks
 from job.registry.data_file import completed
 from job.registry.errors_table import ERRORS, add_errors
 from job.registry.index import Index
-from job.registry.predictions import Predictions
+from job.registry.predictions import Predictions, name_of
 from job.run import forgetting
 from job.run.planning import unfinished_runs
 from job.run.run_files import Started
@@ -148,11 +148,11 @@ def make_good(output: Store) -> None:
             return  # of another tool, which knows nothing of the index
         marks.follow(output, newest.version, int(about["index"]), hold=about.get("hold") == "True")
         return
-    if newest.run is not None and index.released(newest.run) is None:
-        derive(output, newest.run, str(newest.metadata["plan"]), newest.metadata)
+    if newest.run is not None and index.released(name_of(newest)) is None:
+        derive(output, newest.run, str(newest.metadata["plan"]), newest.metadata, name=name_of(newest))
 
 
-def derive(output: Store, run: str, plan: str, about: Mapping[str, str], *, alone: bool = False) -> tuple[str, ...]:
+def derive(output: Store, run: str, plan: str, about: Mapping[str, str], *, name: str) -> tuple[str, ...]:
     """Release the states and the errors of the keys from the files that a run has recorded.
 
     Parameters
@@ -163,9 +163,8 @@ def derive(output: Store, run: str, plan: str, about: Mapping[str, str], *, alon
         The run and its plan.
     about
         Texts that are recorded with the commit.
-    alone
-        The plan has no predictions to release. If the run is started again, it may release some: so the commit does not
-        count as the one that belongs to them.
+    name
+        The application transaction of the release (`job.registry.predictions.name_of`).
 
     Returns
     -------
@@ -181,9 +180,8 @@ def derive(output: Store, run: str, plan: str, about: Mapping[str, str], *, alon
             hint="Roll back to the version before (`manyfit rollback`), and run again.",
         ) from error
     if errors.num_rows:
-        add_errors(output, completed(errors, ERRORS), run)
-    said = {name: text for name, text in about.items() if name not in ("operation", "run", "plan")}
-    name = f"{run}/{plan}" if alone else run
+        add_errors(output, completed(errors, ERRORS), name)
+    said = {name: text for name, text in about.items() if name not in ("operation", "run", "plan", "transaction")}
     released = Index(output).release(
         rows, run=name, complete=about.get("complete") == "True", metadata={**said, "run": run}
     )

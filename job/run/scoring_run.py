@@ -267,11 +267,8 @@ class ScoringRun:
         )
         scored = scored.set_column(4, "columns", scored["columns"].cast(pa.string()))
         parts, schema, removed = self._parts(plan, scored)
-        if not parts and not removed:
-            # What is known of the keys would be older than the other run's predictions, and yet refuse what it knows.
-            self._predictions.refuse_moved(self._base)
-            superseded = scored_before.derive(output, started.id, started.plan, about, alone=True)
-            return Release(version=self._predictions.version() or None, superseded=superseded)
+        # Also without any part: the commit fails if another run has released. Else the states of this run could refuse
+        # those of that run, which belong to its predictions.
         released = self._predictions.release(
             parts,
             schema,
@@ -283,7 +280,7 @@ class ScoringRun:
             removed=removed,
             replaces=self._replaces,
         )
-        superseded = scored_before.derive(output, started.id, released.plan or started.plan, about)
+        superseded = scored_before.derive(output, started.id, released.plan or started.plan, about, name=released.name)
         changes = len(parts) + len(removed)
         return Release(version=released.version, applied=changes, superseded=superseded, already=released.already)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from job.plan import plan
 from job.plan.compare import CODE
 from job.registry.delta_log import Table
 from job.registry.index import Index
-from job.registry.predictions import Predictions
+from job.registry.predictions import Predictions, Released
 from job.run import notice, replacing, retention, run_files, scored_before
 from job.run.past_runs import Runs
 from job.run.pinned_models import PinnedModels
@@ -289,6 +290,24 @@ def failed_and_back(place: Place) -> list[str]:
     return found or place.score() or place.problems()
 
 
+def failed_meanwhile(place: Place) -> list[str]:
+    """While a run is at work, another one finds its key broken, and has nothing else to release."""
+    good, found = rows(2.0, count=2), place.score()
+
+    class Meanwhile(InlineEngine):
+        def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
+            done = super().run(work, tasks, tick)
+            place.job.put("k1.csv", b"id,x,y\n1,a,2\n")
+            place.job.score(run={"max_failed": 1})
+            place.job.put("k1.csv", good)
+            return done
+
+    place.job.put("k1.csv", good)
+    with contextlib.suppress(ManyfitError):
+        place.job.score(engine=lambda _: Meanwhile())
+    return found or place.score() or place.problems(k1=8)
+
+
 def _killed(*_: Any, **__: Any) -> None:
     raise Killed
 
@@ -323,6 +342,17 @@ def any_base(patch: Patch) -> None:
         return release(self, *given, **{**more, "base": self.version()})
 
     patch.setattr(Predictions, "release", forward)
+
+
+def failures_without_a_version(patch: Patch) -> None:
+    release = Predictions.release
+
+    def only_rows(self: Predictions, parts: Any, schema: pa.Schema, **more: Any) -> Released:
+        if parts or more["removed"]:
+            return release(self, parts, schema, **more)
+        return Released(version=self.version(), name=f"{more['run']}/{more['plan']}")
+
+    patch.setattr(Predictions, "release", only_rows)
 
 
 def old_rows_stay(patch: Patch) -> None:
@@ -380,7 +410,7 @@ def keys_once(patch: Patch) -> None:
 
 def states_released_once(patch: Patch) -> None:
     derive = scored_before.derive
-    patch.setattr(scored_before, "derive", lambda *given, **_: derive(*given))
+    patch.setattr(scored_before, "derive", lambda *given, name: derive(*given, name=given[1]))
 
 
 def adopting_what_is_there(patch: Patch) -> None:
@@ -410,6 +440,12 @@ RULES: list[tuple[str, Callable[[Patch], None], Callable[[Place], list[str]], st
     ("what a release did not get to is made good", states_not_made_good, dies_after_the_commit, "append"),
     ("a scoring is released once", without_transactions, commit_answer_lost, "append"),
     ("a run is released on the version it was planned with", any_base, overtaken, "append"),
+    (
+        "failures alone are released on the version they were planned with",
+        failures_without_a_version,
+        failed_meanwhile,
+        "append",
+    ),
     ("the old rows of a replaced key leave", old_rows_stay, one_replaced, "replace"),
     ("the rows of other keys stay", neighbours_go, one_replaced, "replace"),
     ("a key with a new model is scored again", model_does_not_count, new_model, "replace"),

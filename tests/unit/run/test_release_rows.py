@@ -16,7 +16,7 @@ from job.run import release_rows
 from tests.support.planned import NOW, planned
 
 FINISHED = datetime(2026, 11, 23, 12, 30, 15, 250000, tzinfo=UTC)
-NO_FAILURES = pa.table({name: pa.array([], pa.string()) for name in ("key", "reason", "message")})
+NOTHING_KNOWN = pa.table({name: pa.array([], pa.string()) for name in ("key", "state", "reason", "message")})
 PRINTS = {"data": "d", "content": "c", "recipe": "r", "environment": "e", "source": "s", "bytes": 7}
 
 
@@ -28,12 +28,17 @@ def outcome(key: str, status: str, **options: Any) -> Outcome:
 
 
 def made(*outcomes: Outcome, plan: Plan | None = None, **options: Any) -> dict[str, dict[str, Any]]:
-    given = {"retire_gone": False, "known_failures": NO_FAILURES, **options}
+    given = {"retire_gone": False, "known": NOTHING_KNOWN, **options}
     table = release_rows.of(plan or planned(), to_table(list(outcomes)), run="run-1", versions="{}", **given)
     assert rules.checked(table).num_rows == table.num_rows
     rows = table.to_pylist()
     assert len({row["key"] for row in rows}) == len(rows)
     return {row["key"]: row for row in rows}
+
+
+def known_rows(state: str, **columns: list[Any]) -> pa.Table:
+    """What the index knows of keys without success."""
+    return pa.table({**columns, "state": [state] * len(columns["key"])})
 
 
 def said(row: dict[str, Any]) -> dict[str, Any]:
@@ -70,12 +75,21 @@ def test_a_key_with_equal_bytes_is_touched_with_its_new_fingerprints() -> None:
 
 
 def test_the_same_failure_again_changes_nothing_and_another_one_does() -> None:
-    known = pa.table({"key": ["a", "b", "c"], "reason": ["x", "x", "x"], "message": ["m", None, "m"]})
+    known = known_rows("failed", key=["a", "b", "c"], reason=["x", "x", "x"], message=["m", None, "m"])
     again = [outcome(key, FAILED, reason="x", message=text) for key, text in zip("abc", ("m", None, "n"), strict=True)]
-    assert made(*again, known_failures=known).keys() == {"c"}
+    assert made(*again, known=known).keys() == {"c"}
     # Neither key nor reason nor message may be taken for a part of another.
-    other = pa.table({"key": ["a"], "reason": ["xm"], "message": [""]})
-    assert made(again[0], known_failures=other).keys() == {"a"}
+    other = known_rows("failed", key=["a"], reason=["xm"], message=[""])
+    assert made(again[0], known=other).keys() == {"a"}
+
+
+def test_the_same_skip_again_of_a_key_that_keeps_its_model_changes_nothing() -> None:
+    again = outcome("a", SKIPPED, reason="empty", message="no")
+    stale = known_rows("stale", key=["a"], reason=["empty"], message=["no"])
+    assert made(again, known=stale) == {}
+    assert made(replace(again, message="other"), known=stale).keys() == {"a"}
+    # A key that has failed so far, and has no model, is skipped from now on.
+    assert made(again, known=known_rows("failed", key=["a"], reason=["empty"], message=["no"])).keys() == {"a"}
 
 
 @pytest.mark.parametrize(("retire", "action"), [(False, "gone"), (True, "retire")])
@@ -95,8 +109,6 @@ def test_a_key_that_is_back_is_touched_unless_it_has_a_row_of_its_own() -> None:
 
 
 def test_nothing_that_changed_is_an_empty_table_with_all_columns() -> None:
-    table = release_rows.of(
-        planned(), to_table([]), run="r", versions="{}", retire_gone=False, known_failures=NO_FAILURES
-    )
+    table = release_rows.of(planned(), to_table([]), run="r", versions="{}", retire_gone=False, known=NOTHING_KNOWN)
     assert table.num_rows == 0
     assert table.column_names == rules.CHANGES.names
