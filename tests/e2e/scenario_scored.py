@@ -34,6 +34,9 @@ def scored(space: Space) -> dict[str, Any]:
     values = space.values("new", "scored-out")
     values["job"] |= {"models": {"uri": f"s3://{space.bucket}/scored-models/"}, "score": {"actual": "y"}}
     del values["job"]["recipe"]
+    endpoint = ("--storage.endpoint", values["job"]["storage"]["endpoint"])
+    asks = ["manyfit", "history", f"s3://{space.bucket}/scored-out", "--json", *endpoint]
+    values["job"]["output"]["after_release"] = asks
     space.completed("trains")
     space.install("scores", {**values, **code})
     wait("the first predictions", lambda: space.segments("scored-out") >= 1, 300)

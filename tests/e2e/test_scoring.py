@@ -62,6 +62,12 @@ def test_the_report_and_the_drivers_pod_account_for_every_key_and_row(space: Spa
     assert "0 damaged" in space.cluster.manyfit("verify", f"s3://{space.bucket}/scored-out")
 
 
+def test_the_driver_told_the_next_system_of_the_version_with_its_own_rights_to_the_store(scored: Any) -> None:
+    called = scored["report"]["after_release"]
+    assert (called["version"], called["exit_code"]) == (1, 0)
+    assert json.loads(called["output"])[0]["version"] == 1
+
+
 def test_nothing_is_written_to_the_output_of_the_training(space: Space, scored: Any) -> None:
     names = space.objects("scored-models/")
     assert names
