@@ -49,7 +49,6 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     """Go back to an older version, or let runs publish again."""
     from job.cli.told import Told
     from job.registry.index import Index
-    from job.registry.predictions import Predictions
     from job.run import scored_before
 
     output = given.output(arguments, overrides)
@@ -68,12 +67,11 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
             print(f"runs may publish again; version {done.version}")
             _sealed(seal, done.version, warning)
             return 0
-        scored_before.before_rollback(output)
-        current = Predictions(output).version() or index.version()
-        if arguments.version in (None, current):
-            return _held(arguments, output, seal)
-        if Predictions(output).version():
-            return _predictions_back(arguments, output, told)
+        base = scored_before.before_rollback(output)
+        if arguments.version in (None, base or index.version()):
+            return _held(arguments, output, seal, base)
+        if base:
+            return _predictions_back(arguments, output, told, base)
         again = index.differing(arguments.version)
         warning = seal.check(arguments.version)
         done = index.rollback(arguments.version, hold=arguments.hold)
@@ -87,8 +85,8 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def _held(arguments: Namespace, output: Store, seal: Seal) -> int:
-    """Hold the current version without going back."""
+def _held(arguments: Namespace, output: Store, seal: Seal, base: int | None) -> int:
+    """Hold the current version without going back; ``base`` is that of the predictions."""
     from job.registry import marks
     from job.registry.predictions import Predictions
 
@@ -98,18 +96,17 @@ def _held(arguments: Namespace, output: Store, seal: Seal) -> int:
             hint="--hold keeps runs from publishing another one; `manyfit history` lists the versions.",
         )
     warning = seal.check()
-    predictions = Predictions(output)
-    done = predictions.hold(arguments.version) if predictions.version() else marks.hold(output, arguments.version)
+    done = Predictions(output).hold(base) if base else marks.hold(output, arguments.version)
     print(f"version {done} has the same rows")
-    _sealed(seal, None if predictions.version() else done, warning)
+    _sealed(seal, None if base else done, warning)
     print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")
     return 0
 
 
-def _predictions_back(arguments: Namespace, output: Store, told: Told) -> int:
+def _predictions_back(arguments: Namespace, output: Store, told: Told, base: int) -> int:
     from job.registry.predictions import Predictions
 
-    done = Predictions(output).rollback(arguments.version, hold=arguments.hold)
+    done = Predictions(output).rollback(arguments.version, hold=arguments.hold, base=base)
     print(f"version {done.version} of the predictions has the rows of version {arguments.version}")
     if arguments.hold:
         print(f"held: runs refuse (exit 2) until `manyfit rollback {arguments.output} --resume`")

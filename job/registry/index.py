@@ -14,8 +14,7 @@ describes its columns and its actions (put, touch, keep, gone, retire)::
 A run in which nothing changed commits nothing and gets the current version. Each commit is a compare-and-swap on the
 version from which it was computed. After a conflict or a lost answer the release reads the table again. If the run's id
 is among the table's application transactions, the release is done, and the number of that transaction is the version
-that the run made. Else the rows are merged again. Holds and fences are application transactions too, and so belong to
-every version.
+that the run made. Else the rows are merged again. Holds and fences are such transactions too.
 """
 
 from __future__ import annotations
@@ -166,6 +165,7 @@ class Index:
         run: str,
         complete: bool = False,
         metadata: Mapping[str, str] | None = None,
+        in_order: bool = False,
     ) -> Release:
         """Publish a run's changes in one commit; the module's docstring tells what the rows mean.
 
@@ -180,13 +180,15 @@ class Index:
             Whether the listing was unfiltered: then the release confirms all keys that ``rows`` does not have.
         metadata
             Texts that are recorded with the commit, for `history`.
+        in_order
+            Whether other commits keep the order, as those of predictions do: then no time of a listing refuses a row.
 
         Raises
         ------
         HeldError
             A rollback holds the output.
         """
-        return self._publish(checked(rows), run=run, operation="release", complete=complete, metadata=metadata)
+        return self._publish(checked(rows), run=run, complete=complete, metadata=metadata, in_order=in_order)
 
     def retire(self, keys: Iterable[str], *, run: str | None = None) -> Release:
         """Remove keys from the set, also while the output is held. They stay in older versions until ``gc``.
@@ -211,7 +213,7 @@ class Index:
 
     def forget(self, rows: pa.Table, *, run: str) -> Release:
         """Remove keys from the set for ``manyfit forget``. ``rows`` retire them; ``run`` is the id of the commit."""
-        return self._publish(rows, run=run, operation="forget")
+        return self._publish(rows, run=run, operation="forget", in_order=True)
 
     def promote(self, keys: Iterable[str], *, run: str | None = None) -> Release:
         """Make the challengers of some keys their live models, also while the output is held.
@@ -282,23 +284,24 @@ class Index:
         rows: pa.Table,
         *,
         run: str,
-        operation: str,
+        operation: str = "release",
         complete: bool = False,
         metadata: Mapping[str, str] | None = None,
+        in_order: bool = False,
     ) -> Release:
         if not rows.num_rows:
             return Release(version=self.version())
 
         def attempt(table: DeltaTable) -> Release:
             base = table.version()
+            credible = 0 if in_order else latest_credible(self.store.now())  # 0: no published time counts
             if (done := table.transaction_version(run)) is not None:
-                return self._recorded(done, rows)
+                return self._recorded(done, rows, credible)
             if operation == "release" and is_held(table):
                 raise HeldError(
                     f"a rollback holds {self._table.where}: nothing is published",
                     hint="`manyfit rollback OUTPUT --resume` ends it; what has been trained is taken over then.",
                 )
-            credible = latest_credible(self.store.now())
             decision = self._decide(table, rows, credible)
             if not decision.effective.num_rows:
                 return Release(version=base or None, superseded=decision.superseded)
@@ -308,7 +311,7 @@ class Index:
                 marks[FENCE] = max(listed, fence_of(table, FENCE, credible))
             if pc.any(pc.equal(decision.effective.column("action"), RETIRE)).as_py():
                 marks[RETIRED] = max(listed, fence_of(table, RETIRED, credible))
-            if decision.disbelieved:
+            if decision.disbelieved and not in_order:
                 log.warning(
                     "%s rows in %s were listed in the future: the clock of the machine that published them was ahead. "
                     "They are replaced all the same",
@@ -321,11 +324,11 @@ class Index:
 
         return self._table.retried(attempt)
 
-    def _recorded(self, done: int, rows: pa.Table) -> Release:
+    def _recorded(self, done: int, rows: pa.Table, credible: int) -> Release:
         """Compute again the result of the release that made version ``done``, from the version before it."""
         before = self._table.open(done - 1)
         assert before is not None
-        decision = self._decide(before, rows, latest_credible(self.store.now()))
+        decision = self._decide(before, rows, credible)
         return Release(version=done, applied=decision.effective.num_rows, superseded=decision.superseded, already=True)
 
     def _decide(self, table: DeltaTable, rows: pa.Table, credible: int) -> Decision:

@@ -216,7 +216,7 @@ class Predictions:
 
         return self._table(columns.union([schema])).retried(attempt)
 
-    def rollback(self, version: int, *, hold: bool = False) -> VersionInfo:
+    def rollback(self, version: int, *, hold: bool = False, base: int | None = None) -> VersionInfo:
         """Commit a new version with exactly the rows of an older one, and roll the index back to the version with it.
 
         Parameters
@@ -225,11 +225,16 @@ class Predictions:
             A version of `history`.
         hold
             Whether runs refuse to publish until ``rollback --resume``.
+        base
+            The current version, which the index knows; None: any. If a run has released since, the index may not know
+            of it yet, and what it would be told later belongs to predictions that are gone.
 
         Raises
         ------
         ConfigurationError
             There is no such version, or it is the current one.
+        OutputError
+            Another run has released since ``base``; nothing is changed.
         """
         entry = next((each for each in self.history() if each.version == version), None)
         index = self._index_of(entry)
@@ -237,6 +242,8 @@ class Predictions:
         def attempt(_: DeltaTable) -> int:
             table = self._table().open()
             assert table is not None
+            if base is not None:
+                refuse_another(self.store, table, base, "rolled back")
             if index is None or not 1 <= version < table.version():
                 raise ConfigurationError(
                     f"cannot roll back to version {version}: {self.store.uri} is at version {table.version()}",
@@ -263,10 +270,10 @@ class Predictions:
         marks.follow(self.store, made, index, hold=hold)
         return next(each for each in self.history() if each.version == made)
 
-    def hold(self, at: int | None = None) -> int:
+    def hold(self, base: int | None = None) -> int:
         """Hold the output without going back: a commit with the same rows, so that a run at work publishes nothing.
 
-        See `job.registry.marks.hold`, which the index follows with.
+        See `job.registry.marks.hold`, which the index follows with. ``base`` is as in `rollback`.
         """
         index = Index(self.store)
         if index.held():
@@ -276,11 +283,13 @@ class Predictions:
         def attempt(_: DeltaTable) -> int:
             table = self._table().open()
             current = 0 if table is None else int(table.version())
-            if table is None or current < 1 or (at is not None and current != at):
+            if table is None or current < 1:
                 raise ConfigurationError(
-                    f"cannot hold version {at or 1}: {self.store.uri} is at version {current}",
+                    f"cannot hold version 1: {self.store.uri} is at version {current}",
                     hint="`manyfit history` lists the versions.",
                 )
+            if base is not None:
+                refuse_another(self.store, table, base, "held")
             self._table().append(table, "HOLD", {}, {"operation": "hold", "index": known})
             return current + 1
 
@@ -321,11 +330,14 @@ def name_of(release: VersionInfo) -> str:
     return str(release.metadata.get("transaction", release.run))
 
 
-def refuse_another(store: Store, table: DeltaTable, base: int | None) -> None:
-    """Raise OutputError if another run has released since the version ``base``."""
+def refuse_another(store: Store, table: DeltaTable, base: int | None, done: str = "") -> None:
+    """Raise OutputError if another run has released since the version ``base``; ``done`` is what a command would do."""
     if table.version() != (base or 0):
+        found = f"another run released to {store.uri}"
+        if done:
+            raise OutputError(f"{found} at this moment: nothing was {done}", hint="Call it again.")
         raise OutputError(
-            f"another run released to {store.uri} while this one was at work: nothing was published",
+            f"{found} while this one was at work: nothing was published",
             hint="Run again: what is finished is taken over, but for what the other run has scored.",
         )
 

@@ -149,31 +149,37 @@ def forget(store: Store, traces: Traces, *, sealed: Callable[[int | None], objec
     """
     with Removal(store) as removal:
         # Look again after the notice is put: a run that began earlier is seen here, and a run that begins later waits.
-        if at_work := Runs(store, store.now(), 0.0).alive:
-            raise ConfigurationError(
-                f"the run {at_work[0]} may be at work in {store.uri}: nothing was forgotten",
-                hint="Wait until it has ended; one that died counts as at work for 10 minutes.",
-            )
-        keys = traces.keys
-        before = {key: forgotten.of(store, key) or Forgotten(version=None) for key in keys}
-        parts = frozenset(each.name.removeprefix("predictions/") for each in traces.predictions)
-        for key in keys:
-            forgotten.put(store, key, Forgotten(version=None, parts=before[key].parts | parts))
-        run = f"forget-{store.now():%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
-        forgetting.take_out(store, keys, run=run)
-        version = _unpublish(store, keys, run)
-        if traces.published:
-            sealed(version)
-        for key in keys:
-            forgotten.put(store, key, Forgotten(version=version, parts=before[key].parts | parts))
-        rewritten = sum(removal.may_go_on() and _rewrite(store, name, keys) for name in traces.tables)
-        names = [
-            *(name for name, _ in traces.models),
-            *(each.name for each in (*traces.predictions, *traces.errors)),
-            *traces.logs,
-        ]
-        objects = removal.remove(names) if rewritten == len(traces.tables) else 0
-        return Done(version=version, objects=objects, rewritten=rewritten, asked=removal.asked_by())
+        at_work = Runs(store, store.now(), 0.0).alive
+        if not at_work:
+            return _forget(store, traces, removal, sealed)
+    # Only now, when the notice has ended: else the next run would wait for a removal that never was.
+    raise ConfigurationError(
+        f"the run {at_work[0]} may be at work in {store.uri}: nothing was forgotten",
+        hint="Wait until it has ended; one that died counts as at work for 10 minutes.",
+    )
+
+
+def _forget(store: Store, traces: Traces, removal: Removal, sealed: Callable[[int | None], object]) -> Done:
+    keys = traces.keys
+    before = {key: forgotten.of(store, key) or Forgotten(version=None) for key in keys}
+    parts = frozenset(each.name.removeprefix("predictions/") for each in traces.predictions)
+    for key in keys:
+        forgotten.put(store, key, Forgotten(version=None, parts=before[key].parts | parts))
+    run = f"forget-{store.now():%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
+    forgetting.take_out(store, keys, run=run)
+    version = _unpublish(store, keys, run)
+    if traces.published:
+        sealed(version)
+    for key in keys:
+        forgotten.put(store, key, Forgotten(version=version, parts=before[key].parts | parts))
+    rewritten = sum(removal.may_go_on() and _rewrite(store, name, keys) for name in traces.tables)
+    names = [
+        *(name for name, _ in traces.models),
+        *(each.name for each in (*traces.predictions, *traces.errors)),
+        *traces.logs,
+    ]
+    objects = removal.remove(names) if rewritten == len(traces.tables) else 0
+    return Done(version=version, objects=objects, rewritten=rewritten, asked=removal.asked_by())
 
 
 def make_good(store: Store, newest: VersionInfo) -> None:

@@ -23,7 +23,7 @@ from job.registry.predictions import Predictions, name_of
 from job.run import forgetting
 from job.run.planning import unfinished_runs
 from job.run.run_files import Started
-from job.score import columns
+from job.score import columns, part
 from job.store import Store
 from job.worker import chunks, segment
 
@@ -40,12 +40,15 @@ class Adopted:
     """all columns of these parts"""
 
 
-def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, there: pa.Schema | None) -> Adopted:
+def adopt(
+    output: Store, plan: Plan, started: Started, prints: Fingerprints, there: pa.Schema | None, base: int | None
+) -> Adopted:
     """Find the parts of unfinished runs that this run can adopt.
 
     A part is adopted as a whole or not at all. Each of its keys must be due, and must have been scored with the data
     and the model of the plan. None may be what is published already: data that was put again with equal bytes is due,
-    and its rows would be doubled.
+    and its rows would be doubled. Nor may the part be in the table: a key that has its data of then again needs new
+    rows after those that it has got since.
 
     Parameters
     ----------
@@ -55,6 +58,8 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
         The plan, the id and the fingerprints of this run.
     there
         The schema of the existing table of predictions: a part with other types is not adopted.
+    base
+        The version of the predictions that the run is planned on.
     """
     due = plan.due()
     keys = whole(plan.keys["key"]).take(pa.array(due))
@@ -63,7 +68,9 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
     taken = np.zeros(len(due), bool)
     known: dict[str, pa.DataType] = {field.name: field.type for field in there or ()}
     accepted, schemas = [], []
-    for run in _unfinished(output, started) if len(due) else []:
+    unfinished = _unfinished(output, started) if len(due) else []
+    released = _released(output, base) if unfinished else frozenset()
+    for run in unfinished:
         found = chunks.winners(chunks.finished(segment.read(output, run_paths.segments(run))), SCORED)
         found = found.filter(pc.equal(found["status"].cast(pa.string()), SCORED))
         found = found.take(pc.sort_indices(found["part"].cast(pa.string())))
@@ -82,7 +89,8 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
             while end < len(names) and names[end] == names[begin]:
                 end += 1
             mine = places[begin:end]
-            if fits[begin:end].all() and not taken[mine].any():
+            place = part.path(str(found["digest"][begin]))
+            if fits[begin:end].all() and not taken[mine].any() and place not in released:
                 schema = columns.parsed(str(found["columns"][begin]))
                 if columns.fits(schema, known):
                     taken[mine] = True
@@ -95,6 +103,11 @@ def adopt(output: Store, plan: Plan, started: Started, prints: Fingerprints, the
         rows=due[taken],
         schema=columns.union(schemas) if schemas else pa.schema([]),
     )
+
+
+def _released(output: Store, base: int | None) -> frozenset[str]:
+    """The paths of the parts of a version."""
+    return frozenset() if base is None else frozenset(Predictions(output).files(base))
 
 
 def _unfinished(output: Store, started: Started) -> list[str]:
@@ -115,13 +128,18 @@ def planned_on(output: Store) -> int | None:
     return version
 
 
-def before_rollback(output: Store) -> None:
-    """Make the last change good before a rollback. If nothing is left of it, it stays: the rollback is the way out."""
+def before_rollback(output: Store) -> int | None:
+    """Make the last change good before a rollback or a hold; returns the version of the predictions for its ``base``.
+
+    If nothing is left of the change, it stays: the rollback is the way out.
+    """
+    version = Predictions(output).version()  # first, as in `planned_on`
     try:
         make_good(output)
     except OutputError as error:
         if not isinstance(error.__cause__, NotFoundError):
             raise
+    return version
 
 
 def make_good(output: Store) -> None:
@@ -182,7 +200,8 @@ def derive(output: Store, run: str, plan: str, about: Mapping[str, str], *, name
     if errors.num_rows:
         add_errors(output, completed(errors, ERRORS), name)
     said = {name: text for name, text in about.items() if name not in ("operation", "run", "plan", "transaction")}
+    # Each commit of the predictions is made on a version that was made good. So releases come here in their order.
     released = Index(output).release(
-        rows, run=name, complete=about.get("complete") == "True", metadata={**said, "run": run}
+        rows, run=name, complete=about.get("complete") == "True", metadata={**said, "run": run}, in_order=True
     )
     return released.superseded

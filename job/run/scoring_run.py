@@ -98,12 +98,12 @@ class ScoringRun:
                 check_held(assembly, self.done)  # by a rollback that died before the index had followed
             if self._replaces:
                 self._held = self._ranges(started, engine)
-            elif self._predictions.replaces(self._base):
+            elif self._base is not None and self._predictions.replaces(self._base):
                 raise OtherJobError(
                     f"{output.uri} holds one generation of each key, and output.mode is append: nothing was scored",
                     hint="Set output.mode: replace, or give this scoring an output of its own.",
                 )
-            there = self._predictions.schema()
+            there = None if self._base is None else self._predictions.schema(self._base)
         self._pinned = pinned = PinnedModels(self.models, self._assembly.scoring.models, score, started.at)
         keys = None if self._assembly.scoring.has_rows else pinned.keys
         given = replace(assembly, spec=self._spec())
@@ -113,7 +113,7 @@ class ScoringRun:
         chosen = pinned.choose(whole(made.keys["key"]))
         self._at = chosen.at
         with storage("output", "unfinished runs could not be read"):
-            adopted = scored_before.adopt(output, made, started, assembly.fingerprints, there)
+            adopted = scored_before.adopt(output, made, started, assembly.fingerprints, there, self._base)
         self._adopted = adopted.schema
         bare = np.zeros(made.planned, bool)
         bare[made.due()] = True
@@ -144,11 +144,12 @@ class ScoringRun:
 
     def _ranges(self, started: Started, engine: Borrowed | None) -> list[Held]:
         """The parts of the version that the run is planned on. What earlier runs have appended is compacted first."""
+        if self._base is None:
+            return []
         held = self._predictions.held(self._base)
         if held is None and engine is not None:
             output, keep = self._assembly.output, self._assembly.settings.input.on_gone == "keep"
             only = None if keep else set(self._assembly.index.read(columns=["key"])["key"].to_pylist())
-            assert self._base is not None
             self._base = compacting.compact(output, self._base, started.plan, only=only)
             held = self._predictions.held(self._base)
         return held or []  # a plan alone needs none, and changes nothing

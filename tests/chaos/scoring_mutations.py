@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,30 @@ def put_again(place: Place) -> list[str]:
         return found or place.score() or place.problems(k1=8, k2=11)
 
 
+def to_and_fro(place: Place) -> list[str]:
+    """A run dies and another one takes its part over; a key of it has other rows for a night, and then the same again."""
+    nights = [(rows(2.0, count=2), 2), (rows(2.0, count=3), 3), (rows(2.0, count=2), 2)]
+    with Patch.context() as patch:
+        patch.setattr(folder, "_etag", lambda status: f"{status.st_mtime_ns}")
+        found = place.score()
+        for night, (body, second) in enumerate(nights):
+            place.job.put("k1.csv", body)
+            os.utime(place.job.data / "k1.csv", ns=(second * 1_000_000_000,) * 2)
+            if not night:
+                place.dies(engine=lambda _: Dying())
+            found += place.score()
+        return found or place.problems(k1=6 + 2 + 3 + 2)
+
+
+def clock_behind(place: Place) -> list[str]:
+    """The machine of the next run has a clock that is five minutes behind."""
+    found, now = place.score(), FolderStore.now
+    place.job.put("k1.csv", rows(2.0, count=2))
+    with Patch.context() as patch:
+        patch.setattr(FolderStore, "now", lambda self: now(self) - timedelta(minutes=5))
+        return found or place.score() or place.score() or place.problems(k1=8)
+
+
 def failed_and_back(place: Place) -> list[str]:
     """A key fails, and then has the very rows that it had before."""
     found = place.score()
@@ -290,22 +315,21 @@ def failed_and_back(place: Place) -> list[str]:
     return found or place.score() or place.problems()
 
 
-def failed_meanwhile(place: Place) -> list[str]:
-    """While a run is at work, another one finds its key broken, and has nothing else to release."""
-    good, found = rows(2.0, count=2), place.score()
+def scored_meanwhile(place: Place) -> list[str]:
+    """A run finds a key broken, and has nothing else to release; meanwhile another one has found good rows."""
+    found = place.score()
 
     class Meanwhile(InlineEngine):
         def run(self, work: Work, tasks: int, tick: Callable[[], None]) -> EngineReport:
             done = super().run(work, tasks, tick)
-            place.job.put("k1.csv", b"id,x,y\n1,a,2\n")
-            place.job.score(run={"max_failed": 1})
-            place.job.put("k1.csv", good)
+            place.job.put("k1.csv", rows(2.0, count=2))
+            place.job.score()
             return done
 
-    place.job.put("k1.csv", good)
+    place.job.put("k1.csv", b"id,x,y\n1,a,2\n")
     with contextlib.suppress(ManyfitError):
-        place.job.score(engine=lambda _: Meanwhile())
-    return found or place.score() or place.problems(k1=8)
+        place.job.score(engine=lambda _: Meanwhile(), run={"max_failed": 1})
+    return found or place.problems(k1=8)
 
 
 def _killed(*_: Any, **__: Any) -> None:
@@ -424,6 +448,15 @@ def adopting_what_is_there(patch: Patch) -> None:
     patch.setattr(scored_before, "adopt", blind)
 
 
+def adopting_what_was_released(patch: Patch) -> None:
+    patch.setattr(scored_before, "_released", lambda *_: frozenset())
+
+
+def states_by_time(patch: Patch) -> None:
+    release = Index.release
+    patch.setattr(Index, "release", lambda self, rows, **given: release(self, rows, **{**given, "in_order": False}))
+
+
 def failures_forget(patch: Patch) -> None:
     known = plan.compare
 
@@ -443,7 +476,7 @@ RULES: list[tuple[str, Callable[[Patch], None], Callable[[Place], list[str]], st
     (
         "failures alone are released on the version they were planned with",
         failures_without_a_version,
-        failed_meanwhile,
+        scored_meanwhile,
         "append",
     ),
     ("the old rows of a replaced key leave", old_rows_stay, one_replaced, "replace"),
@@ -456,6 +489,8 @@ RULES: list[tuple[str, Callable[[Patch], None], Callable[[Place], list[str]], st
     ("a key that was planned twice is in the parts of both plans", keys_once, planned_twice, "append"),
     ("a run that is started again may release what it had not", states_released_once, started_again, "append"),
     ("what was released already is not taken over", adopting_what_is_there, put_again, "append"),
+    ("a part that is in the table is not taken over", adopting_what_was_released, to_and_fro, "append"),
+    ("the states of keys follow the order of releases, not of clocks", states_by_time, clock_behind, "append"),
     ("what was scored before a failure is not scored again", failures_forget, failed_and_back, "append"),
 ]
 

@@ -141,9 +141,9 @@ class ScoringSchedule(Schedule):
         output = self.scheduled(open_store(str(self.folder / "out")))
         predictions = Predictions(output)
         try:
-            scored_before.before_rollback(output)
-            if (version := predictions.version()) is not None and version > 1:
-                predictions.rollback(self.random.randrange(1, version))
+            version = scored_before.before_rollback(output)
+            if version is not None and version > 1:
+                predictions.rollback(self.random.randrange(1, version), base=version)
         except ConfigurationError:  # what was known of its keys was never released: it says so
             pass
 

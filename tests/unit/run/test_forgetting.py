@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from job.errors import ConfigurationError, ForgottenError, OutputError, Unreacha
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
 from job.registry.verify import verify
-from job.run import forgetting
+from job.run import forgetting, notice
 from job.store import open_store
 from job.store.folder import FolderStore
 from job.worker.direct import Work
@@ -188,6 +189,20 @@ def test_what_a_run_that_died_has_trained_of_the_key_is_not_taken_over(job: Job)
     report = job.run(recipe={"version": "2"})
     assert (report.totals.trained, report.totals.adopted) == (3, 2)
     assert verify(open_store(str(job.out))).damaged == ()
+
+
+def test_a_run_does_not_wait_for_a_forget_that_was_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.put(f"{KEY}.csv.gz", line(3.0))
+    with pytest.raises(OutputError, match="the store went away"):
+        job.run(engine=lambda _: DiesAfter())
+    with pytest.raises(ConfigurationError, match="may be at work"):
+        forgotten(job.out, KEY)
+
+    def waits(_: float) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(notice, "time", SimpleNamespace(sleep=waits))
+    assert job.run().published
 
 
 class Crash(BaseException):

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from job.cli.main import main
 from job.engine import EngineReport
 from job.engine.inline import InlineEngine
 from job.errors import OutputError
 from job.registry.index import Index
+from job.registry.predictions import Predictions
 from job.run import scored_before
+from job.store import Store
 from job.worker.direct import Work
 from tests.support.score_job import ScoreJob, counts, rows
 
@@ -128,4 +131,39 @@ def test_a_key_that_is_skipped_again_changes_nothing_and_its_predictions_stay_kn
     assert (skipped.version, again.version) == (2, 2)
     job.put("k1.csv", rows(2.0))
     assert counts(job.score()) == (0, 3, 0, 0), "its very rows were scored before"
+    assert job.keys() == {"k0": 6, "k1": 6, "k2": 6}
+
+
+@pytest.mark.parametrize("given", [["--hold"], ["1"], ["1", "--hold"]], ids=" ".join)
+def test_a_rollback_or_hold_that_a_release_overtakes_changes_nothing_and_says_so(
+    job: ScoreJob, given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the states of that release would come after the rollback, or never, and its rows be lost or doubled."""
+    job.score()
+    job.put("k2.csv", rows(3.0, count=5))
+    job.score()
+    job.put("k1.csv", rows(2.0, count=4))
+    output, made_good = job.assembly().output, scored_before.make_good
+
+    def and_another_releases(store: Store) -> None:
+        made_good(store)
+        with monkeypatch.context() as patch:
+            patch.setattr(scored_before, "make_good", made_good)
+            job.score()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scored_before, "make_good", and_another_releases)
+        assert main(["rollback", str(job.out), *given]) == 5
+    assert "another run released" in capsys.readouterr().err
+    assert (Predictions(output).version(), Index(output).held()) == (3, False)
+    assert main(["rollback", str(job.out), *given]) == 0
+    assert job.keys()["k1"] == (6 if given[0] == "1" else 10)
+
+
+def test_a_key_that_is_gone_makes_a_version_once(job: ScoreJob) -> None:
+    job.score()
+    (job.data / "k2.csv").unlink()
+    assert [job.score().version for _ in range(3)] == [2, 2, 2]
+    job.put("k2.csv", rows(3.0))
+    assert [job.score().version for _ in range(2)] == [3, 3]
     assert job.keys() == {"k0": 6, "k1": 6, "k2": 6}
