@@ -111,6 +111,7 @@ class ModelsAhead:
             for item, read in self._source.read(noted, last):
                 about = told.pop(item.key)
                 if isinstance(read, PartitionError):
+                    self._leave(about)
                     yield item, read
                     continue
                 found = self._model(pool, about)
@@ -139,6 +140,12 @@ class ModelsAhead:
         while len(self._done) > _KEPT:
             self._done.popitem(last=False)
         return self._done[digest]
+
+    def _leave(self, about: dict[str, Any]) -> None:
+        """Leave out the model of a key that cannot be read: nobody would take it out of those that are read ahead."""
+        self._waiting.pop(about["digest"], None)
+        if self._reading.pop(about["digest"], None) is not None:
+            self._ahead -= about["size"]
 
     def _begin(self, pool: ThreadPoolExecutor, about: dict[str, Any]) -> None:
         self._reading[about["digest"]] = pool.submit(self._get, about)

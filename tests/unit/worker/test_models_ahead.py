@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from job.errors import PartitionError
 from job.store import open_store
 from job.worker import models_ahead
 from job.worker.models_ahead import ModelsAhead, WithModel
@@ -30,16 +31,17 @@ def item(number: int, body: bytes) -> Item:
 
 
 class Listed:
-    """A source of keys without rows."""
+    """A source of keys without rows; every key with an odd number cannot be read if there are ``broken`` ones."""
 
-    def __init__(self, items: list[Item]) -> None:
-        self._items = items
+    def __init__(self, items: list[Item], *, broken: bool = False) -> None:
+        self._items, self._broken = items, broken
 
-    def read(self, wanted: Callable[[Item], bool], last: Any = None) -> Iterator[tuple[Item, NoRows]]:
-        yield from [(each, NoRows()) for each in self._items if wanted(each)]
+    def read(self, wanted: Callable[[Item], bool], last: Any = None) -> Iterator[tuple[Item, NoRows | PartitionError]]:
+        for number, each in enumerate([each for each in self._items if wanted(each)]):
+            yield each, PartitionError("input_changed", "replaced") if self._broken and number % 2 else NoRows()
 
 
-def read(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> tuple[list[bytes], list[int]]:
+def read(items: list[Item], monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> tuple[list[bytes], list[int]]:
     """The models in the order of the keys, and how many had been asked for when each was handed out."""
     asked = []
     begin = ModelsAhead._begin
@@ -47,7 +49,9 @@ def read(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> tuple[list[bytes
         ModelsAhead, "_begin", lambda self, pool, about: (asked.append(about["name"]), begin(self, pool, about))[1]
     )
     found, numbers = [], []
-    for _, payload in ModelsAhead(Listed(items), open_store(STORE)).read(lambda _: True):
+    for _, payload in ModelsAhead(Listed(items, broken=broken), open_store(STORE)).read(lambda _: True):
+        if broken and isinstance(payload, PartitionError):
+            continue
         assert isinstance(payload, WithModel)
         found.append(bytes(payload.model))
         numbers.append(len(asked))
@@ -84,3 +88,12 @@ def test_a_model_of_many_keys_is_read_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert found == [b"the fallback"] * 9
     assert asked == [1] * 9
+
+
+def test_keys_that_cannot_be_read_do_not_end_the_reading_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [b"model %d" % number for number in range(100)]
+
+    found, asked = read([item(number, body) for number, body in enumerate(bodies)], monkeypatch, broken=True)
+
+    assert found == bodies[::2]
+    assert asked[30] > 60 + models_ahead.AHEAD / 2, "of 61 keys that were passed, with more to come"
