@@ -346,7 +346,7 @@ def test_a_part_of_which_one_key_has_changed_since_is_not_taken_over(job: ScoreJ
 def test_what_a_release_did_not_get_to_is_made_good_and_no_row_is_written_twice(
     job: ScoreJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: Any) -> None:
+    def die(*_: Any, **__: Any) -> None:
         raise UnreachableError("killed after the commit of the predictions")
 
     with monkeypatch.context() as patched:

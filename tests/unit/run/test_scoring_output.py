@@ -155,7 +155,7 @@ def test_gc_removes_no_prediction_and_first_makes_good_what_a_release_did_not_ge
     job.score()
     job.put("k1.csv", rows(2.0, count=3))
     with monkeypatch.context() as patched:
-        patched.setattr("job.run.scored_before.derive", lambda *_: ())
+        patched.setattr("job.run.scored_before.derive", lambda *_, **__: ())
         job.score()
     before = Index(job.assembly().output).version()
 
@@ -174,7 +174,7 @@ def test_predictions_whose_run_left_nothing_to_derive_from_can_be_rolled_back(
     job.score()
     job.put("k1.csv", rows(2.0, count=3))
     with monkeypatch.context() as patched:
-        patched.setattr("job.run.scored_before.derive", lambda *_: ())
+        patched.setattr("job.run.scored_before.derive", lambda *_, **__: ())
         run = job.score().run
     for path in (job.out / "runs" / run).glob("release-*"):
         path.unlink()
