@@ -33,6 +33,7 @@ _WHY = (
     "Was it killed for its memory? Let fewer work at once (run.workers), or set run.memory. "
     "Run again: finished partitions are taken over."
 )
+_STOPPED = "the workers are stopped already"
 _HINT = "Look at the lines above; --run.engine inline runs everything in one process."
 # The worker gets this process's sys.path, so that it never imports a folder of the user that is called `job`.
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from job.engine.local_worker import main; main()"
@@ -177,7 +178,7 @@ class Pool:
         Raises
         ------
         SetupError
-            The worker died in the last attempt at a task, or no worker can be started.
+            The worker died in the last attempt at a task, no worker can be started, or `stop` was called meanwhile.
         BaseException
             The error of a task in its last attempt.
         """
@@ -193,6 +194,8 @@ class Pool:
                 if kind == DONE:
                     waiting.done(task)
                     results.append(value)
+                elif self._stopped:
+                    raise SetupError(_STOPPED)  # it did not die: `stop` has killed it
                 elif waiting.again(task) >= attempts:
                     self.stop()
                     raise value
@@ -223,7 +226,7 @@ class Pool:
                     raise SetupError(f"no worker process can be started: {error}", hint=_HINT) from error
                 self._starts += 1
                 self._makers = self._make()
-        raise SetupError("the workers are stopped already")
+        raise SetupError(_STOPPED)
 
     def _answer(self, connection: Connection) -> tuple[str, Any]:
         """The answer of a worker: the result of its task, or the error of its task, or `DIED` if the worker is gone."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,6 +157,27 @@ def test_what_a_task_raises_in_every_attempt_reaches_the_driver_with_its_hint_an
 def test_an_error_that_cannot_travel_arrives_as_its_text(pool: Callable[..., Pool], tasks: Any) -> None:
     with pytest.raises(RuntimeError, match="Odd: no class of a module"):
         run(pool(), tasks.Ends(100, "odd"))
+
+
+def test_workers_that_are_killed_because_the_run_is_stopped_are_not_told_to_have_died(
+    pool: Callable[..., Pool], tasks: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, raised = pool(2), []
+
+    def hang() -> None:
+        with pytest.raises(SetupError, match="stopped already") as caught:
+            run(made, tasks.Hangs(tmp_path))
+        raised.append(caught)
+
+    thread = threading.Thread(target=hang)
+    with caplog.at_level("INFO", "job.engine.local_pool"):
+        thread.start()
+        until(lambda: len(list(tmp_path.iterdir())) == 2)
+        made.stop()
+        thread.join(LIMIT)
+
+    assert raised
+    assert not caplog.records
 
 
 def test_workers_have_one_thread_each_arrows_own_memory_and_their_temporary_files_in_the_scratch_folder(
