@@ -63,7 +63,9 @@ def facts(layout: TableLayout, due: pa.Array, costs: np.ndarray) -> TableFacts:
     pieces = pc.list_value_length(layout.files.table["pieces"]).to_numpy()
     one = sum(1 for name in names if compression(name)[0] is not None) if text else 0
     if placed.readers:
-        why = "the rows of a key lie in many parts of the files, which each task would have to read"
+        why = "the same parts of the files have rows for several tasks, and each would have to read them"
+        if len(placed.piece) == 1:
+            why = "all rows lie in one part of a file, which each task would have to read"
     elif (len(pieces) and int(pieces.sum()) == 1) or tasks == 1:
         why = "one task reads all of it"
     else:
