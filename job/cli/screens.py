@@ -145,7 +145,7 @@ def plan(plan: Plan, assembly: Assembly, *, keys: bool) -> None:
         )
     if found["ignored"] or found["unmatched"]:
         console.print(
-            f"passed over: {found['ignored']:,} hidden or marker objects, "
+            f"passed over: {found['ignored']:,} hidden, empty or marker objects, "
             f"{found['unmatched']:,} not matched by input.match"
         )
     for line in found["advice"]:

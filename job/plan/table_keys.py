@@ -20,6 +20,7 @@ from job.errors import InputError, NotFoundError
 from job.plan.fingerprint import data_fingerprint, digest
 from job.plan.selection import Selected, choose, matching
 from job.store import Store
+from job.words import counted
 
 COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
 """Schema of the numbers of rows of each key, sorted by key."""
@@ -28,15 +29,25 @@ COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
 def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, int]:
     """The table's files, sorted by name, and the numbers of ignored and of unmatched objects.
 
-    A format with a log (Delta) keeps the log in hidden files; for such a format no object is ignored.
+    Files of 0 bytes have no rows, whatever their format is: Spark passes them over, too. They count as ignored. A format
+    with a log (Delta) keeps the log in hidden files, and the log says which files have rows; for such a format no object
+    is ignored.
 
     Raises
     ------
     InputError
-        There is no file.
+        There is no file, or all files have 0 bytes.
     """
     foreign = settings.format.type not in DIRECT_FORMATS
     matched, ignored, unmatched = matching(listing, settings, hidden=foreign)
+    if not foreign:
+        every, matched = matched, matched.filter(pc.greater(matched["size"], 0))
+        ignored += every.num_rows - matched.num_rows
+        if not matched.num_rows:
+            raise InputError(
+                f"the table {settings.uri} has no row: its {counted(every.num_rows, 'file')} have 0 bytes",
+                hint="Check input.uri and input.match.",
+            )
     return matched.take(pc.sort_indices(matched, sort_keys=[("name", "ascending")])), ignored, unmatched
 
 

@@ -239,6 +239,16 @@ CASES: dict[str, TableCase] = {
     "files and row groups without rows": TableCase(
         put=parquet(keyed("a", "b").slice(0, 0), keyed("a", "b"), keyed("a", "b").slice(0, 0)), models=slopes("a", "b")
     ),
+    "a parquet file of no bytes": TableCase(
+        put=both(parquet(keyed("a", "b")), text("z.parquet", "")), models=slopes("a", "b")
+    ),
+    "a csv file of no bytes": TableCase(
+        put=both(text("a.csv", "k,x,y\n" + "".join(f"a,{x},{x}\n" for x in range(6))), text("b.csv", "")),
+        models=slopes("a"),
+    ),
+    "files of no bytes alone": TableCase(
+        put=both(text("a.parquet", ""), text("b.parquet", "")), models="has no row: its 2 files have 0 bytes"
+    ),
     "a file without rows whose columns have no type": TableCase(
         put=both(
             parquet(keyed("a", "b")),
