@@ -128,10 +128,13 @@ def _python(values: pa.Array, text: object) -> pa.StringArray:
 
 
 def java_float(value: float | np.floating) -> str:
-    """The text that Java's ``Double.toString`` (for a float32 ``Float.toString``) gives for a float.
+    """The text that ``Double.toString`` (for a float32 ``Float.toString``) of Java 19 and later gives for a float.
 
-    >>> [java_float(each) for each in (1.0, 0.001, 1e7, 1.5e-10, float("nan"))]
-    ['1.0', '0.001', '1.0E7', '1.5E-10', 'NaN']
+    Of the shortest texts that stand for this float, it is the nearest one; a text of one digit competes with those of
+    two. Earlier versions of Java write some floats with other digits: Java 17 writes 2e23 as 1.9999999999999998E23.
+
+    >>> [java_float(each) for each in (1.0, 0.001, 1e7, 1.5e-10, 5e-324, float("nan"))]
+    ['1.0', '0.001', '1.0E7', '1.5E-10', '4.9E-324', 'NaN']
     """
     if np.isnan(value):
         return "NaN"
@@ -141,6 +144,10 @@ def java_float(value: float | np.floating) -> str:
         return "-0.0" if np.signbit(value) else "0.0"
     shortest = np.format_float_scientific(value, unique=True, trim="-", exp_digits=1)
     mantissa, _, exponent = shortest.partition("e")
+    if "." not in mantissa and abs(value) < np.finfo(value).tiny:
+        # Only a subnormal float is so coarse that two digits tell more than one.
+        shortest = np.format_float_scientific(value, unique=False, precision=1, exp_digits=1)
+        mantissa, _, exponent = shortest.partition("e")
     power = int(exponent)
     if -3 <= power < _MOST_DIGITS:
         return str(np.format_float_positional(value, unique=True, trim="0"))
