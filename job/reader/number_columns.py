@@ -120,9 +120,12 @@ class NumberColumns:
                 found[name] = EMPTY
             elif name in self._declared and pt.is_floating(column.type):
                 found[name] = FRACTION
-            elif name in self._declared or self._plain(column):
-                if _has_whole(column):
-                    unsure.append(name)
+            else:
+                values = (column.drop_null() if column.null_count else column).to_numpy(zero_copy_only=False)
+                if name not in self._declared and not self._plain(values):
+                    continue
+                if bool((values == np.floor(values)).any()):
+                    unsure.append(name)  # only the text of a whole number tells whether it is an integer
                 else:
                     found[name] = FRACTION
         if unsure:
@@ -135,12 +138,11 @@ class NumberColumns:
                     self._types[name] = pa.int64()
         return found
 
-    def _plain(self, column: pa.Array) -> bool:
+    def _plain(self, values: np.ndarray) -> bool:
         """Whether all values are finite, not declared as missing, and too small to be rounded as float64."""
-        values = (column.drop_null() if column.null_count else column).to_numpy(zero_copy_only=False)
         missing = missing_numbers(tuple(self._spec.null_values))
         good = bool(values.min() > -EXACT and values.max() < EXACT)
-        return good and not (missing and pt.is_floating(column.type) and np.isin(values, missing).any())
+        return good and not (missing and values.dtype.kind == "f" and np.isin(values, missing).any())
 
     def _form(self, texts: pa.Array) -> str | None:
         if pc.any(pc.match_substring_regex(texts, "[xX]")).as_py():
@@ -150,12 +152,6 @@ class NumberColumns:
         if some:
             return FRACTION if every else MIXED
         return None if pc.any(pc.match_substring(texts, "+")).as_py() else WHOLE  # Arrow reads no +1 as an integer
-
-
-def _has_whole(column: pa.Array) -> bool:
-    """Whether a value is a whole number, so that only its text tells whether it is an integer."""
-    values = (column.drop_null() if column.null_count else column).to_numpy(zero_copy_only=False)
-    return bool((values == np.floor(values)).any())
 
 
 class FileNumbers:
