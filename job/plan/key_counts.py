@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -21,21 +22,10 @@ from job.reader.key_text import no_text, row_keys, text_rule
 from job.reader.number_columns import FileNumbers
 from job.reader.schema import wider
 from job.reader.spec import ReadSpec
-from job.reader.table_file import Portion
+from job.reader.table_file import PIECE, Portion
 from job.store import Store
 from job.store.stored_file import StoredFile
 
-PIECE = pa.struct(
-    [
-        ("part", pa.int32()),
-        ("begin", pa.int64()),
-        ("end", pa.int64()),
-        ("line", pa.int64()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-    ]
-)
-"""Fields of a piece of a file."""
 KEY = pa.struct([("key", pa.string()), ("piece", pa.int32()), ("rows", pa.int64())])
 """Number of rows of a key in a piece, which is given by its position in the list of pieces."""
 FILES = pa.schema(
@@ -169,7 +159,7 @@ def counted(
             if not count:
                 continue
             if not pieces or pieces[-1]["part"] != portion.piece.part:
-                pieces.append({each: getattr(portion.piece, each) for each in (field.name for field in PIECE)})
+                pieces.append(asdict(portion.piece))
             pieces[-1]["rows"] += count
             keys.append(names)
             rows.append(counts)

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 
 from job.arrow import decode, encode, give_back, whole
 from job.errors import NotFoundError
-from job.plan.key_counts import FILES, PIECE, Pools, counted
+from job.plan.key_counts import FILES, Pools, counted
 from job.reader.number_columns import NumberColumns, joined
 from job.reader.spec import ReadSpec
+from job.reader.table_file import PIECE
 from job.store import Store
 from job.store.side import storage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -28,6 +28,10 @@ class Piece:
     """number of rows; 0 until they are counted"""
     bytes: int = 0
     """its size in bytes, as a measure of the cost of reading it; 0 if unknown"""
+
+
+PIECE = pa.struct([(each.name, pa.int32() if each.name == "part" else pa.int64()) for each in fields(Piece)])
+"""The fields of a `Piece` in Arrow tables."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

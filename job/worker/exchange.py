@@ -36,7 +36,7 @@ from job.arrow import decode, whole
 from job.errors import ChangedError, InputError, NotFoundError, PartitionError
 from job.reader import table_scan
 from job.reader.key_text import row_keys
-from job.reader.table_file import FILE, Piece, TableFile
+from job.reader.table_file import FILE, PIECE, Piece, TableFile
 from job.reader.table_scan import TableScan
 from job.store import Store
 from job.store.side import storage
@@ -162,7 +162,7 @@ def piece_rows(source: Store, scan: TableScan, pieces: pa.Table, mine: pa.Table)
                 given = table_scan.given_columns(json.loads(row["given"] or "{}"), scan.schema)
                 if FILE in scan.schema.names:
                     given[FILE] = number[name]
-                piece = Piece(**{each: row[each] for each in ("part", "begin", "end", "line", "rows", "bytes")})
+                piece = Piece(**{field.name: row[field.name] for field in PIECE})
                 yield from table_scan.rows(scan, name, opened[1], piece, given)
             except ChangedError as error:
                 raise replaced(name) from error

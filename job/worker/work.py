@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from job.errors import PartitionError
 from job.plan.spark_read import TableRead
+from job.reader.table_file import PIECE
 from job.reader.table_scan import TableScan
 from job.store import Store
 from job.worker.operation import Item, Operation, Payload
@@ -146,12 +147,7 @@ PIECES_SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("etag", pa.string()),
         ("given", pa.string()),
-        ("part", pa.int32()),
-        ("begin", pa.int64()),
-        ("end", pa.int64()),
-        ("line", pa.int64()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
+        *PIECE,
     ]
 )
 """Schema of the pieces of a table's files, in order. ``given`` is JSON: columns with the same value in all rows."""
