@@ -40,8 +40,8 @@ FILES = pa.schema(
         ("numbers", pa.string()),
     ]
 )
-"""The record of files, one row each, sorted by name. ``numbers`` is JSON: the forms of the csv columns that hold only
-numbers (`job.reader.number_columns`)."""
+"""The record of files, one row each, sorted by name. ``numbers`` is JSON: the declared types and the forms of those csv
+columns that were needed when the file was read (`job.reader.number_columns.FileNumbers.record`)."""
 _FILES_AT_ONCE = 8
 _AT_REST = "Run again when nothing writes to the table."
 
@@ -174,7 +174,7 @@ def counted(
     for piece in pieces:
         piece["bytes"] = piece["bytes"] or int(file["size"] * piece["rows"] / total)
     row = {**file, "schema": schema.serialize().to_pybytes(), "pieces": pieces, "keys": None}
-    row["numbers"] = json.dumps(numbers.forms)
+    row["numbers"] = json.dumps(numbers.record(schema.names))
     table = pa.Table.from_pylist([row], schema=FILES)
     return table.set_column(FILES.get_field_index("keys"), FILES.field("keys"), _entries(keys, rows, at))
 

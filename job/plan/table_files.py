@@ -7,7 +7,7 @@ Each file is recorded by itself, so after a file was added to a table only this 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,9 +19,11 @@ import pyarrow.compute as pc
 from job.arrow import decode, encode, give_back, whole
 from job.errors import NotFoundError
 from job.plan.key_counts import FILES, Pools, counted
+from job.reader import number_columns
 from job.reader.number_columns import NumberColumns, joined
 from job.reader.spec import ReadSpec
 from job.reader.table_file import PIECE
+from job.reader.table_scan import TEXTS
 from job.store import Store
 from job.store.side import storage
 
@@ -65,9 +67,10 @@ class TableFiles:
         )
 
     def numbers(self) -> dict[str, str]:
-        """The forms of the csv columns that hold only numbers in all files (`job.reader.number_columns`)."""
+        """The forms of the csv columns over all files (`job.reader.number_columns`)."""
         some = self.table.filter(pc.greater(pc.list_value_length(self.table["pieces"]), 0))
-        return joined(json.loads(each or "{}") for each in pc.unique(some["numbers"]).to_pylist())
+        found = [json.loads(each or "{}") for each in pc.unique(some["numbers"]).to_pylist()]
+        return joined({name: form for name, (_, form) in each.items()} for each in found)
 
     def schemas(self) -> list[tuple[str, pa.Schema]]:
         """Name and schema of each file that has rows. Without rows a type says nothing: pandas writes float64."""
@@ -128,7 +131,7 @@ def look(
     types: Mapping[str, pa.DataType] | None = None,
     declared: Mapping[str, pa.DataType] | None = None,
 ) -> TableFiles:
-    """Read the key columns of the files that have no record yet.
+    """Read the key columns of the files that have no record yet, or whose record lacks a csv column that is needed.
 
     Parameters
     ----------
@@ -164,7 +167,9 @@ def look(
         kinds = {"types": types or {}, "declared": declared or {}}
         return counted(store, file, key, kind, spec, pools, **kinds, numbers=numbers.file())
 
-    same = _known(found, known)
+    same = _known(
+        found, known, (lambda numbers, schema: _covers(numbers, schema, spec, key)) if kind in TEXTS else None
+    )
     todo = [at for at, row in enumerate(same) if row < 0]
     files = found.select(["name", "size", "etag", "given"]).take(pa.array(todo, pa.int64())).to_pylist()
     with storage("input", "the table could not be read"), Pools(len(files), near=store.scheme == "file") as pools:
@@ -182,12 +187,35 @@ def keep(output: Store, state: str, files: TableFiles) -> None:
     output.ensure(record_name(state), encode(files.table))
 
 
-def _known(found: pa.Table, known: pa.Table | None) -> list[int]:
-    """The row of each file in the record, or -1."""
+def _known(found: pa.Table, known: pa.Table | None, covers: Callable[[str | None, bytes], bool] | None) -> list[int]:
+    """The row of each file in the record, or -1.
+
+    Parameters
+    ----------
+    found
+        The files.
+    known
+        The record. It may have a file several times.
+    covers
+        Takes the texts ``numbers`` and ``schema`` of a file in the record; returns whether it tells all that is needed.
+        None: each does.
+    """
     if known is None:
         return [-1] * found.num_rows
     columns = ("name", "size", "etag")
-    at = {row: number for number, row in enumerate(zip(*(known[each].to_pylist() for each in columns), strict=True))}
-    rows = zip(*(found[each].to_pylist() for each in columns), strict=True)
+    rows = list(zip(*(known[each].to_pylist() for each in columns), strict=True))
+    use = [True] * len(rows)
+    if covers is not None:
+        pairs = list(zip(known["numbers"].to_pylist(), known["schema"].to_pylist(), strict=True))
+        good = {pair: covers(*pair) for pair in set(pairs)}
+        counted = pc.greater(pc.list_value_length(known["pieces"]), 0).to_pylist()
+        use = [good[pair] or not some for pair, some in zip(pairs, counted, strict=True)]
+    at = {row: number for number, row in enumerate(rows) if use[number]}
+    wanted = zip(*(found[each].to_pylist() for each in columns), strict=True)
     # Without an ETag it is unknown whether the content of a file is the same.
-    return [at.get(row, -1) if row[2] is not None else -1 for row in rows]
+    return [at.get(row, -1) if row[2] is not None else -1 for row in wanted]
+
+
+def _covers(numbers: str | None, schema: bytes, spec: ReadSpec, key: Sequence[str]) -> bool:
+    header = pa.ipc.read_schema(pa.py_buffer(schema)).names
+    return number_columns.covers(json.loads(numbers or "{}"), header, spec, key)

@@ -29,9 +29,9 @@ COUNTS = pa.schema([("key", pa.string()), ("rows", pa.int64())])
 def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, int]:
     """The table's files, sorted by name, and the numbers of ignored and of unmatched objects.
 
-    Files of 0 bytes have no rows, whatever their format is: Spark passes them over, too. They count as ignored. A format
-    with a log (Delta) keeps the log in hidden files, and the log says which files have rows; for such a format no object
-    is ignored.
+    Files of 0 bytes have no rows, whatever their format is; they are ignored, as Spark does it. A format with a log
+    (Delta) keeps the log in hidden files, and the log says which files have rows; for such a format no object is
+    ignored.
 
     Raises
     ------

@@ -25,7 +25,7 @@ from job.reader.spec import ReadSpec, declared_types
 from job.reader.table_file import FILE, LINE
 from job.reader.table_scan import TEXTS, TableScan
 
-_RECORD = 2
+_RECORD = 3
 """Version of the records of files. Raise it if they get other columns."""
 _PLACES = 4
 """Up to this multiple of the pairs of key and piece, there may be a place for each pair of key and file."""
@@ -65,10 +65,23 @@ def read_digest(settings: InputSettings, declared: Mapping[str, pa.DataType]) ->
     return digest({"reader": "direct", "record": _RECORD, "read": read, **types})
 
 
-def state(found: pa.Table, read: str) -> str:
-    """Digest of a table's files and of the settings that decide its keys (`read_digest`)."""
+def state(found: pa.Table, read: str, kind: str, spec: ReadSpec) -> str:
+    """Digest of all that decides the record of a table's files.
+
+    Parameters
+    ----------
+    found
+        The files.
+    read
+        Digest of the settings that decide the keys (`read_digest`).
+    kind
+        Format of the files.
+    spec
+        How bytes become values, and which columns the recipe needs: of csv the record tells what they hold.
+    """
     rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)
-    return digest({"files": data_fingerprint(rows), "read": read})
+    needed = {"needed": spec.needed, "texts": spec.texts, "schema": spec.schema} if kind in TEXTS else {}
+    return digest({"files": data_fingerprint(rows), "read": read, **needed})
 
 
 def layout(

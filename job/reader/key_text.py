@@ -144,7 +144,8 @@ def java_float(value: float | np.floating) -> str:
         return "-0.0" if np.signbit(value) else "0.0"
     shortest = np.format_float_scientific(value, unique=True, trim="-", exp_digits=1)
     mantissa, _, exponent = shortest.partition("e")
-    if "." not in mantissa and abs(value) < np.finfo(value).tiny:
+    least = np.finfo(np.float32 if isinstance(value, np.float32) else np.float64).tiny
+    if "." not in mantissa and abs(float(value)) < float(least):
         # Only a subnormal float is so coarse that two digits tell more than one.
         shortest = np.format_float_scientific(value, unique=False, precision=1, exp_digits=1)
         mantissa, _, exponent = shortest.partition("e")

@@ -22,8 +22,9 @@ from job.reader.spec import ReadSpec, declared_types
 from job.reader.text_csv import NotOfType
 from job.reader.text_types import forms, missing_numbers
 
-WHOLE, FRACTION, MIXED, EMPTY = "whole", "fraction", "mixed", "empty"
-"""What the texts of a column are: whole numbers, numbers with a decimal point or an exponent, both, or all missing."""
+WHOLE, FRACTION, MIXED, EMPTY, OTHER = "whole", "fraction", "mixed", "empty", "other"
+"""What the texts of a column are: whole numbers, numbers with a decimal point or an exponent, both, all missing, or
+something else."""
 
 _TYPES = {WHOLE: pa.int64(), FRACTION: pa.float64()}
 _SAMPLE = 20
@@ -32,6 +33,34 @@ _TRIES = 8
 
 Read = Callable[[Sequence[str], Mapping[str, pa.DataType]], pa.Table]
 """Reads some columns of a block with these types; texts by default. Raises `NotOfType`."""
+
+
+def wanted(header: Sequence[str], spec: ReadSpec, key: Sequence[str]) -> dict[str, str]:
+    """The columns whose form is worth knowing, each with the type that ``input.schema`` declares, or "".
+
+    Parameters
+    ----------
+    header
+        The columns of a file.
+    spec
+        How texts become values, and which columns are needed.
+    key
+        The key columns, which stay texts.
+    """
+    declared = declared_types(spec.schema)
+    texts, needed = {*key, *spec.texts}, None if spec.needed is None else set(spec.needed)
+    return {
+        name: str(declared.get(name, ""))
+        for name in header
+        if name not in texts
+        and (needed is None or name in needed)
+        and (name not in declared or declared[name] in _TYPES.values())
+    }
+
+
+def covers(record: Mapping[str, Sequence[str]], header: Sequence[str], spec: ReadSpec, key: Sequence[str]) -> bool:
+    """Whether the record of a file (`FileNumbers.record`) tells the form of each column that is `wanted`."""
+    return all(name in record and record[name][0] == kind for name, kind in wanted(header, spec, key).items())
 
 
 class NumberColumns:
@@ -46,7 +75,7 @@ class NumberColumns:
     """
 
     def __init__(self, spec: ReadSpec, key: Sequence[str]) -> None:
-        self._spec, self._key = spec, frozenset(key)
+        self._spec, self._key = spec, tuple(key)
         self._declared = declared_types(spec.schema)
         self._types: dict[str, pa.DataType] = {}
         self._sampled = False
@@ -58,18 +87,15 @@ class NumberColumns:
 
     def tried(self, header: Sequence[str]) -> dict[str, pa.DataType]:
         """The columns that may be numbers, with the type to try first."""
-        spec = self._spec
-        names = [each for each in header if spec.needed is None or each in spec.needed]
-        kinds = {}
-        for name in names:
-            declared = self._declared.get(name)
-            if name in self._key or name in spec.texts or name in self._other:
-                continue
-            if declared is None:
-                kinds[name] = self._types.get(name, pa.float64())
-            elif declared in _TYPES.values():
-                kinds[name] = declared
-        return kinds
+        return {
+            name: self._declared[name] if declared else self._types.get(name, pa.float64())
+            for name, declared in self.wanted(header).items()
+            if name not in self._other
+        }
+
+    def wanted(self, header: Sequence[str]) -> dict[str, str]:
+        """See `wanted`."""
+        return wanted(header, self._spec, self._key)
 
     def sample(self, header: Sequence[str], read: Read) -> None:
         """Look at the first rows of the first file: columns of other texts are not tried at all."""
@@ -97,20 +123,20 @@ class NumberColumns:
         pyarrow.Table
             The columns ``keys`` of the block, as texts, and possibly others.
         dict
-            The form (`WHOLE`, ...) of each other column that is needed and holds only numbers.
+            The form (`WHOLE`, ...) of each column that is `wanted`.
         """
         kinds = self.tried(header)
         for _ in range(_TRIES):
             try:
                 table = read([*keys, *kinds], kinds)
-                return table, self._forms(table, kinds, read)
+                return table, dict.fromkeys(self.wanted(header), OTHER) | self._forms(table, kinds, read)
             except NotOfType as error:
                 name = error.column
                 if pt.is_integer(kinds.pop(name)) and name not in self._declared:
                     kinds[name] = self._types[name] = pa.float64()
                 else:
                     self._other.add(name)
-        return read(keys, {}), {}
+        return read(keys, {}), dict.fromkeys(self.wanted(header), OTHER)
 
     def _forms(self, table: pa.Table, kinds: Mapping[str, pa.DataType], read: Read) -> dict[str, str]:
         found, unsure = {}, []
@@ -181,23 +207,32 @@ class FileNumbers:
 
     @property
     def forms(self) -> dict[str, str]:
-        """The form of each column that holds only numbers in all blocks that were read."""
+        """The form of each column over all blocks that were read."""
         return joined(self._blocks)
+
+    def record(self, header: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """For each column its declared type (or "") and its form, to be kept with the counts of the file."""
+        kinds = self._table.wanted(header)
+        return {name: (kinds[name], form) for name, form in self.forms.items()}
 
 
 def joined(found: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """The forms of columns over several blocks or files. A column that one of them lacks is left out."""
     every: dict[str, str] | None = None
     for each in found:
-        if every is None:
-            every = dict(each)
-            continue
-        both = {name: (form, each[name]) for name, form in every.items() if name in each}
-        every = {
-            name: new if form == EMPTY else form if new in (EMPTY, form) else MIXED
-            for name, (form, new) in both.items()
-        }
+        both = (
+            each if every is None else {name: _both(form, each[name]) for name, form in every.items() if name in each}
+        )
+        every = dict(both)
     return dict(sorted((every or {}).items()))
+
+
+def _both(one: str, other: str) -> str:
+    if OTHER in (one, other):
+        return OTHER
+    if EMPTY in (one, other):
+        return one if other == EMPTY else other
+    return one if one == other else MIXED
 
 
 def types(found: Mapping[str, str], spec: ReadSpec) -> dict[str, pa.DataType]:
@@ -217,7 +252,7 @@ def types(found: Mapping[str, str], spec: ReadSpec) -> dict[str, pa.DataType]:
             continue
         if name not in declared and form in _TYPES:
             kinds[name] = _TYPES[form]
-        elif pt.is_float64(declared.get(name, pa.null())) and form != EMPTY:
+        elif pt.is_float64(declared.get(name, pa.null())) and form not in (EMPTY, OTHER):
             kinds[name] = pa.float64()
         elif pt.is_int64(declared.get(name, pa.null())) and form == WHOLE:
             kinds[name] = pa.int64()

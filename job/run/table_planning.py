@@ -75,7 +75,7 @@ def select_table(
     described = found.append_column("given", pa.array(given, pa.string()))
     declared = table_layout.declared_keys(settings, spec, kind)
     read = table_layout.read_digest(settings, declared)
-    state = table_layout.state(found, read)
+    state = table_layout.state(found, read, kind, spec)
     with storage("output", "the record of the table cannot be read"):
         known, same = table_files.recorded(output, state, read)
     files = table_files.look(source, described, key, kind, spec, known, read, types=types, declared=declared)

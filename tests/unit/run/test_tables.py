@@ -18,6 +18,8 @@ from sklearn.linear_model import LinearRegression
 from job.config.settings import JobSettings
 from job.errors import ConfigurationError, InputError
 from job.plan import placing, table_files
+from job.run.assembly import assemble
+from job.run.planning import plan_alone
 from job.worker import exchange, merge
 from tests.support.folder_job import Job, counts
 
@@ -166,8 +168,22 @@ def test_a_table_that_is_sorted_by_its_key_is_not_exchanged_and_each_task_reads_
     assert_equal(job, frame)
 
 
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose rows were counted."""
+    found: list[str] = []
+    look_at = table_files.counted
+
+    def watched(store: Any, file: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        found.append(file["name"])
+        return look_at(store, file, *rest, **options)
+
+    monkeypatch.setattr(table_files, "counted", watched)
+    return found
+
+
 def test_a_file_more_trains_the_keys_that_it_has_rows_of_and_no_other_file_is_read(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: Job, looked_at: list[str]
 ) -> None:
     frame = sales()
     put(job, frame)
@@ -176,18 +192,45 @@ def test_a_file_more_trains_the_keys_that_it_has_rows_of_and_no_other_file_is_re
     more = sales(seed=1)
     more = more[(more["store"] == "s 01/é") & (more["item"] == 2)]
     job.put("p9.parquet", parquet(more))
-    looked_at = []
-    look_at = table_files.counted
-
-    def watched(store: Any, file: dict[str, Any], *rest: Any, **options: Any) -> Any:
-        looked_at.append(file["name"])
-        return look_at(store, file, *rest, **options)
-
-    monkeypatch.setattr(table_files, "counted", watched)
+    looked_at.clear()
     report = job.run()
     assert counts(report) == (1, 11, 0, 0)
     assert looked_at == ["p9.parquet"]
     assert_equal(job, pd.concat([frame, more]))
+
+
+def planned_types(job: Job, *features: str, **given: Any) -> list[str]:
+    """The types with which tasks would read the features."""
+    table = plan_alone(assemble(job.settings(recipe={"features": list(features)}, input=given))).table
+    assert table is not None
+    return [str(table.scan.schema.field(name).type) for name in features]
+
+
+def test_a_csv_column_that_a_recipe_begins_to_need_is_typed_as_numbers_after_its_file_is_counted_once_more(
+    job: Job, looked_at: list[str]
+) -> None:
+    job.put("a.csv", csv(sales().assign(z=7, text="t")))
+    job.run()
+    assert looked_at == ["a.csv"]
+
+    assert planned_types(job, "x", "z", "text") == ["double", "int64", "string"]
+    assert len(looked_at) == 2
+    job.run(recipe={"features": ["x", "z", "text"]})
+    assert len(looked_at) == 3
+    # What the record tells is enough for fewer columns, and for those that hold other texts.
+    assert planned_types(job, "x", "text") == ["double", "string"]
+    assert planned_types(job, "z") == ["int64"]
+    assert len(looked_at) == 3
+
+
+def test_a_csv_column_that_is_no_longer_declared_has_the_type_of_its_texts(job: Job, looked_at: list[str]) -> None:
+    job.put("a.csv", csv(sales().assign(z=7)))
+    schema = {"z": {"type": "float64", "optional": True}}
+    job.run(recipe={"features": ["z"]}, input={"schema": schema})
+
+    assert planned_types(job, "z", schema=schema) == ["double"]
+    assert len(looked_at) == 1
+    assert planned_types(job, "z") == ["int64"]
 
 
 def test_the_same_rows_in_other_files_and_another_order_train_nothing(job: Job) -> None:
@@ -418,8 +461,6 @@ def test_a_key_that_kills_its_process_is_one_row_and_the_others_are_trained(
 
 def test_a_plan_tells_rows_keys_the_largest_key_and_whether_rows_are_exchanged_and_starts_nothing(job: Job) -> None:
     from job.cli.screens import plan_document
-    from job.run.assembly import assemble
-    from job.run.planning import plan_alone
 
     def planned(frame: pd.DataFrame, kind: str = "parquet") -> dict[str, Any]:
         put(job, frame, kind)
