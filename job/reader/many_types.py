@@ -7,7 +7,7 @@ most some neighbours, the fast way, and nobody the right type.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ OPEN, TEXT, NULL, INTEGER, FLOAT, GIVEN = range(6)
 """What is known of the column in the rows of a key: nothing, its type, or that it has a type already."""
 
 _DEPTH = 4
-"""How often keys are halved to keep those with texts that are no numbers apart."""
+"""How often keys are halved to keep those with texts of another type apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,23 @@ def given(column: pa.Array, keys: int) -> ManyTypes:
     return ManyTypes(np.full(keys, GIVEN, np.uint8), {GIVEN: column})
 
 
-def declared(column: pa.StringArray, kind: pa.DataType, keys: int, decimal: str) -> ManyTypes:
-    """A column of texts whose type ``kind`` is declared: each key has it, or each is `OPEN` if one has a bad text."""
-    try:
-        return ManyTypes(np.full(keys, GIVEN, np.uint8), {GIVEN: cast_texts(column, kind, decimal)})
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return ManyTypes(np.full(keys, OPEN, np.uint8), {OPEN: column})
+def declared(column: pa.StringArray, kind: pa.DataType, bounds: np.ndarray, decimal: str) -> ManyTypes:
+    """A column of texts whose type ``kind`` is declared. A key with a bad text, and some neighbours, are `OPEN`.
+
+    Parameters
+    ----------
+    bounds
+        As in `of_numbers`.
+    """
+
+    def convert(texts: pa.StringArray) -> pa.Array | None:
+        try:
+            return cast_texts(texts, kind, decimal)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return None
+
+    values, known = _converted(column, bounds, np.ones(len(bounds) - 1, bool), kind, convert)
+    return _made(np.where(known, GIVEN, OPEN).astype(np.uint8), {GIVEN: values, OPEN: column})
 
 
 def of_numbers(column: pa.Array, bounds: np.ndarray) -> ManyTypes:
@@ -87,7 +98,7 @@ def of_texts(column: pa.StringArray, bounds: np.ndarray, *, nulls: Sequence[str]
     kinds[some] = [OPEN if possible(head) else TEXT for head in heads]
     if not (kinds == OPEN).any():
         return _made(kinds, {TEXT: column})
-    numbers, known = _converted(column, bounds, kinds == OPEN, decimal)
+    numbers, known = _converted(column, bounds, kinds == OPEN, pa.float64(), lambda texts: _numbers(texts, decimal))
     values = (numbers.fill_null(0.0) if numbers.null_count else numbers).to_numpy(zero_copy_only=False)
     # NaN, infinite, or so large that it may be a whole number that float64 cannot hold: `typed` decides.
     good = (values > -EXACT) & (values < EXACT)
@@ -112,26 +123,33 @@ def _made(kinds: np.ndarray, columns: Mapping[int, pa.Array]) -> ManyTypes:
 
 
 def _converted(
-    column: pa.StringArray, bounds: np.ndarray, wanted: np.ndarray, decimal: str
-) -> tuple[pa.DoubleArray, np.ndarray]:
-    """The texts as float64, and for which of the wanted keys all texts are numbers; other rows are null."""
+    column: pa.StringArray,
+    bounds: np.ndarray,
+    wanted: np.ndarray,
+    kind: pa.DataType,
+    convert: Callable[[pa.StringArray], pa.Array | None],
+) -> tuple[pa.Array, np.ndarray]:
+    """The texts as values of a type, and which of the wanted keys have such values; other rows are null.
+
+    ``convert`` returns None if a text has not the type.
+    """
     known = np.zeros(len(wanted), bool)
     parts: list[pa.Array] = []
 
-    def convert(low: int, high: int, depth: int) -> None:
+    def halve(low: int, high: int, depth: int) -> None:
         texts = column.slice(int(bounds[low]), int(bounds[high] - bounds[low]))
-        numbers = _numbers(texts, decimal) if wanted[low:high].any() else None
-        if numbers is not None:
+        values = convert(texts) if wanted[low:high].any() else None
+        if values is not None:
             known[low:high] = wanted[low:high]
-            parts.append(numbers)
+            parts.append(values)
         elif depth and high - low > 1 and wanted[low:high].any():
             middle = (low + high) // 2
-            convert(low, middle, depth - 1)
-            convert(middle, high, depth - 1)
+            halve(low, middle, depth - 1)
+            halve(middle, high, depth - 1)
         else:
-            parts.append(pa.nulls(len(texts), pa.float64()))
+            parts.append(pa.nulls(len(texts), kind))
 
-    convert(0, len(wanted), _DEPTH)
+    halve(0, len(wanted), _DEPTH)
     return (parts[0] if len(parts) == 1 else pa.concat_arrays(parts)), known
 
 

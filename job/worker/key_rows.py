@@ -81,7 +81,7 @@ class KeyRows:
         if field.name in declared:
             if not texts or not castable(declared[field.name]):
                 return many_types.given(column, len(bounds) - 1)
-            return many_types.declared(column, declared[field.name], len(bounds) - 1, self.spec.decimal)
+            return many_types.declared(column, declared[field.name], bounds, self.spec.decimal)
         if field.name in (LINE, FILE, *self.scan.levels) or (texts and field.name in self.spec.texts):
             return many_types.given(column, len(bounds) - 1)
         if texts:
