@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -183,50 +184,58 @@ class TextTable:
             return self._parse(block, list(key))
         names = self._names or []
         present = [each for each in key if each in names]
+        block = self._in_utf8(block)
         cut = len(block.data) if len(block.data) <= _SAMPLE else block.data.rfind(b"\n", 0, _SAMPLE) + 1
         few = Block(block.begin, block.line, block.data[:cut])
-        self._numbers.sample(names, lambda columns, types: self._parse(few, list(columns), types))
-        table = self._numbers.read(names, present, lambda columns, types: self._parse(block, list(columns), types))
+        self._numbers.sample(names, lambda columns, types: self._csv(few, columns, types))
+        table = self._numbers.read(names, present, lambda columns, types: self._csv(block, columns, types))
         self._check(block, table.num_rows)
         return table
 
     def _parse(self, block: Block, columns: list[str], types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
-        try:
-            if self._kind == "json":
-                table = read_json(self._name, block.data, self._encoding, declared_types(self._spec.schema))
-                return pa.table({}) if table is None else table
-            names = self._names or []
-            text = self._decoded(block)
-            chosen = [each for each in columns if each in names] or names[:1]
-            quoted = self._spec.quote.encode() in text
-            return read_rows(self._name, text, names, self._read, self._delimiter, chosen, types or {}, quoted=quoted)
-        except PartitionError as error:
-            raise self._placed(error, block) from error
+        if self._kind != "json":
+            return self._csv(self._in_utf8(block), columns, types or {})
+        with self._placed(block):
+            table = read_json(self._name, block.data, self._encoding, declared_types(self._spec.schema))
+        return pa.table({}) if table is None else table
+
+    def _csv(self, block: Block, columns: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+        """The rows of a block in UTF-8."""
+        names = self._names or []
+        chosen = [each for each in columns if each in names] or names[:1]
+        quoted = self._spec.quote.encode() in block.data
+        with self._placed(block):
+            return read_rows(self._name, block.data, names, self._read, self._delimiter, chosen, types, quoted=quoted)
 
     def _check(self, block: Block, rows: int) -> None:
         """Raise ``corrupt_csv`` if a quote of the block is not closed. Once is enough, when the rows are counted."""
-        text, quote = self._decoded(block), self._spec.quote
-        same = text is block.data
-        quotes = block.quotes if same else text.count(quote.encode())
-        if quotes:
-            breaks = block.breaks if same else text.count(b"\n") or text.count(b"\r")
-            try:
-                check_quotes(self._name, text, self._delimiter, quote, rows, breaks, quotes)
-            except PartitionError as error:
-                raise self._placed(error, block) from error
+        if block.quotes:
+            with self._placed(block):
+                check_quotes(
+                    self._name, block.data, self._delimiter, self._spec.quote, rows, block.breaks, block.quotes
+                )
 
-    def _decoded(self, block: Block) -> bytes:
-        text: bytes = to_utf8(self._name, block.data, self._encoding, first=False)
-        return text
+    def _in_utf8(self, block: Block) -> Block:
+        """The block with its text in UTF-8."""
+        with self._placed(block):
+            text: bytes = to_utf8(self._name, block.data, self._encoding, first=False)
+        if text is block.data:
+            return block
+        quotes = text.count(self._spec.quote.encode())
+        return replace(block, data=text, breaks=text.count(b"\n") or text.count(b"\r"), quotes=quotes)
 
     @property
     def _encoding(self) -> str:
         return "utf-8" if self._wide else self._spec.encoding
 
-    def _placed(self, error: PartitionError, block: Block) -> PartitionError:
-        """The error with the line number in the file instead of that in the block."""
+    @contextmanager
+    def _placed(self, block: Block) -> Iterator[None]:
+        """Errors within name the line in the file instead of that in the block."""
 
         def moved(match: re.Match[str]) -> str:
             return f"line {int(match[1]) - 1 + block.line}"
 
-        return PartitionError(error.reason, _PLACE.sub(moved, error.message), hint=error.hint)
+        try:
+            yield
+        except PartitionError as error:
+            raise PartitionError(error.reason, _PLACE.sub(moved, error.message), hint=error.hint) from error

@@ -76,3 +76,27 @@ def test_a_header_that_is_longer_than_a_read_is_found() -> None:
     names = [f"column_{at:05d}" for at in range(10_000)]
     data = Counted(",".join(names).encode() + b"\n" + b",".join([b"1"] * 10_000) + b"\n")
     assert TextTable("a.csv", data, None, ReadSpec(), "csv").schema().names == names
+
+
+def test_a_block_in_another_encoding_is_decoded_once_while_its_rows_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded = []
+    to_utf8 = text_scan.to_utf8
+
+    def watched(name: str, data: bytes, *rest: object, **options: object) -> bytes:
+        decoded.append(bytes(data))
+        return bytes(to_utf8(name, data, *rest, **options))
+
+    monkeypatch.setattr(text_scan, "to_utf8", watched)
+    spec = ReadSpec(encoding="latin-1")
+    rows = 'ké,1\nká,"2"\n'.encode("latin-1")
+    numbers = NumberColumns(spec, "k").file()
+    file = TextTable("a.csv", Counted(b"k,x\n" + rows), None, spec, "csv", numbers=numbers)
+
+    (portion,) = file.portions(["k"])
+    _, keys = portion.load()
+
+    assert keys.column("k").to_pylist() == ["ké", "ká"]
+    assert numbers.forms == {"x": "whole"}
+    assert decoded == [rows]
