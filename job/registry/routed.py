@@ -39,8 +39,7 @@ def predict(
         raise ConfigurationError(
             f"the frame has no column {', '.join(map(repr, absent))}", hint="Name the columns of the key."
         )
-    places = frame.groupby(names, sort=False, dropna=False).indices if len(frame) else {}
-    keys = {_text(models, names, values): rows for values, rows in places.items()}
+    keys = _keys(models, frame, names)
     without = [each for each in keys if each not in models]
     if without and missing == "raise":
         shown = ", ".join(map(repr, without[:5])) + (" …" if len(without) > 5 else "")
@@ -70,6 +69,25 @@ def predict(
     if found.ndim == 1:
         return pd.Series(found, index=frame.index, name="prediction")
     return pd.DataFrame(found, index=frame.index)
+
+
+def _keys(models: Mapping[str, Any], frame: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """The places of each key's rows. Several values may be one key, such as the number 1 and the text ``1``."""
+    columns = [_texts(frame[name]) for name in names]
+    places = frame.groupby(columns, sort=False, dropna=False, observed=True).indices if len(frame) else {}
+    found: dict[str, list[Any]] = {}
+    for values, rows in places.items():
+        found.setdefault(_text(models, names, values), []).append(rows)
+    return {key: rows[0] if len(rows) == 1 else np.sort(np.concatenate(rows)) for key, rows in found.items()}
+
+
+def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
+    """The values, as texts if they are Python objects: pandas takes 1, 1.0 and True for one value."""
+    import pandas as pd
+
+    if values.dtype != object or pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return values
+    return values.map(str, na_action="ignore")
 
 
 def _text(models: Mapping[str, Any], names: Sequence[str], values: Any) -> str:

@@ -280,13 +280,19 @@ def _errors(recipe: Recipe, model: Any, rows: pa.Table, found: dict[str, Any]) -
     if recipe.method == "predict_proba":
         if recipe.outputs:
             return {}
-        classes = [name.removeprefix("proba_") for name in found]
+        classes = np.asarray(model.classes_).tolist()
         chances = np.column_stack([np.asarray(each.to_numpy(zero_copy_only=False), float) for each in found.values()])
         return errors_of_key.of_classes(truth.to_pylist(), None, classes, chances)
     if recipe.method != "predict" or PREDICTION not in found:
         return {}
     predicted = found[PREDICTION]
-    if is_classifier(model) or not frame.is_number(truth.type):
+    if is_classifier(model) or not frame.is_number(truth.type) or not frame.is_number(predicted.type):
+        if frame.is_float(predicted.type) and not is_classifier(model):
+            raise PartitionError(
+                "schema_mismatch",
+                f"the column {recipe.actual!r}, which score.actual names, is {truth.type}, and predictions are numbers",
+                hint="Name the texts that mean missing in input.format.null_values, or correct the data.",
+            )
         return errors_of_key.of_classes(truth.to_pylist(), predicted.to_pylist())
     return errors_of_key.of_numbers(_numbers(truth), _numbers(predicted))
 

@@ -28,20 +28,32 @@ def of_classes(
     Parameters
     ----------
     truth, predicted
-        The classes of the rows; None for a missing one. Without ``predicted``, the class with the highest probability
-        is the prediction.
+        The classes of the rows; None or NaN for a missing one. Without ``predicted``, the class with the highest
+        probability is the prediction.
     classes, probabilities
         An array of shape (n, classes), and the class of each of its columns.
     """
     if predicted is None:
         predicted = [None if np.isnan(row).all() else classes[int(row.argmax())] for row in probabilities]
-    rows = [at for at, (one, other) in enumerate(zip(truth, predicted, strict=True)) if None not in (one, other)]
+    every = enumerate(zip(truth, predicted, strict=True))
+    rows = [at for at, pair in every if not any(each is None or each != each for each in pair)]
     if not rows:
         return {"n": 0}
-    right = sum(str(truth[at]) == str(predicted[at]) for at in rows)
+    right = sum(_same(truth[at], predicted[at]) for at in rows)
     found: dict[str, float] = {"n": len(rows), "accuracy": right / len(rows)}
     if probabilities is not None:
-        place = {str(name): number for number, name in enumerate(classes)}
-        given = [probabilities[at][place[str(truth[at])]] if str(truth[at]) in place else 0.0 for at in rows]
+        known = {repr(truth[at]): truth[at] for at in rows}
+        place = {text: _place(name, classes) for text, name in known.items()}
+        places = [place[repr(truth[at])] for at in rows]
+        given = [0.0 if to is None else probabilities[at][to] for at, to in zip(rows, places, strict=True)]
         found["log_loss"] = float(-np.log(np.clip(given, _LEAST, 1.0)).mean())
     return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one class: 1, 1.0 and True are, and so are 1 and the text ``1``."""
+    return bool(one == other) or str(one) == str(other)
+
+
+def _place(name: Any, classes: Sequence[Any]) -> int | None:
+    return next((number for number, each in enumerate(classes) if _same(name, each)), None)

@@ -46,7 +46,7 @@ def of(model: Any, answer: Any, rows: int, *, method: str, targets: Sequence[str
     if values.ndim == 1:
         return {PREDICTION: pa.array(values, from_pandas=True)}
     if method == "predict_proba":
-        return {f"proba_{name}": pa.array(values[:, at]) for at, name in enumerate(model.classes_)}
+        return {f"proba_{_class(name)}": pa.array(values[:, at]) for at, name in enumerate(model.classes_)}
     if named is None:
         named = _output_names(model, values.shape[1], method, targets)
     return {f"{PREDICTION}_{name}": pa.array(values[:, at], from_pandas=True) for at, name in enumerate(named)}
@@ -63,7 +63,7 @@ def _of_targets(model: Any, answer: list[Any], rows: int, method: str, targets: 
         chances = np.asarray(each)
         if chances.shape != (rows, len(own)):
             raise PartitionError("predict_error", f"{method} gave an array of shape {chances.shape}")
-        found |= {f"proba_{target}_{name}": pa.array(chances[:, at]) for at, name in enumerate(own)}
+        found |= {f"proba_{target}_{_class(name)}": pa.array(chances[:, at]) for at, name in enumerate(own)}
     return found
 
 
@@ -74,5 +74,11 @@ def _output_names(model: Any, count: int, method: str, targets: Sequence[str]) -
         except (ValueError, AttributeError, TypeError):
             found = []
     else:
-        found = list(getattr(model, "classes_", ()) if method == "decision_function" else targets)
+        classes = method == "decision_function"
+        found = list(map(_class, getattr(model, "classes_", ()))) if classes else list(targets)
     return found if len(found) == count else range(count)
+
+
+def _class(name: Any) -> str:
+    """The name of a class: that of a whole number, if it is one. The file of another key may have it as float64."""
+    return str(int(name)) if isinstance(name, float | np.floating) and name.is_integer() else str(name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
 from job.config.score_settings import ScoringSettings
 from job.engine import Engine
@@ -78,6 +79,11 @@ class ScoreJob:
             if found
             else pa.table({"_key": pa.array([], pa.string())})
         )
+
+    def errors(self) -> dict[str, dict[str, Any]]:
+        """The newest errors of each key."""
+        found = [pq.read_table(file) for file in DeltaTable(str(self.out / "errors")).file_uris()]
+        return {row["key"]: row for row in pa.concat_tables(found).sort_by("scored_at").to_pylist()}
 
     def keys(self) -> dict[str, int]:
         """The number of rows of each key."""

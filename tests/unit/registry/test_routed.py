@@ -107,3 +107,21 @@ def test_a_model_of_texts_gets_one_column_and_not_the_names_of_many(tmp_path: Pa
     assert models.predict(frame, "key").tolist() == models["a"].predict(texts).tolist()
     with pytest.raises(ConfigurationError, match="takes one column of texts, and the frame has 'text', 'more'"):
         models.predict(frame.assign(more="x"), "key")
+
+
+def test_values_with_the_text_of_one_key_are_one_key_and_none_of_their_rows_is_forgotten(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    for slope, key in enumerate(["1", "1.0", "True"], 1):
+        job.put(f"{key}.csv.gz", line(float(slope)))
+    job.run()
+    keys = [1, "1", True, "True", 1.0, "1.0", 1]
+    frame = pd.DataFrame({"shop": keys, "x": 1.0})
+
+    assert job.models().predict(frame, "shop").tolist() == pytest.approx([1, 1, 3, 3, 2, 2, 1])
+
+
+def test_a_category_that_no_row_has_is_no_key(models: ModelSet) -> None:
+    frame = rows(["k1", "k2"])
+    frame["shop"] = pd.Categorical(frame["shop"], categories=["k1", "k2", "zz"])
+
+    assert models.predict(frame, "shop").tolist() == models.predict(frame.astype({"shop": str}), "shop").tolist()
