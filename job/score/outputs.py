@@ -74,9 +74,16 @@ def _output_names(model: Any, count: int, method: str, targets: Sequence[str]) -
         except (ValueError, AttributeError, TypeError):
             found = []
     else:
-        classes = method == "decision_function"
+        classes = method == "decision_function" and not _of_pairs(model)
         found = list(map(_class, getattr(model, "classes_", ()))) if classes else list(targets)
     return found if len(found) == count else range(count)
+
+
+def _of_pairs(model: Any) -> bool:
+    """Whether a decision function compares pairs of classes. With three classes there are three pairs, too."""
+    while (inner := getattr(model, "best_estimator_", None) or getattr(model, "_final_estimator", None)) is not None:
+        model = inner
+    return getattr(model, "decision_function_shape", None) == "ovo"
 
 
 def _class(name: Any) -> str:
