@@ -15,6 +15,7 @@ from sklearn.base import is_classifier
 
 from job.errors import PartitionError
 from job.fit import frame
+from job.fit.fit_errors import Words, describe
 from job.fit.user_function import UserFunction
 from job.reader.spec import ReadSpec, as_text, is_text_of_another
 from job.score import array_input, bounds, columns, errors_of_key, outputs
@@ -204,7 +205,7 @@ def _called(
     except MemoryError:
         raise
     except Exception as error:
-        message = f"{recipe.method} of the {type(model).__name__} raised {type(error).__name__}"
+        message = f"{recipe.method} of the {type(model).__name__} raised {describe(error, Words.of(rows))}"
         raise PartitionError("predict_error", message, hint=_hint(recipe, error)) from error
     told += [f"{each.category.__name__}: {each.message}" for each in caught if _NAMELESS not in str(each.message)]
     return outputs.of(model, answer, rows.num_rows, method=recipe.method, targets=recipe.outputs)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from job.errors import PartitionError
 from job.fit import frame, train
 from job.fit.contained import contained
+from job.fit.fit_errors import Words, describe
 from job.fit.user_function import UserFunction
 from job.score import columns
 from job.score.apply import Recipe, Scored, apply
@@ -68,7 +69,8 @@ def _forecast(
     except (PartitionError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        raise PartitionError("predict_error", f"{function.reference} raised {type(error).__name__}") from error
+        text = describe(error, Words.of(pa.table({}) if rows is None else rows))
+        raise PartitionError("predict_error", f"{function.reference} raised {text}") from error
     found = _typed(recipe, function, _columns(function, answer))
     count = len(next(iter(found.values())))
     told = [f"{each.category.__name__}: {each.message}" for each in caught]
@@ -111,33 +113,13 @@ def arguments(function: Callable[..., Any]) -> int:
 
 
 def _columns(function: UserFunction, answer: Any) -> dict[str, Any]:
-    """The columns of the function's result: those of a frame, or else ``prediction``. An index with a name, or one that
-    is not of integers, becomes a column, too."""
-    if isinstance(answer, pd.Series):
-        answer = answer.to_frame(PREDICTION)
-    if isinstance(answer, pd.DataFrame):
-        if isinstance(answer.index, pd.PeriodIndex):
-            answer = answer.to_timestamp()
-        # An unnamed index of integers only numbers the rows.
-        if answer.index.names != [None] or not pd.api.types.is_integer_dtype(answer.index):
-            names = [name if name is not None else "index" for name in answer.index.names]
-            answer = answer.reset_index(names=[str(name) for name in names])
-        columns_of = {str(name): answer.iloc[:, at] for at, name in enumerate(answer.columns)}
-        if len(columns_of) < answer.shape[1]:
-            raise _unusable(function, "gave a frame with two columns of one name")
-    else:
-        if answer is None or isinstance(answer, str | bytes | dict):
-            raise _unusable(function, f"gave {type(answer).__name__}")
-        values = np.asarray(answer)
-        if values.ndim not in (1, 2):
-            raise _unusable(function, f"gave an array of {values.ndim} dimensions")
-        columns_of = (
-            {PREDICTION: values}
-            if values.ndim == 1
-            else {f"{PREDICTION}_{at}": values[:, at] for at in range(values.shape[1])}
-        )
+    """The columns of the function's result."""
+    pairs = _pairs(function, answer)
+    columns_of = dict(pairs)
     if not columns_of:
         raise _unusable(function, "gave a frame without a column")
+    if len(columns_of) < len(pairs):
+        raise _unusable(function, "gave a frame with two columns of one name")
     if taken := sorted(columns_of.keys() & set(OURS.names)):
         raise _unusable(function, f"gave the column {taken[0]!r}, whose name the predictions use")
     try:
@@ -146,8 +128,34 @@ def _columns(function: UserFunction, answer: Any) -> dict[str, Any]:
         raise _unusable(function, "gave values that are not of one type") from error
 
 
+def _pairs(function: UserFunction, answer: Any) -> list[tuple[str, Any]]:
+    """Names and values: the columns of a frame (of pandas, Polars or Arrow), or else ``prediction``. An index with a
+    name, or one that is not of integers, is a column, too."""
+    if isinstance(answer, pd.Series):
+        answer = answer.to_frame(PREDICTION)
+    if isinstance(answer, pd.DataFrame):
+        # An unnamed index of integers only numbers the rows.
+        if answer.index.names != [None] or not pd.api.types.is_integer_dtype(answer.index):
+            names = [str(name) if name is not None else "index" for name in answer.index.names]
+            answer = answer.reset_index(names=names, allow_duplicates=True)
+        return [(str(name), answer.iloc[:, at]) for at, name in enumerate(answer.columns)]
+    if hasattr(answer, "columns") and hasattr(answer, "__arrow_c_stream__"):
+        table = pa.table(answer)
+        return list(zip(table.column_names, table.columns, strict=True))
+    if answer is None or isinstance(answer, str | bytes | dict):
+        raise _unusable(function, f"gave {type(answer).__name__}")
+    values = np.asarray(answer)
+    if values.ndim not in (1, 2):
+        raise _unusable(function, f"gave an array of {values.ndim} dimensions")
+    if values.ndim == 1:
+        return [(PREDICTION, values)]
+    return [(f"{PREDICTION}_{at}", values[:, at]) for at in range(values.shape[1])]
+
+
 def _array(values: Any) -> pa.Array:
-    made = pa.array(values, from_pandas=True)
+    if isinstance(values, pd.Series) and isinstance(values.dtype, pd.PeriodDtype):
+        values = values.dt.to_timestamp()
+    made = values if isinstance(values, pa.ChunkedArray) else pa.array(values, from_pandas=True)
     made = made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
     return made.cast(made.type.value_type) if pa.types.is_dictionary(made.type) else made
 

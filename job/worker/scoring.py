@@ -102,6 +102,8 @@ class Scoring:
         )
 
     def _model(self, payload: WithModel) -> Any:
+        if self.what.function is not None:
+            self._loaded.clear()  # a function may change the model, and the next key may have the same one
         if payload.digest not in self._loaded:
             try:
                 self._loaded[payload.digest] = artifact.load(

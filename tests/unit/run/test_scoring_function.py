@@ -119,3 +119,13 @@ def test_an_own_function_is_planned_with_its_types_and_rows(job: ScoreJob) -> No
     run.plan(made, Started(id="plan", plan="p", at=datetime.now(UTC)), None)
 
     assert [name for name, _ in run.recipe.types or ()] == ["week", "prediction"]
+
+
+def test_a_function_that_changes_its_model_changes_it_for_no_other_key(job: ScoreJob) -> None:
+    body = "def forecast(model, frame, key):\n    model.coef_ += 1\n    return model.coef_\n"
+    (job.data.parent / "score.py").write_text(body)
+    version = Index(open_store(str(job.trained.out))).retire(["k1", "k2", "k3"]).version
+
+    job.score(score={"function": "score.py:forecast", "missing_model": {"fallback": "k0"}}, models={"at": version})
+
+    assert job.table()["prediction"].to_pylist() == pytest.approx([2.0] * 4)

@@ -63,6 +63,12 @@ def given(function: UserFunction, rows: Any = None, types: Any = None) -> pd.Dat
         ("return pd.DataFrame({'yhat': [1.0]}, index=['mon'])", {"index": ["mon"], "yhat": [1.0]}, 1),
         ("return np.zeros(0)", {"prediction": []}, 0),
         ("return pd.Series(['a', 'b'], dtype='category')", {"prediction": ["a", "b"]}, 2),
+        (
+            "import polars; return polars.DataFrame({'week': [1, 2], 'b': ['x', None]})",
+            {"week": [1, 2], "b": ["x", None]},
+            2,
+        ),
+        ("import pyarrow; return pyarrow.table({'week': [1], 'b': [0.5]})", {"week": [1], "b": [0.5]}, 1),
     ],
 )
 def test_an_array_a_series_and_a_frame_of_any_length_become_columns(
@@ -82,7 +88,10 @@ def test_dates_of_a_horizon_are_kept_as_times(tmp_path: Path) -> None:
 
     found = given(made(tmp_path, body))
 
-    assert found["index"].tolist() == [pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-02-01", tz="UTC")]
+    months = [pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-02-01", tz="UTC")]
+    assert found["index"].tolist() == months
+    body = "return pd.DataFrame({'month': pd.period_range('2024-01', periods=2, freq='M')})"
+    assert given(made(tmp_path, body))["month"].tolist() == months
 
 
 @pytest.mark.parametrize(
@@ -93,9 +102,11 @@ def test_dates_of_a_horizon_are_kept_as_times(tmp_path: Path) -> None:
         ("return 3.0", "an array of 0 dimensions"),
         ("return pd.DataFrame({'_key': [1]})", "'_key', whose name"),
         ("return pd.DataFrame([[1, 2]], columns=['a', 'a'])", "two columns of one name"),
+        ("return pd.DataFrame({'a': [1]}, index=pd.Index([1], name='a'))", "two columns of one name"),
         ("return pd.DataFrame(index=[1, 2])", "without a column"),
         ("return pd.Series([1, 'a'], dtype=object)", "not of one type"),
-        ("raise KeyError(key)", "raised KeyError"),
+        ("raise KeyError(key)", "raised KeyError: 'k'"),
+        ("raise ValueError('no week\\nof these')", "raised ValueError: no week$"),
         ("raise SystemExit(3)", "raised SystemExit"),
     ],
 )
@@ -108,6 +119,13 @@ def test_what_cannot_be_used_is_a_predict_error_without_values_of_the_data(
     assert caught.value.reason == "predict_error"
     if "raise" in body:
         assert caught.value.__cause__ is not None
+
+
+def test_the_text_of_an_error_is_told_without_the_texts_of_the_rows(tmp_path: Path) -> None:
+    function = made(tmp_path, "raise ValueError(f'no such shop {frame.shop[0]!r} in {frame.columns[0]!r}')")
+
+    with pytest.raises(PartitionError, match=r"ValueError: no such shop '\.\.\.' in 'shop'"):
+        given(function, pa.table({"shop": ["Wien"]}))
 
 
 def test_the_function_gets_the_model_the_rows_and_the_key(tmp_path: Path) -> None:
