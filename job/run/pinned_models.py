@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,8 @@ from job.registry.source import Source
 from job.score.bounds import HeldOut
 from job.store import Store
 from job.store.side import storage
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = ["key", "state", "digest", "size", "versions", "trained_at", "listed_at", "gone_since", "run"]
 _OF_INTERVALS = ["residuals", "until"]
@@ -136,6 +139,18 @@ class PinnedModels:
             at = np.where(missing, self._fallback, at).astype(np.int32)
             reason = np.where(missing, 0, reason)
         return Chosen(at=np.where(reason > 0, -1, at).astype(np.int32), reason=reason.astype(np.int8))
+
+    def warn_of_strangers(self, keys: pa.Array, chosen: Chosen) -> None:
+        """Warn if the set has a model for none of the keys: the input is probably divided in another way."""
+        if not len(keys) or not len(self) or (chosen.reason != REASONS.index("no_model")).any():
+            return
+        log.warning(
+            "no key of the input has a model: its keys are such as %r, and those of %s are such as %r. A scoring has "
+            "the input.layout, and the input.key or input.keys, of the training.",
+            keys[0].as_py(),
+            self.store.uri,
+            self.keys[0].as_py(),
+        )
 
     def mixed(self, keys: pa.Array, data: pa.Array) -> pa.Array:
         """One fingerprint for each key, of its data and of its model, or of its data and the reason for having none."""

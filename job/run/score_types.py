@@ -189,9 +189,17 @@ def settled(
     """
     known = {field.name: field.type for field in there or () if field.name not in columns.OURS.names}
     found: dict[str, pa.DataType] = {}
+    fine = [sample for sample in seen if sample.scored is not None]
+    own = (
+        None
+        if function or keep is not None or not fine
+        else {name for each in fine for name in _of_method(each, keep)[0]}
+    )
     for sample in seen:
         types, empty = _of_function(sample) if function else _of_method(sample, keep)
         for name, kind in types.items():
+            if own is not None and name not in own:
+                continue
             if name not in found or name not in empty:
                 found[name] = _wider(found.get(name, kind), kind)
     if not function:

@@ -112,6 +112,7 @@ class ScoringRun:
             made = _again(made)
         chosen = pinned.choose(whole(made.keys["key"]))
         self._at = chosen.at
+        pinned.warn_of_strangers(whole(made.keys["key"]), chosen)
         with storage("output", "unfinished runs could not be read"):
             adopted = scored_before.adopt(output, made, started, assembly.fingerprints, there, self._base)
         self._adopted = adopted.schema

@@ -158,3 +158,12 @@ def test_classes_that_differ_in_case_alone_are_an_error_by_name_and_no_bug(tmp_p
     job.trained.run()
     report = job.score(score={"method": "predict_proba"}, input={"only": ["one"]}, output={"uri": f"{job.out}-one"})
     assert report.failures == {"predict_error": 1}
+
+
+def test_a_column_that_only_failing_keys_have_does_not_come_into_the_table(job: ScoreJob) -> None:
+    job.put("k0.csv", b"code;x;y\nA1;1.0;1.0\n")
+
+    report = job.score(run={"max_failed": 1})
+
+    assert report.failures == {"missing_feature": 1}
+    assert [name for name in job.table().column_names if not name.startswith("_")] == ["code", "x", "y", "prediction"]

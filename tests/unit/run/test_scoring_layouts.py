@@ -93,3 +93,20 @@ def test_texts_that_look_like_numbers_stay_texts_for_models_of_texts(tmp_path: P
     expected = [models[f"shop={shop}"].predict([note])[0] for shop, note in ((0, "012"), (0, "12"), (1, "7"))]
     assert found["prediction"].tolist() == expected
     assert expected[0] != expected[1]
+
+
+def test_an_input_of_which_no_key_has_a_model_is_told_with_a_key_of_either_side(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = ScoreJob(tmp_path, keys=1)
+    job.trained.run()
+    (job.data / "k0.csv").unlink()
+    job.put("all.csv", b"shop,x\nk0,1\n")
+
+    job.score(input={"layout": "columns", "key": ["shop"]})
+
+    assert "its keys are such as 'shop=k0', and those of" in caplog.text
+    assert "are such as 'k0'" in caplog.text
+    caplog.clear()
+    job.score(input={"layout": "columns", "key": ["shop"]}, score={"missing_model": {"fallback": "k0"}})
+    assert "are such as" not in caplog.text
