@@ -6,6 +6,7 @@ Standard output carries results, standard error everything else. No traceback re
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
 import os
@@ -23,14 +24,18 @@ from job.errors import FullError, InterruptedRun, ManyfitError
 
 
 def entry() -> NoReturn:
-    """The command ``manyfit``. Ends the process even if the recipe's code has left threads or processes running."""
+    """The command ``manyfit``. Ends the process even if the recipe's code has left threads or processes running.
+
+    The interpreter is not taken down: a thread of Arrow that lets go of memory of Python's at that moment aborts the
+    process (apache/arrow#34314), and a run that has published would end with exit code 134.
+    """
     code = main()
+    if not _left_running():
+        atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    if _left_running():
-        os._exit(code)
-    sys.exit(code)
+    os._exit(code)
 
 
 def _left_running() -> bool:

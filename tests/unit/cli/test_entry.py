@@ -42,6 +42,27 @@ def test_a_thread_and_a_process_that_a_function_left_running_keep_nothing_alive(
     assert "Traceback" not in done.stderr
 
 
+ENDS = """
+    import atexit, sys
+    from job.cli import main
+
+    class Kept:
+        def __del__(self):
+            print("the interpreter was taken down")
+
+    kept = Kept()
+    atexit.register(print, "handler")
+    main.main = lambda: 3
+    main.entry()
+"""
+
+
+def test_the_exit_handlers_are_called_and_the_interpreter_is_not_taken_down(tmp_path: Path) -> None:
+    """Threads of Arrow could abort it meanwhile, and a run that has published would end with exit code 134."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(ENDS)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "handler\n", "")
+
+
 FORKS = """
     import os, signal, time
     from job.cli import forks, main
