@@ -60,6 +60,7 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
             hint=f"`manyfit history {arguments.output}` lists the versions.",
         )
     with storage("output", f"{output.uri} cannot be changed"):
+        base = scored_before.before_rollback(output)
         if arguments.resume:
             # Without a hold there is no new version; with a signing key, the current version is signed.
             warning = seal.check() if index.held() else None
@@ -67,7 +68,6 @@ def rollback(arguments: Namespace, overrides: list[str]) -> int:
             print(f"runs may publish again; version {done.version}")
             _sealed(seal, done.version, warning)
             return 0
-        base = scored_before.before_rollback(output)
         if arguments.version in (None, base or index.version()):
             return _held(arguments, output, seal, base)
         if base:

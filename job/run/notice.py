@@ -55,7 +55,12 @@ def begin(store: Store, run: str, plan: str) -> None:
     while working := _working(store):
         for each in working:
             if each not in asked:
-                log.warning("gc is removing objects from %s: it was asked to stop", store.uri)
+                log.warning(
+                    "gc or forget is removing objects from %s: it was asked to stop. If it has died, this run goes on "
+                    "within %.0f minutes",
+                    store.uri,
+                    LEASE / 60,
+                )
                 store.create(f"{FOLDER}/{each}/stop.json", json.dumps({"run": run}).encode())
                 asked.add(each)
         time.sleep(_PAUSE)

@@ -81,3 +81,22 @@ def test_a_hold_that_died_half_way_is_completed(scores: ScoreJob, monkeypatch: p
         scores.score()
     assert main(["rollback", str(scores.out), "--resume"]) == 0
     assert scores.score().published, "the hold is not made again"
+
+
+@pytest.mark.parametrize("given", [["--hold"], ["1", "--hold"]], ids=" ".join)
+def test_a_hold_that_died_half_way_is_over_after_a_resume(
+    scores: ScoreJob, given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores.put("k0.csv", rows(2.0))
+    scores.score()
+
+    def dies(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    for name in ("hold", "follow"):
+        monkeypatch.setattr(marks, name, dies)
+    main(["rollback", str(scores.out), *given])
+    monkeypatch.undo()
+    assert main(["rollback", str(scores.out), "--resume"]) == 0
+    scores.put("k0.csv", rows(3.0))
+    assert scores.score().published
