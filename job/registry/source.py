@@ -84,7 +84,10 @@ def fetch(store: Store, key: str, name: str, size: int, version: int) -> Any:
         if (record := forgotten.of(store, key)) is not None and record.covers(version):
             told = f"model {key!r} was forgotten: version {version} still names it, and its file was removed"
             raise ForgottenError(told, hint="Newer versions do not have the key.") from error
-        hint = "Run the job again with a new recipe.version."
+        hint = (
+            "Run the job again with a new recipe.version. The output of a scoring has no models: give that of the job "
+            "that trains them."
+        )
         raise DamageError(f"model {key!r} is missing: {name}", hint=hint) from error
     if (found := memoryview(data).nbytes) != size:
         has = f"{found}" if found < size else f"more than {size}"

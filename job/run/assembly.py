@@ -51,6 +51,12 @@ class Assembly:
         return isinstance(self.settings, JobSettings) or self.settings.has_rows
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What an output belongs to: the job's name, its input and layout. An output has one identity."""
+        layout = self.settings.input.layout
+        return {"format": FORMAT, "name": self.settings.name, "input": self.input.uri, "layout": layout}
+
+    @property
     def fitting(self) -> Fitting:
         """The recipe and the settings of a fit. Only a job that trains has them."""
         assert self.fitted is not None
@@ -102,15 +108,6 @@ def assemble(settings: JobSettings, base: Path | None = None) -> Assembly:
     )
 
 
-def identity(settings: Settings, input_uri: str) -> dict[str, Any]:
-    """The identity of a job: its name, input and layout, and for a scoring its models. An output has one identity."""
-    found = {"format": FORMAT, "name": settings.name, "input": input_uri, "layout": settings.input.layout}
-    if isinstance(settings, JobSettings):
-        return found
-    mode = settings.output.mode
-    return {**found, "models": settings.models.uri, **({} if mode == "append" else {"mode": mode})}
-
-
 def check_held(assembly: Assembly, done: str) -> None:
     """Raise HeldError if the output is held; ``done`` is the status of a key for which the run would succeed."""
     if assembly.index.held():
@@ -128,7 +125,7 @@ def check_identity(assembly: Assembly, *, create: bool) -> None:
     OtherJobError
         The output belongs to another job.
     """
-    mine = identity(assembly.settings, assembly.input.uri)
+    mine = assembly.identity
     data = json.dumps(mine, indent=1).encode()
     with storage("output", "the output's identity could not be read or written"):
         if create and assembly.output.create(IDENTITY, data):

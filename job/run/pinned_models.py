@@ -84,11 +84,20 @@ class PinnedModels:
                     f"models.uri: nothing is published at {store.uri}", hint="Give the output.uri of a trained job."
                 )
             if settings.min_version is not None and version < settings.min_version:
-                raise DamageError(f"{store.uri} is at version {version}, older than models.min_version")
+                raise DamageError(
+                    f"{store.uri} is at version {version}, older than models.min_version: {settings.min_version}",
+                    hint="Releases were taken away; restore the index, or lower models.min_version if that was meant.",
+                )
             key = local_file.read(settings.public_key, "models.public_key") if settings.public_key else None
             wanted = [*_COLUMNS, *(_OF_INTERVALS if intervals else ())]
             encoded = [name for name in wanted if name in _REPEATED]
-            rows = Source(store, version, public_key=key).read(wanted, encoded=encoded)
+            try:
+                rows = Source(store, version, public_key=key).read(wanted, encoded=encoded)
+            except ConfigurationError as error:
+                if settings.at is None or key is not None:
+                    raise
+                hint = f"`manyfit history {store.uri}` lists the versions."
+                raise ConfigurationError(f"models.at: {error.message}", hint=hint) from error
             confirmed = marks.confirmed(store, version)
             # An older version still names the models of keys that were forgotten since.
             gone = forgotten.since(store, version)
@@ -104,7 +113,10 @@ class PinnedModels:
             self._fallback = pc.index(self._keys, pa.scalar(stand_in)).as_py()
             if self._fallback < 0:
                 raise ConfigurationError(
-                    f"score.missing_model.fallback: version {version} of {store.uri} has no model of {stand_in!r}"
+                    f"score.missing_model.fallback: version {version} of {store.uri} has no model of {stand_in!r}",
+                    hint=f"Its keys are such as {self.keys[0].as_py()!r}: `manyfit models {store.uri}` lists them."
+                    if len(self)
+                    else "It has no model at all.",
                 )
 
     @property
@@ -218,6 +230,10 @@ class PinnedModels:
                     found = json.loads(bytes(self.store.get(run_paths.settings(run))))
                 except NotFoundError:  # gc has removed the files of the run
                     continue
+            if "models" in found["settings"]:
+                raise ConfigurationError(
+                    f"models.uri: {self.store.uri} holds predictions", hint="Give the output.uri of a trained job."
+                )
             return dict(found["settings"].get("recipe", {}))
         return {}
 

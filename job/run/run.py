@@ -102,7 +102,7 @@ def run(
             return before
         probe.admit(assembly.output, single_writer=bool(settings.storage.side("output").single_writer))
         check_held(assembly, purpose.done)
-    check_identity(assembly, create=True)
+    check_identity(assembly, create=False)
     seal = _seal(assembly, started)
     with storage("output", "the run could not be announced"):
         # Before the run reads anything that it may adopt: see job.run.notice.
@@ -115,6 +115,7 @@ def run(
             try:
                 plan, finished = purpose.plan(assembly, started, engine)
                 _refuse_large_retirement(assembly, plan, purpose)
+                check_identity(assembly, create=True)  # not before: an address with a typo must not claim the output
             except BaseException:
                 engine.stop()
                 raise

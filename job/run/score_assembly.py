@@ -38,6 +38,12 @@ class ScoreAssembly(Assembly):
     function: UserFunction | None = None
     """the user's function (``score.function``); None: a method of the model is called"""
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """As `Assembly.identity`, with the models, and with the mode if it is not the default."""
+        mode = self.scoring.output.mode
+        return {**super().identity, "models": self.models.uri, **({} if mode == "append" else {"mode": mode})}
+
 
 def assemble_scoring(settings: ScoringSettings, base: Path | None = None) -> ScoreAssembly:
     """Open the stores, and load the user's function if the settings name one.

@@ -285,6 +285,13 @@ def test_another_job_is_refused_at_an_output_that_is_not_its_own(job: Job) -> No
         run(assemble(settings), {})
 
 
+def test_an_input_with_a_typo_does_not_claim_the_output(job: Job) -> None:
+    with pytest.raises(InputError):
+        job.run(input={"uri": str(job.data) + "-typo"})
+
+    assert job.run().totals.trained == job.run().totals.unchanged > 0
+
+
 def test_a_key_that_is_gone_stays_with_a_date_and_comes_back_unread(job: Job) -> None:
     job.run()
     path = job.data / "k2.csv.gz"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,15 @@ from deltalake.exceptions import CommitFailedError
 
 from job.engine import Engine, EngineReport
 from job.engine.inline import InlineEngine
-from job.errors import AccountingError, ConfigurationError, OtherJobError, OutputError, UnreachableError
+from job.errors import (
+    AccountingError,
+    ConfigurationError,
+    DamageError,
+    InputError,
+    OtherJobError,
+    OutputError,
+    UnreachableError,
+)
 from job.registry.delta_log import Table
 from job.registry.index import Index
 from job.registry.model_set import ModelSet
@@ -279,6 +288,49 @@ def test_an_output_belongs_to_its_models_and_its_input(job: ScoreJob, tmp_path: 
         job.score(models={"uri": str(tmp_path / "others")})
     with pytest.raises(OtherJobError):
         job.trained.run(output={"uri": str(job.out)})
+
+
+def test_the_models_are_the_same_however_their_address_is_written(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.score()
+    monkeypatch.chdir(job.trained.out.parent)
+
+    for uri in (f"{job.trained.out}/", job.trained.out.name):
+        assert counts(job.score(models={"uri": uri})) == (0, 4, 0, 0)
+    monkeypatch.chdir(job.data)
+    with pytest.raises(OtherJobError, match="models"):
+        job.score(models={"uri": job.trained.out.name})
+
+
+@pytest.mark.parametrize("section", ["models", "input"])
+def test_an_address_with_a_typo_does_not_claim_the_output(job: ScoreJob, tmp_path: Path, section: str) -> None:
+    with pytest.raises((ConfigurationError, InputError)):
+        job.score(**{section: {"uri": str(tmp_path / "typo")}})
+
+    assert counts(job.score()) == (4, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message", "hint"),
+    [
+        ({"models": {"uri": "."}}, "models.uri: nothing is published at ", "output.uri of a trained job"),
+        ({"models": {"uri": "predictions"}}, "models.uri: .*predictions holds predictions", "output.uri of a trained"),
+        ({"models": {"at": 9}}, "models.at: .* has no version 9", "`manyfit history .*out` lists"),
+        ({"models": {"min_version": 9}}, "version 1, older than models.min_version: 9", "or lower models.min_version"),
+        ({"score": {"missing_model": {"fallback": "zz"}}}, "fallback: version 1 of .*out has no model of 'zz'", "'k0'"),
+    ],
+)
+def test_models_that_are_not_there_are_told_by_their_setting_and_the_way_out(
+    job: ScoreJob, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], message: str, hint: str
+) -> None:
+    job.score()
+    monkeypatch.chdir(job.out.parent)
+
+    with pytest.raises((ConfigurationError, DamageError), match=message) as caught:
+        job.score(**sections, output={"uri": str(job.out) + "-2"})
+
+    assert re.search(hint, caught.value.hint)
 
 
 # -- whatever dies
