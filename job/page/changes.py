@@ -36,7 +36,7 @@ def of(facts: Facts) -> Section | None:
         grids=tuple(each for each in (_kept(facts),) if each is not None),
         behind=figures("change", "What changed", other=now.num_rows, new=fresh),
     )
-    before, after = metrics.columns(then), metrics.columns(now)
+    before, after = (metrics.columns(each, scored=facts.words is SCORING) for each in (then, now))
     common = [name for name in after if name in before and np.isfinite(after[name] - before[name]).any()]
     return _compared(facts, section, now["key"], before, after, common) if common else section
 

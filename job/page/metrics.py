@@ -23,13 +23,15 @@ _ERRORS = re.compile(
 Numbers = np.ndarray
 
 
-def columns(table: pa.Table) -> dict[str, Numbers]:
+def columns(table: pa.Table, *, scored: bool = False) -> dict[str, Numbers]:
     """For each metric a column of float64, with one number for each row; NaN if a row does not have the metric.
 
     Parameters
     ----------
     table
         Has a column ``metrics`` of JSON objects. A column ``skill`` of numbers counts as the first metric.
+    scored
+        Whether the metrics are errors of predictions: then ``n``, the number of rows, is none of them.
     """
     rows = table.num_rows
     found: dict[str, Numbers] = {}
@@ -39,6 +41,8 @@ def columns(table: pa.Table) -> dict[str, Numbers]:
     for begin in range(0, rows, _SLICE):
         part = texts.slice(begin, _SLICE)
         for name, numbers in _parsed(part).items():
+            if scored and name == "n":
+                continue
             column = found.get(name)
             if column is None:
                 if len(found) >= MOST:

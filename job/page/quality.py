@@ -25,9 +25,8 @@ def of(facts: Facts) -> Section | None:
     there = ("key", "state", "rows", "metrics", "trained_at", "skill", "gate")
     modelled = pc.is_valid(table["digest"])
     table = table.select([name for name in there if name in table.column_names]).filter(modelled)
-    columns = {name: values for name, values in metrics.columns(table).items() if np.isfinite(values).any()}
-    if facts.words is SCORING:
-        columns.pop("n", None)  # the number of rows
+    every = metrics.columns(table, scored=facts.words is SCORING)
+    columns = {name: values for name, values in every.items() if np.isfinite(values).any()}
     if not columns:
         return None
     first = metrics.first(columns, facts.metric)

@@ -52,7 +52,7 @@ def of(facts: Facts) -> Section | None:
     if len(work.names) > 1:
         pictures.append(_by_worker(work, tasks, facts.words))
     slowest = float(work.seconds.max())
-    middle = max(float(np.median(work.seconds)), 1e-9)
+    middle = float(np.median(work.seconds[work.seconds > 0]))  # a key without rows takes no time
     most = int(_at_once(tasks))
     crowd = f"{len(work.names):,} worker{'s' if len(work.names) != 1 else ''}"
     words = facts.words

@@ -157,6 +157,18 @@ def test_tasks_that_ran_at_once_are_counted_and_one_after_the_other_are_not() ->
     assert parallel((0, 3), (1, 4), (2, 2.5)) == 3
 
 
+def test_keys_that_took_no_time_do_not_count_for_the_median() -> None:
+    took = [0.0, 0.0, 0.0, 2.0, 4.0, 4.0]
+    rows = [
+        {"key": f"k{at}", "status": "trained", "worker": "w", "finished_at": 10.0 + at, "seconds": each}
+        for at, each in enumerate(took)
+    ]
+    found = timing.of(some(outcomes=outcomes(rows)))
+    assert found is not None
+    assert found.answer.endswith("The slowest fit took 4 s.")
+    assert rows_of(found, "time")[0][-1] == 4.0
+
+
 def test_skill_and_gate_are_shown_where_there_are_some_and_else_left_out() -> None:
     rows = [
         {

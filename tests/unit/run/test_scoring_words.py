@@ -52,6 +52,7 @@ def test_neither_page_speaks_of_training(job: ScoreJob) -> None:
     assert "scored" in said
     assert "keys_per_second" in said
     assert "Which keys are predicted badly?" in said
+    assert "by mae, 1 worse and 0 better" in said, "n, the number of rows, is no error"
 
 
 def test_a_version_of_predictions_has_the_rows_of_its_keys_though_the_index_has_more_versions(
