@@ -47,8 +47,8 @@ def adopt(
 
     A part is adopted as a whole or not at all. Each of its keys must be due, and must have been scored with the data
     and the model of the plan. None may be what is published already: data that was put again with equal bytes is due,
-    and its rows would be doubled. Nor may the part be in the table: a key that has its data of then again needs new
-    rows after those that it has got since.
+    and its rows would be doubled. Nor may the part be in the table, or older than what is published of one of its keys:
+    a key that has its data of then again needs new rows after those that it has got since.
 
     Parameters
     ----------
@@ -77,10 +77,16 @@ def adopt(
         at = pc.index_in(whole(found["key"]), value_set=keys)
         planned = data.take(pc.fill_null(at, 0)) if len(data) else pa.nulls(len(at), pa.string())
         there_already = pc.fill_null(pc.equal(whole(found["content"]), published.take(at)), False)
-        fits = pc.and_(
-            pc.and_(pc.is_valid(at), pc.fill_null(pc.equal(whole(found["data"]), planned), False)),
-            pc.and_(pc.equal(whole(found["recipe"]).cast(pa.string()), prints.recipe), pc.invert(there_already)),
-        ).to_numpy(zero_copy_only=False)
+        fits = (
+            pc.and_(
+                pc.and_(pc.is_valid(at), pc.fill_null(pc.equal(whole(found["data"]), planned), False)),
+                pc.and_(pc.equal(whole(found["recipe"]).cast(pa.string()), prints.recipe), pc.invert(there_already)),
+            )
+            .to_numpy(zero_copy_only=False)
+            .copy()
+        )
+        if fits.any():
+            fits &= ~_scored_since(output, found)
         names = whole(found["part"]).cast(pa.string()).to_pylist()
         places = pc.fill_null(at, -1).to_numpy()
         begin = 0
@@ -108,6 +114,17 @@ def adopt(
 def _released(output: Store, base: int | None) -> frozenset[str]:
     """The paths of the parts of a version."""
     return frozenset() if base is None else frozenset(Predictions(output).files(base))
+
+
+def _scored_since(output: Store, found: pa.Table) -> np.ndarray:
+    """A mask of the outcomes whose key has been scored and published since."""
+    keys = whole(found["key"])
+    known = Index(output).read(columns=["key", "trained_at"], keys=keys.to_pylist())
+    times = whole(known["trained_at"].cast(pa.int64()))
+    published = times.take(pc.index_in(keys, value_set=whole(known["key"])))
+    own = pc.cast(pc.multiply(whole(found["finished_at"]), 1e6), pa.int64(), safe=False)
+    since: np.ndarray = pc.fill_null(pc.less(own, published), False).to_numpy(zero_copy_only=False)
+    return since
 
 
 def _unfinished(output: Store, started: Started) -> list[str]:

@@ -270,6 +270,7 @@ def put_again(place: Place) -> list[str]:
 
     with Patch.context() as patch:
         patch.setattr(folder, "_etag", lambda status: f"{status.st_mtime_ns}")
+        adopting_what_is_older(patch)  # the clocks of workers tell nothing
         found = place.score()
         for key, body in new.items():
             put(key, body, 2)
@@ -287,6 +288,7 @@ def to_and_fro(place: Place) -> list[str]:
     nights = [(rows(2.0, count=2), 2), (rows(2.0, count=3), 3), (rows(2.0, count=2), 2)]
     with Patch.context() as patch:
         patch.setattr(folder, "_etag", lambda status: f"{status.st_mtime_ns}")
+        adopting_what_is_older(patch)  # the clocks of workers tell nothing
         found = place.score()
         for night, (body, second) in enumerate(nights):
             place.job.put("k1.csv", body)
@@ -295,6 +297,23 @@ def to_and_fro(place: Place) -> list[str]:
                 place.dies(engine=lambda _: Dying())
             found += place.score()
         return found or place.problems(k1=6 + 2 + 3 + 2)
+
+
+def older_than_published(place: Place) -> list[str]:
+    """A run dies; another one scores other rows of its key; then the key has the rows of the run that died again."""
+    with Patch.context() as patch:
+        patch.setattr(folder, "_etag", lambda status: f"{status.st_mtime_ns}")
+        found = place.score()
+        for count in (2, 3, 2):
+            place.job.put("k1.csv", rows(2.0, count=count))
+            os.utime(place.job.data / "k1.csv", ns=(count * 1_000_000_000,) * 2)
+            if count == 2 and not found and place.job.keys()["k1"] == 6:
+                place.dies(engine=lambda _: Dying())
+            else:
+                found += place.score()
+    mine = place.job.table().filter(pc.equal(place.job.table()["_key"], "k1"))
+    newest = pc.sum(pc.equal(mine["_scored_at"], pc.max(mine["_scored_at"]))).as_py()
+    return found or place.problems(k1=6 + 3 + 2) + ([] if newest == 2 else [f"{newest} newest rows of k1"])
 
 
 def clock_behind(place: Place) -> list[str]:
@@ -452,6 +471,10 @@ def adopting_what_was_released(patch: Patch) -> None:
     patch.setattr(scored_before, "_released", lambda *_: frozenset())
 
 
+def adopting_what_is_older(patch: Patch) -> None:
+    patch.setattr(scored_before, "_scored_since", lambda output, found: np.zeros(found.num_rows, bool))
+
+
 def states_by_time(patch: Patch) -> None:
     release = Index.release
     patch.setattr(Index, "release", lambda self, rows, **given: release(self, rows, **{**given, "in_order": False}))
@@ -490,6 +513,7 @@ RULES: list[tuple[str, Callable[[Patch], None], Callable[[Place], list[str]], st
     ("a run that is started again may release what it had not", states_released_once, started_again, "append"),
     ("what was released already is not taken over", adopting_what_is_there, put_again, "append"),
     ("a part that is in the table is not taken over", adopting_what_was_released, to_and_fro, "append"),
+    ("a part older than what is published is not taken over", adopting_what_is_older, older_than_published, "append"),
     ("the states of keys follow the order of releases, not of clocks", states_by_time, clock_behind, "append"),
     ("what was scored before a failure is not scored again", failures_forget, failed_and_back, "append"),
 ]

@@ -3,7 +3,8 @@
 Each version of the predictions is audited in the moment in which it appears (tests/chaos/scored_audit.py): no row is lost,
 doubled, or predicted by another model than that of the version which it names. What is known of the keys agrees with
 the predictions as soon as the last release is made good, and so do the errors at the end. A seed decides whether the
-output is of ``append`` or of ``replace``. Where no gc comes by, somebody rolls the predictions back now and then.
+output is of ``append`` or of ``replace``. Where no gc comes by, somebody rolls the predictions back now and then, or holds
+them for a while. The clock of the input is not that of the output, and each run may have another one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import pytest
 
 from job.config.score_settings import ScoringSettings
 from job.engine import Engine
-from job.errors import ConfigurationError, OtherJobError, OutputError
+from job.errors import ConfigurationError, HeldError, OtherJobError, OutputError
 from job.registry import index as indexes
 from job.registry.predictions import Predictions
 from job.run import replacing, scored_before
@@ -51,6 +53,8 @@ class ScoringSchedule(Schedule):
         dice = random.Random(f"score {seed}")
         self.modes = dice.choice([["append"], ["replace"], ["append", "replace"]])
         """with two, runs append until one has replaced: from then on the others are refused"""
+        self.skew = dice.choice([0, 0.5, 300])
+        """seconds that the clock of the input may differ in a run"""
         self.retires = "replace" in self.modes and dice.random() < 1 / 3
         self.models: list[dict[str, tuple[str, float]]] = [{}]
         """of each version of the set: the digest and the slope of each key's model"""
@@ -99,7 +103,9 @@ class ScoringSchedule(Schedule):
 
     def run(self, run_id: str | None, make_engine: Callable[[Any], Engine]) -> RunReport:
         """One scoring; now and then somebody rolls back before it."""
-        if run_id is None and hasattr(here, "name") and not self.cleaned and self.random.random() < 0.15:
+        if not hasattr(here, "name"):
+            indexes.Index(open_store(str(self.folder / "out"))).resume()
+        elif run_id is None and not self.cleaned and self.random.random() < 0.15:
             self._roll_back()
         mode = self._mode()
         document: dict[str, Any] = {
@@ -116,8 +122,12 @@ class ScoringSchedule(Schedule):
         made = assemble_scoring(ScoringSettings.model_validate(document))
         for store in (made.input, made.output, made.models, made.index.store, made.index._table._store):
             self.scheduled(store)
+        ahead = timedelta(seconds=self.random.uniform(-self.skew, self.skew))
+        made.input.clock = lambda: self.clock() + ahead  # type: ignore[attr-defined]
         try:
             report = run(made, {}, purpose=ScoringRun(made), make_engine=make_engine)
+        except HeldError as error:
+            raise OutputError(error.message) from error  # somebody holds it for a while
         except OtherJobError as error:
             begun = json.loads((self.folder / "out" / "manyfit.json").read_bytes()).get("mode")
             if mode == "replace" or not (self.audit.replaces or begun == "replace"):
@@ -143,7 +153,17 @@ class ScoringSchedule(Schedule):
         try:
             version = scored_before.before_rollback(output)
             if version is not None and version > 1:
-                predictions.rollback(self.random.randrange(1, version), base=version)
+                what = self.random.random()
+                if what < 0.8:
+                    predictions.rollback(self.random.randrange(1, version), hold=what < 0.2, base=version)
+                else:
+                    predictions.hold(version)
+                if not 0.2 <= what < 0.8:
+                    self.baton.stall()
+                    scored_before.before_rollback(output)
+                    index = indexes.Index(output)
+                    self.scheduled(index._table._store)
+                    index.resume()
         except ConfigurationError:  # what was known of its keys was never released: it says so
             pass
 
