@@ -72,6 +72,10 @@ class Wording:
     removal: str
     """the command that takes keys out: retire"""
 
+    def phase(self, name: str) -> str:
+        """The name of a phase for a reader. Inside, that of the work is ``train`` for every kind of run."""
+        return self.verb if name == "train" else name
+
 
 TRAINING = Wording(
     verb="train",

@@ -18,6 +18,7 @@ from job.words import counted
 if TYPE_CHECKING:
     from job.registry.predictions import Predictions
     from job.run.assembly import Assembly
+    from job.run.report import RunReport
 
 
 def demo(arguments: Namespace, overrides: list[str]) -> int:
@@ -79,6 +80,11 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
         done = run_job(assembly, plain, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
     finally:
         engine.stop()
+    return _ended(done, arguments)
+
+
+def _ended(done: RunReport, arguments: Namespace) -> int:
+    """Tell the result of a run; returns its exit code."""
     screens.run_ends(done)
     termination.say(done.short(termination.MOST))
     if arguments.json:
@@ -102,11 +108,7 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
         on_plan=lambda plan, run: screens.run_begins(plan, run, SCORING),
         make_engine=lambda _: engines.make(loaded.settings, os.environ),
     )
-    screens.run_ends(done)
-    termination.say(done.short(termination.MOST))
-    if arguments.json:
-        print(done.to_json())
-    return done.exit_code
+    return _ended(done, arguments)
 
 
 def check(arguments: Namespace, overrides: list[str]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from job.words import counted
 if TYPE_CHECKING:
     from job.cli.told import Told
     from job.registry.history import VersionInfo
+    from job.registry.index import Index, Release
     from job.registry.seal import Seal
     from job.store import Store
 
@@ -129,18 +131,35 @@ def refuse_predictions(output: Store, what: str) -> None:
 
 def retire(arguments: Namespace, overrides: list[str]) -> int:
     """Take keys out of the set."""
+    return _of_keys(arguments, overrides, "retire", lambda index, keys: index.retire(keys), "key", "retired")
+
+
+def promote(arguments: Namespace, overrides: list[str]) -> int:
+    """Publish challengers that the gate kept back."""
+    return _of_keys(arguments, overrides, "promote", lambda index, keys: index.promote(keys), "challenger", "promoted")
+
+
+def _of_keys(
+    arguments: Namespace,
+    overrides: list[str],
+    command: str,
+    act: Callable[[Index, list[str]], Release],
+    noun: str,
+    done: str,
+) -> int:
+    """Make a version of a set in which some keys are changed."""
     from job.cli.told import Told
     from job.registry.index import Index
 
     output = given.output(arguments, overrides)
-    refuse_predictions(output, "retire")
+    refuse_predictions(output, command)
     seal, told = seal_of(arguments, output), Told(arguments, overrides, output)
     with storage("output", f"{output.uri} cannot be changed"):
         warning = seal.check()
-        done = Index(output).retire(arguments.keys)
-        print(f"{counted(done.applied, 'key')} retired; version {done.version}")
-        _sealed(seal, done.version, warning)
-    told.of(done.version, "retire")
+        release = act(Index(output), arguments.keys)
+        print(f"{counted(release.applied, noun)} {done}; version {release.version}")
+        _sealed(seal, release.version, warning)
+    told.of(release.version, command)
     return 0
 
 
@@ -157,23 +176,6 @@ def mlflow(arguments: Namespace, overrides: list[str]) -> int:
     from job.cli import to_mlflow
 
     return to_mlflow.main(arguments, overrides)
-
-
-def promote(arguments: Namespace, overrides: list[str]) -> int:
-    """Publish challengers that the gate kept back."""
-    from job.cli.told import Told
-    from job.registry.index import Index
-
-    output = given.output(arguments, overrides)
-    refuse_predictions(output, "promote")
-    seal, told = seal_of(arguments, output), Told(arguments, overrides, output)
-    with storage("output", f"{output.uri} cannot be changed"):
-        warning = seal.check()
-        done = Index(output).promote(arguments.keys)
-        print(f"{counted(done.applied, 'challenger')} promoted; version {done.version}")
-        _sealed(seal, done.version, warning)
-    told.of(done.version, "promote")
-    return 0
 
 
 def _nothing_published(output: Store) -> ConfigurationError:

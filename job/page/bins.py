@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from job.page.section import keys, written
+from job.page.section import Column, Grid, Kind, keys, written
 
 Numbers = np.ndarray
 BINNED_ABOVE = 5_000
@@ -65,6 +66,16 @@ def histogram(values: Numbers, *, log: bool, unit: str = "") -> list[dict[str, A
         }
         for begin, end, number in zip(limits[:-1].tolist(), limits[1:].tolist(), counts.tolist(), strict=True)
     ]
+
+
+def grid(name: str, title: str, shown: Sequence[Mapping[str, Any]], kind: Kind = "number") -> Grid:
+    """The numbers of a `histogram`, whose values are of this kind."""
+    return Grid(
+        name=name,
+        title=title,
+        columns=(Column(name="from", kind=kind), Column(name="to", kind=kind), Column(name="keys", kind="count")),
+        rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
+    )
 
 
 def squares(x: Numbers, y: Numbers, *, log_x: bool, names: tuple[str, str]) -> list[dict[str, Any]]:

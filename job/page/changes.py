@@ -129,16 +129,7 @@ def _gains(name: str, gain: Numbers) -> Picture:
     inside = gain[(gain >= (-np.inf if low is None else low)) & (gain <= (np.inf if high is None else high))]
     shown = bins.histogram(inside, log=False)
     left = len(gain) - len(inside)
-    grid = Grid(
-        name="gains",
-        title=f"Gain of {name}",
-        columns=(
-            Column(name="from", kind="number"),
-            Column(name="to", kind="number"),
-            Column(name="keys", kind="count"),
-        ),
-        rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
-    )
+    grid = bins.grid("gains", f"Gain of {name}", shown)
     note = "Left of 0 the key got worse."
     note += f" {keys(left)} beyond the edges, from {gain.min():.4g} to {gain.max():.4g}." if left else ""
     marks = [(0.0, "no change")] if inside.min() <= 0 <= inside.max() else []

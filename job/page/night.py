@@ -10,7 +10,7 @@ from typing import Any
 from job.page import charts
 from job.page.facts import Facts
 from job.page.section import Column, Grid, Picture, Section, duration, keys, written
-from job.words import TRAINING, pace
+from job.words import pace
 
 _PARTS = ("trained", "scored", "taken over", "unchanged", "skipped", "failed")
 
@@ -204,7 +204,7 @@ def _history(facts: Facts, grid: Grid) -> list[Picture]:
 
 def _phases(facts: Facts) -> Picture:
     phases = facts.result.get("phases", {}).items()
-    rows = [(facts.words.verb if name == TRAINING.verb else name, float(seconds)) for name, seconds in phases]
+    rows = [(facts.words.phase(name), float(seconds)) for name, seconds in phases]
     grid = Grid(
         name="phases",
         title="Phases",

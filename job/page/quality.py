@@ -95,21 +95,11 @@ def _distribution(facts: Facts, name: str, values: Numbers) -> Picture:
     wide = bins.is_wide(inside)
     shown = bins.histogram(inside, log=wide)
     left = len(there) - len(inside)
-    rows = [(each["begin"], each["end"], each["keys"]) for each in shown]
     note = "Higher is better" if metrics.higher_is_better(name) else "Lower is better"
     if left:
         beyond = there[(there < inside.min()) | (there > inside.max())]
         note += f"; {keys(left)} beyond the edges, from {beyond.min():.4g} to {beyond.max():.4g}"
-    grid = Grid(
-        name=f"distribution.{name}",
-        title=f"Distribution of {name}",
-        columns=(
-            Column(name="from", kind="number"),
-            Column(name="to", kind="number"),
-            Column(name="keys", kind="count"),
-        ),
-        rows=rows,
-    )
+    grid = bins.grid(f"distribution.{name}", f"Distribution of {name}", shown)
     middle = float(np.median(there))
     said = [(middle, f"median {written(middle, 'number')}")]
     if inside.min() < 0 < inside.max() and name in ("skill", "r2"):

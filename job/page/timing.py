@@ -247,16 +247,7 @@ def _seconds(seconds: Numbers, words: Wording) -> Picture:
     positive = seconds[seconds > 0]
     wide = bins.is_wide(positive)
     shown = bins.histogram(positive if len(positive) else seconds, log=wide, unit=" s")
-    grid = Grid(
-        name="fit_seconds",
-        title=f"Seconds per {words.piece}",
-        columns=(
-            Column(name="from", kind="seconds"),
-            Column(name="to", kind="seconds"),
-            Column(name="keys", kind="count"),
-        ),
-        rows=[(each["begin"], each["end"], each["keys"]) for each in shown],
-    )
+    grid = bins.grid("fit_seconds", f"Seconds per {words.piece}", shown, "seconds")
     middle = float(np.median(positive)) if len(positive) else 0.0
     marks = [(middle, f"median {duration(middle)}")] if len(positive) else []
     spec = charts.histogram(shown, title=f"seconds per {words.piece}", log=wide, marks=marks)

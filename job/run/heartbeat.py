@@ -10,6 +10,7 @@ from typing import Self
 from job import run_paths
 from job.errors import StoreError
 from job.store import Store
+from job.words import TRAINING, Wording
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,14 @@ class Heartbeat:
         The output of the run.
     run
         The id of the run.
-    work
-        The name of the phase ``train`` for a reader: train or score.
+    words
+        The words of the run, which name its phases.
     every
         Seconds between two heartbeats.
     """
 
-    def __init__(self, output: Store, run: str, *, work: str = "train", every: float = EVERY) -> None:
-        self._output, self._run, self._work, self._every = output, run, work, every
+    def __init__(self, output: Store, run: str, *, words: Wording = TRAINING, every: float = EVERY) -> None:
+        self._output, self._run, self._words, self._every = output, run, words, every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.phase = "prepare"
@@ -58,8 +59,8 @@ class Heartbeat:
         number = 0
         while not self._ended.wait(self._every):
             number += 1
-            phase = self._work if self.phase == "train" else self.phase
+            beat = {"phase": self._words.phase(self.phase), "beat": number}
             try:
-                self._output.put(name(self._run), json.dumps({"phase": phase, "beat": number}).encode())
+                self._output.put(name(self._run), json.dumps(beat).encode())
             except StoreError as error:
                 log.debug("no sign of life could be written: %s", error.message)

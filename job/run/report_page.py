@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from job.outcome import REASONS
 from job.run.report import RunReport, advice, lines
-from job.words import TRAINING, wording
+from job.words import wording
 
 _SLICE = 16_384
 """Number of rows that are converted to Python objects at a time."""
@@ -71,7 +71,7 @@ def page(report: RunReport, settled: pa.Table) -> str:
         "<h2>Where the time went</h2>",
         _table(
             ("phase", "seconds"),
-            ((said.verb if k == TRAINING.verb else k, f"{v:,.2f}") for k, v in report.phases.items()),
+            ((said.phase(k), f"{v:,.2f}") for k, v in report.phases.items()),
         ),
     ]
     if report.spark:

@@ -108,7 +108,7 @@ def run(
         # Before the run reads anything that it may adopt: see job.run.notice.
         notice.begin(assembly.output, started.id, started.plan)
         notice.Others(assembly.output, started.id).look()
-    with Heartbeat(assembly.output, started.id, work=purpose.wording.verb) as beat, _metrics(assembly, beat) as metrics:
+    with Heartbeat(assembly.output, started.id, words=purpose.wording) as beat, _metrics(assembly, beat) as metrics:
         phases: dict[str, float] = {"prepare": time.monotonic() - begin}
         engine = Borrowed(lambda: make_engine(assembly))
         with _phase(phases, beat, "plan"):
