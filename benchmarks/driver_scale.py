@@ -209,26 +209,37 @@ def counts(endpoint: str) -> dict[str, int]:
     return found
 
 
+def step(program: str, *arguments: str) -> str:
+    """Run one step of a program of this package in a process of its own, without S3 credentials of anyone.
+
+    Returns
+    -------
+    str
+        The last line that it printed.
+    """
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{program}", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        check=False,
+        preexec_fn=end_with_parent,
+    )
+    if done.returncode:
+        raise SystemExit(f"{program} {' '.join(arguments)} ended with {done.returncode}")
+    return (done.stdout.strip().splitlines() or [""])[-1]
+
+
 def measure(keys: int, cores: int) -> dict[str, Any]:
     """All runs, one after the other."""
     results: dict[str, Any] = {}
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
     with tempfile.TemporaryDirectory(prefix="manyfit-scale-") as folder:
         (Path(folder) / "out").mkdir()
         for kind in RUNS:
             with listing(keys, 100 if kind == "changed" else 0) as endpoint:
-                command = [sys.executable, "-m", "benchmarks.driver_scale", "--one", kind, endpoint]
-                done = subprocess.run(
-                    [*command, f"{folder}/out", str(cores)],
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=environment,
-                    check=False,
-                    preexec_fn=end_with_parent,
-                )
-            if done.returncode:
-                raise SystemExit(f"{kind} ended with {done.returncode}")
-            results[kind] = json.loads(done.stdout.strip().splitlines()[-1])
+                line = step("driver_scale", "--one", kind, endpoint, f"{folder}/out", str(cores))
+            results[kind] = json.loads(line)
             print(f"{keys:,} keys, {kind}: {results[kind]}", file=sys.stderr, flush=True)
     return results
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import signal
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def adopt_orphans() -> None:
 def end_with_parent() -> None:
     """Get SIGTERM when the parent ends, however it ends: nothing is left running behind a benchmark."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def say(text: str) -> None:
+    """Tell how far a benchmark is, beside its results."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _stat(pid: int) -> list[str] | None:

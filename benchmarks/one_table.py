@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import environment
 from benchmarks.contender import Contender, ContenderFailed, Round
-from benchmarks.measure import machine
+from benchmarks.measure import machine, say
 
 CONTENDERS = {
     "floor": ("floor", False),
@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
                 rounds[name] = []
             except (ContenderFailed, RuntimeError) as error:
                 lines[name] = {"failed": str(error)}
-            _say(f"{name}: {lines[name]}")
+            say(f"{name}: {lines[name]}")
         order = list(running)
         for number in range(arguments.rounds):
             random.Random(number).shuffle(order)
@@ -128,7 +128,7 @@ def _run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
                     running.pop(name).close()
                     order.remove(name)
                     continue
-                _say(f"round {number + 1}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU")
+                say(f"round {number + 1}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU")
                 rounds[name].append(done)
     finally:
         for each in running.values():
@@ -235,10 +235,6 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(out) + "\n"
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,11 +258,11 @@ def main() -> int:
     lines = result["lines"]
     wrong = [name for name, line in lines.items() if line.get("models", arguments.keys) != arguments.keys]
     if wrong or any(each > 1e-6 for each in result["differences"].values()):
-        _say(f"not every model is there, or not as it should be: {wrong} {result['differences']}")
+        say(f"not every model is there, or not as it should be: {wrong} {result['differences']}")
         return 1
     if arguments.guard:
         ratio = lines.get("manyfit", {}).get("wall", float("inf")) / lines.get("pandas", {}).get("wall", 1e-9)
-        _say(f"manyfit takes {ratio:.2f} times the wall time of pandas and joblib; the guard is {arguments.guard}")
+        say(f"manyfit takes {ratio:.2f} times the wall time of pandas and joblib; the guard is {arguments.guard}")
         return int(not ratio <= arguments.guard)
     return 0
 

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import environment, server
 from benchmarks.contender import Contender, ContenderFailed, Round
-from benchmarks.measure import machine
+from benchmarks.measure import machine, say
 from benchmarks.score_peers.fleet import NAMES, NEW, OUT
 
 FILES = 20
@@ -193,7 +193,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         own = Path(scratch) / "data"
         names = lay_out(given, own, here)
         folder = own if here is None else here.folder
-        _say(f"{given.keys:,} models are trained")
+        say(f"{given.keys:,} models are trained")
         running: dict[str, Contender] = {}
         try:
             for name in given.only:
@@ -222,7 +222,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                     rounds[name] = []
                 except (ContenderFailed, RuntimeError) as error:
                     lines[name]["failed"] = str(error)
-                    _say(f"{name} is left out: {error}")
+                    say(f"{name} is left out: {error}")
             _rounds(given, running, rounds, lines, here)
         finally:
             for each in running.values():
@@ -258,7 +258,7 @@ def _start(name: str, entry: Entry, work: dict[str, Any], here: server.Server | 
         log=scratch / f"{name}.log",
     )
     try:
-        _say(f"{name}: up after {each.ready(300):.1f} s")
+        say(f"{name}: up after {each.ready(300):.1f} s")
     except BaseException:
         each.close()
         raise
@@ -284,11 +284,11 @@ def _rounds(
                 log = Path(str(error).partition("(log: ")[2].rstrip(")"))
                 last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
                 lines[name]["failed"] = f"{str(error).partition(' (log')[0]} {' '.join(last)}"
-                _say(lines[name]["failed"])
+                say(lines[name]["failed"])
                 running.pop(name).close()
                 order.remove(name)
                 continue
-            _say(f"round {number + 1}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU")
+            say(f"round {number + 1}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU")
             if done.models != given.keys * given.rows:
                 lines[name]["wrong_number_of_rows"] = done.models
             if number >= 0:
@@ -367,10 +367,6 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(out) + "\n"
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -396,11 +392,11 @@ def main() -> int:
     wrong = [name for name, line in result["lines"].items() if "wrong_number_of_rows" in line]
     wrong += [name for name, line in result["lines"].items() if line.get("largest_difference", 0) > 1e-9]
     if wrong:
-        _say(f"not every row has its prediction: {', '.join(wrong)}")
+        say(f"not every row has its prediction: {', '.join(wrong)}")
         return 1
     if given.guard:
         ratio = result["lines"].get("manyfit", {}).get("times_the_floor", float("inf"))
-        _say(f"manyfit takes {ratio} times the floor's CPU time; the guard is {given.guard}")
+        say(f"manyfit takes {ratio} times the floor's CPU time; the guard is {given.guard}")
         return int(not ratio <= given.guard)
     return 0
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,9 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.driver_scale import counts, listing, reset_peak
+from benchmarks.driver_scale import counts, listing, reset_peak, step
 from benchmarks.listing import BUCKET, PREFIX
-from benchmarks.measure import end_with_parent, machine
+from benchmarks.measure import machine
 from job.score.generation import MOST_KEYS as KEYS_OF_A_PART
 from job.worker.chunks import MOST_KEYS as KEYS_OF_A_CHUNK
 
@@ -72,9 +70,9 @@ def lay_out(endpoint: str, root: str, keys: int, intervals: bool) -> None:
     from job.fit import artifact
     from job.reader.spec import VERSION
     from job.registry.predictions import PartFile, Predictions
+    from job.run.pinned_models import PinnedModels
     from job.run.planning import make_plan
     from job.run.score_assembly import assemble_scoring
-    from job.run.scoring_run import PinnedModels
     from job.score import columns
 
     now = datetime.now(UTC)
@@ -153,24 +151,14 @@ def one(mode: str, endpoint: str, root: str) -> dict[str, Any]:
 
 def measure(keys: int, intervals: bool) -> dict[str, Any]:
     """Both modes, one after the other."""
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
     results: dict[str, Any] = {}
+    options = ["--keys", str(keys), *(["--intervals"] if intervals else [])]
     with tempfile.TemporaryDirectory(prefix="manyfit-unchanged-") as root, listing(keys) as endpoint:
-        for step in ("lay-out", "append", "replace"):
-            command = [sys.executable, "-m", "benchmarks.score_unchanged", "--step", step, endpoint, root]
-            done = subprocess.run(
-                [*command, "--keys", str(keys), *(["--intervals"] if intervals else [])],
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environment,
-                check=False,
-                preexec_fn=end_with_parent,
-            )
-            if done.returncode:
-                raise SystemExit(f"{step} ended with {done.returncode}")
-            if step != "lay-out":
-                results[step] = found = json.loads(done.stdout.strip().splitlines()[-1])
-                print(f"{keys:,} keys, {step}: {found}", file=sys.stderr, flush=True)
+        for name in ("lay-out", "append", "replace"):
+            line = step("score_unchanged", "--step", name, endpoint, root, *options)
+            if name != "lay-out":
+                results[name] = found = json.loads(line)
+                print(f"{keys:,} keys, {name}: {found}", file=sys.stderr, flush=True)
                 assert found["unchanged"] == found["planned"] == keys, found
                 assert not found["models_read"], found
                 assert not found["requests"].get("object"), found
@@ -186,11 +174,11 @@ def main() -> int:
     parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        step, endpoint, root = given.step
-        if step == "lay-out":
+        name, endpoint, root = given.step
+        if name == "lay-out":
             lay_out(endpoint, root, given.keys, given.intervals)
         else:
-            print(json.dumps(one(step, endpoint, root)))
+            print(json.dumps(one(name, endpoint, root)))
         return 0
     begun = machine()
     result = {"benchmark": "score_unchanged", "keys": given.keys, "intervals": given.intervals, "machine": begun}

@@ -29,7 +29,7 @@ from benchmarks import check, data, environment, server
 from benchmarks.contender import Contender, ContenderFailed, Round
 from benchmarks.entries import DOUBLED, ENTRIES, FLOOR, WATCHED, Entry
 from benchmarks.latency import delayed
-from benchmarks.measure import machine
+from benchmarks.measure import machine, say
 
 ATTEMPTS = 3
 """Measurements until the guard is believed: a job that is slow is so each time."""
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         os.environ.update(here.environment())
         client = server.client(here)
         prefix = f"in/{shape.name}/"
-        _say(f"{here.kind}: {shape.partitions} objects, {shape.note}")
+        say(f"{here.kind}: {shape.partitions} objects, {shape.note}")
         sizes = data.upload(
             shape, lambda name, blob: client.put_object(Bucket=server.BUCKET, Key=prefix + name, Body=blob)
         )
@@ -74,12 +74,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                         done = running[name].round(output, arguments.timeout, here.pid)
                     except ContenderFailed as error:
                         failures[name] = str(error)
-                        _say(str(error))
+                        say(str(error))
                         running.pop(name).close()
                         order.remove(name)
                         continue
                     kind = "warm-up" if number < 0 else f"round {number + 1}"
-                    _say(f"{kind}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU, server {done.server_cpu:.2f}")
+                    say(f"{kind}: {name}: {done.wall:.2f} s wall, {done.cpu:.2f} s CPU, server {done.server_cpu:.2f}")
                     if number >= 0:
                         rounds[name].append(done)
         finally:
@@ -146,14 +146,14 @@ def _start(
                 log=scratch / f"{entry.name}.log",
             )
             try:
-                _say(f"{entry.name}: up after {each.ready(300):.1f} s")
+                say(f"{entry.name}: up after {each.ready(300):.1f} s")
                 running[entry.name] = each
             except BaseException:
                 each.close()
                 raise
         except (ContenderFailed, RuntimeError) as error:
             failures[entry.name] = str(error)
-            _say(f"{entry.name} is left out: {error}")
+            say(f"{entry.name} is left out: {error}")
     return running, failures
 
 
@@ -220,10 +220,6 @@ def _wrong(line: dict[str, Any]) -> bool:
     return bool((line.get("check") or {}).get("missing") or line.get("wrong_number_of_models"))
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -244,14 +240,14 @@ def main() -> int:
     for _ in range(ATTEMPTS - 1):
         if not arguments.guard or _holds(result, arguments.guard):
             break
-        _say("measured again: what else this machine does may have been the reason")
+        say("measured again: what else this machine does may have been the reason")
         result = run(arguments)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(result))
     wrong = [name for name, line in result["lines"].items() if _wrong(line)]
     if wrong:
-        _say(f"not every model is there: {', '.join(wrong)}")
+        say(f"not every model is there: {', '.join(wrong)}")
         return 1
     return int(bool(arguments.guard) and not _holds(result, arguments.guard))
 
@@ -260,11 +256,11 @@ def _holds(result: dict[str, Any], guard: float) -> bool:
     """Whether this job is at or below the guard, and one that does everything twice, if it was measured, above it."""
     lines = result["lines"]
     found = lines.get(WATCHED, {}).get("cpu_to_floor_paired", float("inf"))
-    _say(f"manyfit takes {found} times the floor's CPU time; the guard is {guard}")
+    say(f"manyfit takes {found} times the floor's CPU time; the guard is {guard}")
     if DOUBLED not in lines:
         return found <= guard
     twice = lines[DOUBLED].get("cpu_to_floor_paired", 0)
-    _say(f"with each key done twice it takes {twice} times, which the guard {'notices' if twice > guard else 'MISSES'}")
+    say(f"with each key done twice it takes {twice} times, which the guard {'notices' if twice > guard else 'MISSES'}")
     return found <= guard < twice
 
 
