@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -22,12 +22,24 @@ class OldParts:
     ----------
     store
         The output.
+    pins
+        Versions whose parts stay at any age.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, pins: Sequence[int] = ()) -> None:
+        self._store, self._pins = store, set(pins)
         self._predictions = Predictions(store)
         self._history = self._predictions.history()
+
+    def index_of(self, versions: Iterable[int]) -> dict[int, int]:
+        """The versions of the index that belong to versions of the output, each with the latter.
+
+        Raises
+        ------
+        ConfigurationError
+            The output holds predictions, and has no such version.
+        """
+        return {self._predictions.index_of(each): each for each in versions}
 
     def unreferenced(
         self,
@@ -57,7 +69,7 @@ class OldParts:
         if not self._history:
             return LISTING.empty_table()
         made = set(runs)
-        versions = kept(self._history) | {each.version for each in self._history if each.run in made}
+        versions = kept(self._history) | self._pins | {each.version for each in self._history if each.run in made}
         needed = {name for version in versions for name in self._predictions.files(version)}
         needed |= {part.path(digest) for table in references for digest in set(table["digest"].to_pylist()) if digest}
         listing = listed(self._store, f"{part.FOLDER}/parts")

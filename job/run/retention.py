@@ -99,7 +99,8 @@ def gc(
     margin
         Seconds; younger objects stay.
     pins
-        Versions that stay at any age, because something else, such as an alias of MLflow, refers to them.
+        Versions, as `manyfit history` numbers them, that stay at any age, because something else, such as an alias of
+        MLflow, refers to them.
     progress
         Called with a short text before each step.
 
@@ -118,14 +119,17 @@ def gc(
     index = Index(store)
     say("versions")
     history = index.history()
+    old_parts = OldParts(store, pins)
     kept = _kept(history, keep, before)
-    removed = _removed(store, index, kept | set(pins), index.version())
+    pinned = old_parts.index_of(pins)
+    removed = _removed(store, index, kept | pinned.keys(), index.version())
     kept -= removed
-    if unknown := set(pins) - ({each.version for each in history} - removed):
+    if unknown := pinned.keys() - ({each.version for each in history} - removed):
         raise ConfigurationError(
-            f"{store.uri} has no version {min(unknown)}, which gc shall keep", hint="`manyfit history` lists them."
+            f"{store.uri} has no version {pinned[min(unknown)]}, which gc shall keep",
+            hint="`manyfit history` lists them.",
         )
-    kept |= set(pins)
+    kept |= pinned.keys()
     files = {file for version in kept for file in index.files(version)}
     say("runs")
     runs = Runs(store, now, margin)
@@ -142,7 +146,6 @@ def gc(
     made_kept = {each.run for each in history if each.version in kept and each.run}
     retained = runs.retained(made_kept, keep)
     say("predictions")
-    old_parts = OldParts(store)
     parts = LISTING.empty_table()
     if not runs.alive:
         parts = old_parts.unreferenced(lambda every: _kept(every, keep, before), before, made_kept, unfinished)

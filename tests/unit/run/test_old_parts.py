@@ -74,6 +74,25 @@ def test_parts_of_older_versions_go_and_kept_versions_can_be_read_and_rolled_bac
     assert counts(job.score()) == (1, 3, 0, 0)
 
 
+def test_a_pinned_version_is_one_of_the_predictions_and_stays_however_old_it_is(job: ScoreJob) -> None:
+    job.score(output={"mode": "append"})
+    for size in (2, 3, 5):
+        job.put("k1.csv", rows(2.0, count=size))
+        job.score()
+    aged(job, 60)
+    versions = [each.version for each in job.predictions.history()]
+    assert max(versions) > (Index(job.assembly().output).version() or 0)  # one of them is a compaction
+
+    with pytest.raises(ConfigurationError, match="has no version 9"):
+        gc(job, pins=[9])
+    gc(job, pins=[3])
+
+    assert job.keys()["k1"] == 5
+    job.predictions.rollback(3)
+    assert job.keys()["k1"] == 2
+    assert list(job.predictions.damaged()) == []
+
+
 def test_of_appended_predictions_every_file_is_live(tmp_path: Path) -> None:
     job = ScoreJob(tmp_path)
     job.trained.run()
