@@ -8,25 +8,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from job.config.settings import JobSettings
+from job.config.score_settings import ScoringSettings
+from job.config.settings import JobSettings, StorageSettings
 from job.engine.inline import InlineEngine
 from job.errors import InputError, OutputError
 from job.registry.model_set import ModelSet
+from job.run import forgetting
 from job.run.assembly import assemble
 from job.run.retention import gc
 from job.run.run import run
-from job.store import open_store
+from job.run.score_assembly import assemble_scoring
+from job.run.scoring_run import ScoringRun
+from job.store import Store, open_store
 from tests.chaos.gateway import Gateway, gateway
 from tests.chaos.world import OLD, body
 
 pytestmark = pytest.mark.chaos
 
 POLICIES = Path(__file__).parents[2] / "docs" / "reference" / "policies"
-ACCOUNTS = ("reader", "writer", "publisher", "janitor")
+ACCOUNTS = {"reader": "out", "writer": "out", "publisher": "out", "janitor": "out", "scorer": "scores"}
+"""each with its output; the scorer's models are in the output of the others"""
 PLACES = (
     "in/a",
     "out/models/a/b",
@@ -37,12 +43,16 @@ PLACES = (
     "elsewhere/a",
     "out/gc/a",
     "out/keys/a",
+    "out/forgotten/a",
+    "out/runs/b/run.json",
+    "scores/predictions/a",
 )
 MAY = {
-    "reader": {"get": {1, 2, 4}},
-    "writer": {"get": {0, 1, 3}, "put": {1, 3}},
-    "publisher": {"get": {0, 1, 2, 3, 4, 5, 7, 8}, "put": {1, 2, 3, 4, 5, 7, 8}},
-    "janitor": {"get": {1, 2, 3, 4, 5, 7, 8}, "put": {7}, "delete": {1, 2, 3, 4, 7, 8}},
+    "reader": {"get": {1, 2, 4, 9}},
+    "writer": {"get": {0, 1, 3, 10}, "put": {1, 3, 10}},
+    "publisher": {"get": {0, 1, 2, 3, 4, 5, 7, 8, 9, 10}, "put": {1, 2, 3, 4, 5, 7, 8, 9, 10}},
+    "janitor": {"get": {1, 2, 3, 4, 5, 7, 8, 9, 10}, "put": {7}, "delete": {1, 2, 3, 4, 7, 8, 9, 10}},
+    "scorer": {"get": {0, 1, 2, 4, 9, 10, 11}, "put": {11}},
 }
 """What each account may do, by the numbers of `PLACES`; all may list, or a missing object would look like a denied one."""
 
@@ -57,11 +67,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         for key, slope in OLD.items():
             client.put_object(Bucket="models", Key=f"in/{key}.csv.gz", Body=body(slope))
         statements = []
-        for account in ACCOUNTS:
+        for account, output in ACCOUNTS.items():
             text = (POLICIES / f"{account}.json").read_text()
-            for each in json.loads(text.replace("BUCKET", "models").replace("INPUT", "in").replace("OUTPUT", "out"))[
-                "Statement"
-            ]:
+            for word, place in {"BUCKET": "models", "INPUT": "in", "MODELS": "out", "OUTPUT": output}.items():
+                text = text.replace(word, place)
+            for each in json.loads(text)["Statement"]:
                 statements.append({**each, "Sid": f"{account}{each['Sid']}", "Principal": {"AWS": [account]}})
         client.put_bucket_policy(Bucket="models", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
         yield made
@@ -136,3 +146,34 @@ def test_a_run_needs_no_more_than_the_publisher_a_reader_no_more_than_the_reader
     )
     assert "Contents" not in root.list_objects_v2(Bucket="models", Prefix="out/models/a/unref")
     assert len(ModelSet.open("s3://models/out", storage=job(8).storage.side("output"))) == len(OLD)
+
+
+def test_after_a_key_was_forgotten_a_scoring_needs_no_more_than_the_scorer_and_readers_and_gc_still_end_well(
+    server: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def become(account: str) -> dict[str, Any]:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", account)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{account}-secret")
+        # Clients are kept per process and settings.
+        return {"endpoint": server.endpoint, "region": "us-east-1", "retries": 5, "timeout": 60 + len(account)}
+
+    def models(account: str) -> Store:
+        return open_store("s3://models/out", StorageSettings.model_validate(become(account)).side("output"))
+
+    store = models("root")
+    forgetting.forget(store, forgetting.find(store, ["k0"]))
+
+    document = {
+        "models": {"uri": "s3://models/out", "at": 1},
+        "input": {"uri": "s3://models/in"},
+        "output": {"uri": "s3://models/scores", "report": "short"},
+        "storage": become("scorer"),
+        "run": {"engine": "inline"},
+    }
+    assembly = assemble_scoring(ScoringSettings.model_validate(document))
+    scored = run(assembly, {}, purpose=ScoringRun(assembly), make_engine=lambda _: InlineEngine())
+    assert (scored.totals.scored, scored.totals.skipped) == (len(OLD) - 1, 1)
+
+    store = models("reader")
+    assert len(ModelSet.open("s3://models/out", at=1, storage=store.settings)) == len(OLD)
+    assert gc(models("janitor"), keep=1, dry_run=False, margin=0.0).others >= 1
