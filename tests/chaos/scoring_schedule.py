@@ -31,7 +31,7 @@ from job.run.run import run
 from job.run.score_assembly import assemble_scoring
 from job.run.scoring_run import ScoringRun
 from job.score import generation
-from job.store import open_store
+from job.store import Store, open_store
 from job.worker import chunks, models_ahead
 from tests.chaos.audit import audit_rows, commits, folder_objects
 from tests.chaos.baton import here
@@ -104,7 +104,7 @@ class ScoringSchedule(Schedule):
     def run(self, run_id: str | None, make_engine: Callable[[Any], Engine]) -> RunReport:
         """One scoring; now and then somebody rolls back before it."""
         if not hasattr(here, "name"):
-            indexes.Index(open_store(str(self.folder / "out"))).resume()
+            self._resume(open_store(str(self.folder / "out")))
         elif run_id is None and not self.cleaned and self.random.random() < 0.15:
             self._roll_back()
         mode = self._mode()
@@ -160,12 +160,14 @@ class ScoringSchedule(Schedule):
                     predictions.hold(version)
                 if not 0.2 <= what < 0.8:
                     self.baton.stall()
-                    scored_before.before_rollback(output)
-                    index = indexes.Index(output)
-                    self.scheduled(index._table._store)
-                    index.resume()
+                    self._resume(output)
         except ConfigurationError:  # what was known of its keys was never released: it says so
             pass
+
+    def _resume(self, output: Store) -> None:
+        """As `manyfit rollback --resume` does it: a hold that died half way is made first."""
+        scored_before.before_rollback(output)
+        indexes.Index(output).resume()
 
     # -- what must hold
 
