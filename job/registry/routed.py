@@ -8,10 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from job.errors import ConfigurationError
 from job.fit.traits import is_text
 from job.keys import hive_key
+from job.reader.key_text import key_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,30 +75,55 @@ def predict(
 
 def _keys(models: Mapping[str, Any], frame: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
     """The places of each key's rows. Several values may be one key, such as the number 1 and the text ``1``."""
-    columns = [_texts(frame[name]) for name in names]
-    places = frame.groupby(columns, sort=False, dropna=False, observed=True).indices if len(frame) else {}
+    if not len(frame):
+        return {}
+    columns = [_told_apart(frame[name]) for name in names]
+    places = frame.groupby(columns, sort=False, dropna=False, observed=True).indices
+    values = [each if isinstance(each, tuple) else (each,) for each in places]
+    texts = [_texts([each[at] for each in values], column) for at, column in enumerate(columns)]
     found: dict[str, list[Any]] = {}
-    for values, rows in places.items():
-        found.setdefault(_text(models, names, values), []).append(rows)
+    for level, rows in zip(zip(*texts, strict=True), places.values(), strict=True):
+        found.setdefault(_key(models, names, level), []).append(rows)
     return {key: rows[0] if len(rows) == 1 else np.sort(np.concatenate(rows)) for key, rows in found.items()}
 
 
-def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """The values, as texts if they are Python objects: pandas takes 1, 1.0 and True for one value."""
+def _told_apart(values: pd.Series[Any]) -> pd.Series[Any]:
+    """The values, as the texts of `_texts` if they are Python objects: pandas takes 1, 1.0 and True for one value."""
     import pandas as pd
 
     if values.dtype != object or pd.api.types.infer_dtype(values, skipna=True) == "string":
         return values
-    return values.map(str, na_action="ignore")
+    return values.map(lambda each: f"{_key_text(each)}\0{each}", na_action="ignore")
 
 
-def _text(models: Mapping[str, Any], names: Sequence[str], values: Any) -> str:
-    given = values if isinstance(values, tuple) else (values,)
-    texts = [None if each is None or each != each else str(each) for each in given]
-    if len(names) == 1 and texts[0] is not None and texts[0] in models:
-        return texts[0]  # layout ``objects``: the text is the key
-    found = hive_key(dict(zip(names, texts, strict=True)), names)
-    return texts[0] if len(names) == 1 and texts[0] is not None and found not in models else found
+def _key_text(value: Any) -> str:
+    try:
+        return str(key_texts(pa.array([value]))[0])
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return str(value)
+
+
+def _texts(values: Sequence[Any], column: pd.Series[Any]) -> list[tuple[str | None, str | None]]:
+    """Two texts of each value: the one that it has in keys of tables (``true``), and that of Python (``True``)."""
+    import pandas as pd
+
+    if column.dtype == object:
+        halves = [(None, None) if pd.isna(each) else each.partition("\0") for each in values]
+        return [(each[0], each[-1] or each[0]) for each in halves]
+    array = pa.array(pd.Series(values, dtype=column.dtype), from_pandas=True)
+    array = array.dictionary_decode() if isinstance(array, pa.DictionaryArray) else array
+    said = [None if pd.isna(each) else str(each) for each in values]
+    return list(zip(key_texts(array).to_pylist(), said, strict=True))
+
+
+def _key(models: Mapping[str, Any], names: Sequence[str], levels: Sequence[tuple[str | None, str | None]]) -> str:
+    """The key of some values. A text alone is a key, too (layout ``objects``)."""
+    every: list[str] = []
+    for texts in zip(*levels, strict=True):
+        if len(names) == 1 and texts[0] is not None:
+            every.append(texts[0])
+        every.append(hive_key(dict(zip(names, texts, strict=True)), names))
+    return next((each for each in every if each in models), every[0])
 
 
 def _given(model: Any, rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame | pd.Series[Any]:

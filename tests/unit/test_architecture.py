@@ -25,7 +25,7 @@ PACKAGES: dict[str, set[str]] = {
     "judge": set(),
     "fit": {"config", "judge", "reader", "root"},
     "score": {"fit", "judge", "reader", "root"},
-    "registry": {"config", "fit", "root", "score", "store"},
+    "registry": {"config", "fit", "reader", "root", "score", "store"},
     "plan": {"config", "reader", "root", "store"},
     "worker": {"fit", "plan", "reader", "root", "score", "store"},
     "engine": {"config", "plan", "reader", "root", "store", "worker"},

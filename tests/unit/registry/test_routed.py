@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +127,29 @@ def test_a_category_that_no_row_has_is_no_key(models: ModelSet) -> None:
     frame["shop"] = pd.Categorical(frame["shop"], categories=["k1", "k2", "zz"])
 
     assert models.predict(frame, "shop").tolist() == models.predict(frame.astype({"shop": str}), "shop").tolist()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series([True, False, True]),
+        pd.Series([True, False, None], dtype=object),
+        pd.to_datetime(pd.Series(["2026-01-01 00:00:00.5", "2026-01-02 12:30:00.0", None])),
+        pd.to_datetime(pd.Series(["2026-01-01", "2026-01-02", "2026-01-03"])).dt.tz_localize("Europe/Vienna"),
+        pd.Series([1e7, 2.5, None]),
+        pd.Series([Decimal("1.50"), Decimal("2.00"), None]),
+        pd.Series([date(2026, 1, 1), date(2026, 1, 2), None]),
+        pd.Series([1, 2, None], dtype="Int64"),
+        pd.Series([1.5, 2.5, 1.5], dtype="category"),
+    ],
+    ids=lambda each: f"{each.dtype} {each[0]}",
+)
+def test_the_key_of_a_typed_column_is_that_of_the_table_it_was_trained_on(tmp_path: Path, values: Any) -> None:
+    job = Job(tmp_path)
+    frame = pd.concat([pd.DataFrame({"k": values, "x": float(at)}) for at in range(10)], ignore_index=True)
+    frame["y"] = frame["x"] * (pd.factorize(frame["k"])[0] + 2)
+    frame.to_parquet(job.data / "all.parquet")
+    job.overrides["input"] = {"layout": "columns", "key": ["k"]}
+    job.run()
+
+    assert job.models().predict(frame, "k").tolist() == pytest.approx(frame["y"].tolist())
