@@ -125,7 +125,8 @@ def refuse_predictions(output: Store, what: str) -> None:
     if Predictions(output).version() is not None:
         raise ConfigurationError(
             f"{output.uri} holds predictions, and {what} is for a set of models",
-            hint="Give the output of the job that trains. Predictions have `history`, `verify`, `rollback`, `forget`.",
+            hint="Give the output of the job that trains. Predictions have `models`, `history`, `compare`, `report`, "
+            "`verify`, `rollback`, `forget` and `gc`.",
         )
 
 
@@ -175,6 +176,7 @@ def mlflow(arguments: Namespace, overrides: list[str]) -> int:
     """Register a version with MLflow."""
     from job.cli import to_mlflow
 
+    refuse_predictions(given.output(arguments, overrides), "mlflow")
     return to_mlflow.main(arguments, overrides)
 
 

@@ -553,8 +553,9 @@ class OutputSettings(Section):
     """a run's ``report.html``: with pictures, where the extra ``report`` is installed, or short"""
     after_release: Command | None = None
     """a program and its arguments, such as ``[python, tell.py]``, that the driver calls once the output has another
-    version; no shell reads them. ``RELEASE_OUTPUT``, ``RELEASE_VERSION``, ``RELEASE_RUN``, ``RELEASE_JOB`` and
-    ``RELEASE_KIND`` are in its environment. If it fails, the version stays, and the next run calls it again"""
+    version; no shell reads them. ``RELEASE_OUTPUT``, ``RELEASE_VERSION``, ``RELEASE_RUN``, ``RELEASE_JOB``,
+    ``RELEASE_KIND`` and ``RELEASE_OPERATION`` are in its environment. If it fails, the version stays, and the next run
+    calls it again"""
     after_release_timeout: Duration | None = 600.0
     """the time limit of one call, as seconds or ``15m``; ``null`` for no limit"""
 

@@ -126,14 +126,15 @@ def test_one_key_of_a_scoring_is_not_planned_as_if_all_had_been_asked_for(
     assert "one key of a training" in told.out + told.err
 
 
-def test_show_says_that_an_output_holds_predictions_instead_of_that_a_model_is_damaged(
-    job: ScoreJob, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", [["show", "k0"], ["mlflow", "--name", "fleet"]])
+def test_a_command_for_models_says_that_an_output_holds_predictions_instead_of_that_a_model_is_damaged(
+    job: ScoreJob, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     job.score()
 
-    assert main(["show", str(job.out), "k0"]) == 2
+    assert main([command[0], str(job.out), *command[1:]]) == 2
     told = capsys.readouterr()
-    assert "holds predictions, and show is for a set of models" in told.out + told.err
+    assert f"holds predictions, and {command[0]} is for a set of models" in told.out + told.err
 
 
 def test_nobody_is_told_that_predictions_are_signed(
