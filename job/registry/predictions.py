@@ -301,10 +301,9 @@ class Predictions:
         """The version of the index that belongs to a commit of the predictions; None if there is none."""
         if entry is None:
             return None
-        if entry.operation in ("rollback", "hold", "compact"):
-            return int(entry.metadata["index"])
         made = Index(self.store).released(name_of(entry)) if entry.run else None
-        return int(entry.metadata["index"]) if made is None and entry.operation == "forget" else made
+        known = entry.metadata.get("index")  # of what manyfit commits without a run, and of a forget
+        return made if made is not None or known is None else int(known)
 
     def damaged(self, at: int | None = None) -> Iterator[tuple[str, str]]:
         """Re-read every part of a version. Yields the name of each damaged part, and the problem.

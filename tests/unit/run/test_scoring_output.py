@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from deltalake import DeltaTable
 
 from job.cli.main import main
+from job.errors import ConfigurationError
 from job.registry.index import Index
 from job.registry.predictions import Predictions
 from tests.support.score_job import ScoreJob, counts, rows
@@ -84,6 +86,17 @@ def test_a_rollback_that_died_before_the_index_followed_is_made_good(
 
     assert counts(job.score()) == (1, 1, 0, 0)
     assert job.keys() == {"k0": 6, "k1": 9}
+
+
+def test_a_version_that_another_tool_has_restored_says_that_nothing_is_known_of_its_keys(job: ScoreJob) -> None:
+    job.score()
+    job.put("k1.csv", rows(2.0, count=3))
+    job.score()
+    DeltaTable(str(job.out / "predictions")).restore(1)
+    job.predictions.rollback(2)
+    for call in (job.predictions.rollback, job.predictions.index_of):
+        with pytest.raises(ConfigurationError):
+            call(3)
 
 
 def test_a_held_output_is_not_scored_to(job: ScoreJob) -> None:
