@@ -141,4 +141,6 @@ def main(low: int, high: int, seconds: float = float("inf")) -> int:
 
 if __name__ == "__main__":
     first, *further = sys.argv[1:]
-    raise SystemExit(main(int(first), int(further[0]) if further else int(first) + 1, *map(float, further[1:])))
+    ended = main(int(first), int(further[0]) if further else int(first) + 1, *map(float, further[1:]))
+    sys.stdout.flush()
+    os._exit(ended)  # as `manyfit` ends: a thread of Arrow aborts an interpreter that is taken down, now and then
