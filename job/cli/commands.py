@@ -8,7 +8,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from job.cli import arguments as given
-from job.cli import screens, termination
+from job.cli import own_output, screens, termination
 from job.config import load, local_file
 from job.config.value_types import parse_duration
 from job.errors import ConfigurationError
@@ -39,10 +39,11 @@ def plan(arguments: Namespace, overrides: list[str]) -> int:
     if given.is_scoring(arguments, overrides):
         from job.cli import score_plan
 
-        return score_plan.main(arguments, given.scoring(arguments, overrides)[0])
-    assembly, _ = given.job(arguments, overrides)
-    check_identity(assembly, create=False)
-    made = plan_alone(assembly)
+        return score_plan.main(arguments, overrides)
+    with own_output.kept(arguments.json):
+        assembly, _ = given.job(arguments, overrides)
+        check_identity(assembly, create=False)
+        made = plan_alone(assembly)
     if arguments.key is not None:
         found = preview.of_key(assembly, made, arguments.key)
         if arguments.json:
@@ -74,10 +75,11 @@ def run(arguments: Namespace, overrides: list[str]) -> int:
         from job.run.assembly import assemble
         from job.run.run import run as run_job
 
-        assembly = assemble(given.job_of(loaded), loaded.base)
-        screens.settings_in_force(loaded)
-        plain = loaded.to_document(defaults=False)
-        done = run_job(assembly, plain, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
+        with own_output.kept(arguments.json):
+            assembly = assemble(given.job_of(loaded), loaded.base)
+            screens.settings_in_force(loaded)
+            plain = loaded.to_document(defaults=False)
+            done = run_job(assembly, plain, on_plan=screens.run_begins, make_engine=lambda _: engine.take())
     finally:
         engine.stop()
     return _ended(done, arguments)
@@ -99,15 +101,16 @@ def score(arguments: Namespace, overrides: list[str]) -> int:
     from job.run.scoring_run import ScoringRun
     from job.words import SCORING
 
-    assembly, loaded = given.scoring(arguments, overrides)
-    screens.settings_in_force(loaded)
-    done = run_job(
-        assembly,
-        loaded.to_document(defaults=False),
-        purpose=ScoringRun(assembly),
-        on_plan=lambda plan, run: screens.run_begins(plan, run, SCORING),
-        make_engine=lambda _: engines.make(loaded.settings, os.environ),
-    )
+    with own_output.kept(arguments.json):
+        assembly, loaded = given.scoring(arguments, overrides)
+        screens.settings_in_force(loaded)
+        done = run_job(
+            assembly,
+            loaded.to_document(defaults=False),
+            purpose=ScoringRun(assembly),
+            on_plan=lambda plan, run: screens.run_begins(plan, run, SCORING),
+            make_engine=lambda _: engines.make(loaded.settings, os.environ),
+        )
     return _ended(done, arguments)
 
 

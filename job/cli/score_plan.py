@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
-from job.cli import screens
+from job.cli import arguments as given
+from job.cli import own_output, screens
 from job.errors import ConfigurationError
 from job.outcome import REASONS
 from job.plan.plan import DECIDED, SKIP, TRAIN
@@ -40,8 +41,10 @@ _RARE = {"fail": "fail", "adopt": "take over"}
 _SINCE = "skipped by the last run, and neither rows nor model nor settings changed since"
 
 
-def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
+def main(arguments: Namespace, overrides: list[str]) -> int:
     """Plan a scoring and print the plan. Only a few rows are scored, and nothing is written."""
+    with own_output.kept(arguments.json):
+        assembly = given.scoring(arguments, overrides)[0]
     if arguments.key is not None:
         raise ConfigurationError(
             "--key shows one key of a training, and the document is a scoring",
@@ -49,7 +52,9 @@ def main(arguments: Namespace, assembly: ScoreAssembly) -> int:
         )
     check_identity(assembly, create=False)
     run = ScoringRun(assembly)
-    made, known = run.plan(assembly, Started(id="plan", plan=uuid.uuid4().hex[:12], at=datetime.now(UTC)), None)
+    started = Started(id="plan", plan=uuid.uuid4().hex[:12], at=datetime.now(UTC))
+    with own_output.kept(arguments.json):
+        made, known = run.plan(assembly, started, None)
     reasons = Counter(reason for reason in known["reason"].to_pylist() if reason)
     rows = _predicted(run)
     keys = _actions(assembly, made.keys.select(["key", "action", "why", "bytes"]), known)
@@ -121,8 +126,8 @@ def _predicted(run: ScoringRun) -> pa.Table | None:
 
 def _show(found: dict[str, Any]) -> None:
     console = screens.out()
-    given = found["input"] or "the keys of the set, without rows"
-    console.print(f"{given} → {found['output']}, by version {found['models_version']} of {found['models']}")
+    source = found["input"] or "the keys of the set, without rows"
+    console.print(f"{source} → {found['output']}, by version {found['models_version']} of {found['models']}")
     table = Table(box=None, show_header=False, pad_edge=False)
     for each in found["why"]:
         meaning = WHY.get(each["why"]) or REASONS.get(each["why"], "")
