@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ def _rows(store: Store, name: str, size: int, column: str, keys: Sequence[str]) 
     return found
 
 
-def take_out(store: Store, keys: Sequence[str], *, run: str) -> int | None:
+def take_out(store: Store, keys: Sequence[str], *, run: str, going_on: Callable[[], None] = lambda: None) -> int | None:
     """Rewrite the files of both tables that hold rows of the keys, without these rows; one commit for each table.
 
     Parameters
@@ -91,6 +91,8 @@ def take_out(store: Store, keys: Sequence[str], *, run: str) -> int | None:
         The keys whose rows are removed.
     run
         The id of the commits. A second call with the same id does nothing.
+    going_on
+        Called for each file: a large table has many.
 
     Returns
     -------
@@ -111,13 +113,19 @@ def take_out(store: Store, keys: Sequence[str], *, run: str) -> int | None:
         writer.close()
         yield from writer.added
 
-    version = _take_out(store, PREDICTIONS, columns.OURS, keys, run, of_predictions)
-    _take_out(store, ERRORS_TABLE, ERRORS, keys, run, of_errors)
+    version = _take_out(store, PREDICTIONS, columns.OURS, keys, run, of_predictions, going_on)
+    _take_out(store, ERRORS_TABLE, ERRORS, keys, run, of_errors, going_on)
     return version
 
 
 def _take_out(
-    store: Store, table: tuple[str, str], schema: pa.Schema, keys: Sequence[str], run: str, write: Any
+    store: Store,
+    table: tuple[str, str],
+    schema: pa.Schema,
+    keys: Sequence[str],
+    run: str,
+    write: Any,
+    going_on: Callable[[], None],
 ) -> int | None:
     folder, column = table
     delta = Table(store, folder, schema)
@@ -129,13 +137,19 @@ def _take_out(
         if (done := current.transaction_version(run)) is not None:
             return done
         actions, gone = [], 0
-        for path, file in data_files(current).items():
-            if not _rows(store, f"{folder}/{path}", file["size_bytes"], column, keys):
-                continue
+        sizes = {path: file["size_bytes"] for path, file in data_files(current).items()}
+        held = []
+        with ThreadPoolExecutor(16) as pool:
+            found = pool.map(lambda path: _rows(store, f"{folder}/{path}", sizes[path], column, keys), sizes)
+            for path, rows in zip(sizes, found, strict=True):
+                going_on()
+                held += [path] if rows else []
+        for path in held:
+            going_on()
             data = opened(delta.files, path).read(use_threads=False)
             mask = rows_of(data[column], keys)
             gone += int(mask.sum())
-            actions.append(removal(path, file["size_bytes"]))
+            actions.append(removal(path, sizes[path]))
             if (left := data.filter(pa.array(~mask))).num_rows:
                 actions += write(left)
         if not actions:

@@ -166,8 +166,9 @@ def _forget(store: Store, traces: Traces, removal: Removal, sealed: Callable[[in
     for key in keys:
         forgotten.put(store, key, Forgotten(version=None, parts=before[key].parts | parts))
     run = f"forget-{store.now():%Y%m%dT%H%M%S}-{random.getrandbits(32):08x}"
-    forgetting.take_out(store, keys, run=run)
+    forgetting.take_out(store, keys, run=run, going_on=removal.renew)
     version = _unpublish(store, keys, run)
+    removal.renew()
     if traces.published:
         sealed(version)
     for key in keys:

@@ -22,10 +22,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Self
 
 from job import run_paths
-from job.errors import NotFoundError
+from job.errors import NotFoundError, OutputError
 from job.store import Store
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ class Removal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._folder = f"{FOLDER}/{uuid.uuid4().hex[:12]}"
-        self._said = store.now()
+        self._said, self._renewed = store.now(), monotonic()
 
     def __enter__(self) -> Self:
         self._say()
@@ -194,9 +195,26 @@ class Removal:
             self._say()
         return True
 
+    def renew(self) -> None:
+        """Renew the notice if it is time to: in a long step that does not stop, even if a run has asked to.
+
+        Raises
+        ------
+        OutputError
+            The process was suspended for so long that a run may take it for dead.
+        """
+        if monotonic() - self._renewed < LEASE / 8:
+            return
+        if (self._store.now() - self._said).total_seconds() > LEASE / 2:
+            raise OutputError(
+                f"this command stood still for so long that a run may have begun in {self._store.uri}",
+                hint="Call it again: it goes on where it was.",
+            )
+        self._say()
+
     def _say(self) -> None:
         # The clock is read first, so that the object's own time, which the runs compare, is never earlier.
-        self._said = self._store.now()
+        self._said, self._renewed = self._store.now(), monotonic()
         self._store.put(f"{self._folder}/removing.json", b"{}")
 
 

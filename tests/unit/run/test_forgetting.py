@@ -331,6 +331,18 @@ def test_predictions_and_errors_of_the_key_go_and_those_of_others_stay_as_they_a
     assert main(["verify", str(scores.out), "--at", "1"]) == 0
 
 
+def test_the_notice_is_renewed_while_files_are_looked_through(
+    scores: ScoreJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of many files takes longer than runs respect a notice."""
+    renewed: list[None] = []
+    monkeypatch.setattr(notice.Removal, "renew", lambda self: renewed.append(None))
+    files = len(scores.predictions.files())
+    forgotten(scores.out, f"{PREFIX}1")
+
+    assert len(renewed) >= files + 2
+
+
 def test_the_log_of_predictions_names_keys_at_the_ends_of_files_and_it_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from job.errors import OutputError
 from job.run import notice
 from job.run.progress import State
 from job.store import Store
@@ -159,3 +160,21 @@ def test_a_gc_that_lives_says_so_again(store: Store, monkeypatch: pytest.MonkeyP
 
     assert at_work.remove(["a"]) == 1
     assert len(said) == 1
+
+
+def test_a_long_step_that_does_not_stop_says_so_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work, clock = removal(store), [time.monotonic()]
+    monkeypatch.setattr(notice, "monotonic", lambda: clock[0])
+    said: list[datetime] = []
+    put = store.put
+    monkeypatch.setattr(store, "put", lambda name, data: (said.append(store.now()), put(name, data)))
+    for _ in range(20):
+        later(store, monkeypatch, seconds=notice.LEASE / 16)
+        clock[0] += notice.LEASE / 16
+        at_work.renew()
+
+    assert 8 <= len(said) <= 10
+    later(store, monkeypatch, seconds=notice.LEASE / 2 + 1)
+    clock[0] += notice.LEASE / 2 + 1
+    with pytest.raises(OutputError, match="stood still"):
+        at_work.renew()
