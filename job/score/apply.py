@@ -147,18 +147,34 @@ def apply(
 
 
 def _features(recipe: Recipe, model: Any, rows: pa.Table) -> list[str]:
-    known = None if recipe.series else getattr(model, "feature_names_in_", None)
+    known = None if recipe.series else _recorded(model)
     if known is not None:
         names = [str(each) for each in known]
     elif recipe.features is not None:
         names = list(recipe.features)
     else:
         names = [name for name in _own(rows) if name not in recipe.others]
+        if len(names) > 1 and hasattr(model, "n_features_in_"):
+            raise PartitionError(
+                "missing_feature",
+                f"the {type(model).__name__} was fitted on an array: which columns it takes, and in which order, is "
+                "unknown",
+                hint="Fit it on a frame, so that it records their names, or name them in their order in the training's "
+                "recipe.features.",
+            )
     absent = [name for name in names if name not in rows.column_names]
     if absent:
         shown = ", ".join(map(repr, absent[:5])) + (" …" if len(absent) > 5 else "")
-        raise PartitionError("missing_feature", f"the model needs {shown}, which the rows do not have")
+        here = _own(rows)
+        hint = f"They have: {', '.join(map(repr, here[:20]))}{' …' if len(here) > 20 else ''}."
+        raise PartitionError("missing_feature", f"the model needs {shown}, which the rows do not have", hint=hint)
     return names
+
+
+def _recorded(model: Any) -> Any:
+    """The names of the features that a model has recorded: ``feature_names_`` is CatBoost's."""
+    known = getattr(model, "feature_names_in_", None)
+    return getattr(model, "feature_names_", None) if known is None else known
 
 
 def _lacking(recipe: Recipe, model: Any, rows: pa.Table, names: list[str], block: Array | None) -> Any:

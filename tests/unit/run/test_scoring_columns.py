@@ -166,4 +166,32 @@ def test_a_column_that_only_failing_keys_have_does_not_come_into_the_table(job: 
     report = job.score(run={"max_failed": 1})
 
     assert report.failures == {"missing_feature": 1}
+    assert report.examples[0]["message"].endswith("which the rows do not have. They have: 'code;x;y'.")
     assert [name for name in job.table().column_names if not name.startswith("_")] == ["code", "x", "y", "prediction"]
+
+
+def test_columns_of_a_model_that_was_fitted_on_an_array_are_named_or_none_of_its_rows_is_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    monkeypatch.chdir(tmp_path)
+    Path("fitting.py").write_text(
+        "from sklearn.linear_model import LinearRegression\n"
+        "def fit(frame):\n"
+        "    return LinearRegression().fit(frame[['b', 'a']].to_numpy(), frame['y'])\n"
+    )
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "b": [7.0, 1.0, 4.0, 2.0]})
+    frame.assign(y=frame["a"] + 10 * frame["b"]).to_parquet(job.trained.data / "k.parquet")
+    frame.to_parquet(job.data / "k.parquet")
+    recipe = {"function": "fitting.py:fit", "estimator": None, "features": None, "target": None}
+    job.trained.overrides["recipe"] = recipe
+    job.trained.run()
+
+    report = job.score(run={"max_failed": 1})
+    assert report.failures == {"missing_feature": 1}
+    assert "fitted on an array: which columns it takes" in report.examples[0]["message"]
+
+    job.trained.overrides["recipe"] = {**recipe, "features": ["b", "a"]}
+    job.trained.run()
+    job.score()
+    assert job.table()["prediction"].to_pylist() == pytest.approx((frame["a"] + 10 * frame["b"]).tolist())
