@@ -33,6 +33,7 @@ from job.registry.forgetting import Holding
 from job.registry.forgotten import Forgotten, rows_of
 from job.registry.history import VersionInfo
 from job.registry.index import RETIRE, Index, changes
+from job.registry.predictions import Predictions
 from job.run.notice import Removal
 from job.run.past_runs import Runs
 from job.store import Store
@@ -66,6 +67,8 @@ class Traces:
     """keys that were forgotten before"""
     at_work: tuple[str, ...]
     """runs that may be at work"""
+    versions: tuple[int | None, int | None]
+    """the versions of the published table and of the predictions when the search began"""
 
     @property
     def empty(self) -> bool:
@@ -96,7 +99,7 @@ def find(store: Store, keys: Iterable[str]) -> Traces:
         The output holds nothing of a key, and the key was not forgotten earlier.
     """
     wanted = tuple(sorted(set(keys)))
-    index = Index(store)
+    index, versions = Index(store), _versions(store)
     published = set(index.read(columns=["key"], keys=wanted)["key"].to_pylist())
     models = {key: _models(store, key) for key in wanted}
     predictions = forgetting.holding(store, forgetting.PREDICTIONS, wanted)
@@ -118,7 +121,7 @@ def find(store: Store, keys: Iterable[str]) -> Traces:
     return Traces(
         keys=wanted,
         published=tuple(sorted(published)),
-        version=index.version(),
+        version=versions[0],
         models=tuple(each for key in wanted for each in models[key]),
         predictions=tuple(predictions),
         errors=tuple(errors),
@@ -127,6 +130,7 @@ def find(store: Store, keys: Iterable[str]) -> Traces:
         settings=runs.settings,
         known=known,
         at_work=Runs(store, store.now(), 0.0).alive,
+        versions=versions,
     )
 
 
@@ -145,14 +149,18 @@ def forget(store: Store, traces: Traces, *, sealed: Callable[[int | None], objec
     Raises
     ------
     ConfigurationError
-        A run may be at work: it could write the removed objects again.
+        A run may be at work: it could write the removed objects again. Or one has ended since `find` looked.
     """
     with Removal(store) as removal:
         # Look again after the notice is put: a run that began earlier is seen here, and a run that begins later waits.
         at_work = Runs(store, store.now(), 0.0).alive
-        if not at_work:
+        if not at_work and _versions(store) == traces.versions:
             return _forget(store, traces, removal, sealed)
     # Only now, when the notice has ended: else the next run would wait for a removal that never was.
+    if not at_work:
+        raise ConfigurationError(
+            f"{store.uri} has another version than when the search began: nothing was forgotten", hint="Call it again."
+        )
     raise ConfigurationError(
         f"the run {at_work[0]} may be at work in {store.uri}: nothing was forgotten",
         hint="Wait until it has ended; one that died counts as at work for 10 minutes.",
@@ -201,6 +209,10 @@ def make_good(store: Store, newest: VersionInfo) -> None:
         keys = index.read(columns=["key"])["key"]
         gone = forgotten.holds(keys, unfinished)
         _unpublish(store, keys.filter(pa.array(gone)).to_pylist(), newest.run)
+
+
+def _versions(store: Store) -> tuple[int | None, int | None]:
+    return Index(store).version(), Predictions(store).version()
 
 
 def _unpublish(store: Store, keys: Sequence[str], run: str) -> int | None:

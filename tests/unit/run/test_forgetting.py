@@ -205,6 +205,18 @@ def test_a_run_does_not_wait_for_a_forget_that_was_refused(job: Job, monkeypatch
     assert job.run().published
 
 
+def test_what_a_run_published_during_the_search_is_not_left_behind_unsaid(job: Job) -> None:
+    store = open_store(str(job.out))
+    found = forgetting.find(store, [KEY])
+    job.put(f"{KEY}.csv.gz", line(5.0))
+    job.run()
+    with pytest.raises(ConfigurationError, match="another version"):
+        forgetting.forget(store, found)
+
+    forgotten(job.out, KEY)
+    assert not list((job.out / "models" / KEY).glob("*.joblib"))
+
+
 class Crash(BaseException):
     """The process ends here."""
 
