@@ -17,6 +17,8 @@ from job.store import proxy
 _STATUS = re.compile(r"status code: (\d{3})")
 _REPEATED = re.compile(r", after [1-9]\d* retries")
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
+_OF_MANY = re.compile(r"DeleteObjects request failed for key (.{1,1024}?): .{0,300} \(code: (\w+)\)")
+"""S3 answers a request to delete many objects with 200, and with a code for each object that it has not deleted."""
 _MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 _SERVER_TIME = re.compile(r"<ServerTime>([^<]{1,40})</ServerTime>")
 _REGION = re.compile(r"expecting '([a-z0-9-]+)'|<Region>([a-z0-9-]+)</Region>")
@@ -193,6 +195,8 @@ def from_obstore(error: BaseException, place: Place, action: str, name: str) -> 
     status = status_of(error)
     code = match[1] if (match := _CODE.search(text)) else ""
     message = match[1] if (match := _MESSAGE.search(text)) else ""
+    if match := _OF_MANY.search(text):
+        name, code = match[1], match[2]
     if "credential provider" in text[:300]:
         return place.no_credentials(_first_line(text))
     if (
@@ -210,6 +214,7 @@ def from_obstore(error: BaseException, place: Place, action: str, name: str) -> 
         return place.region((match[1] or match[2]) if match else None)
     if (
         status in (401, 403)
+        or code == "AccessDenied"
         or code in _DENIED_HINTS  # for an expired token S3 sends status 400
         or kind in ("PermissionDeniedError", "UnauthenticatedError")
         or isinstance(error, PermissionError)
