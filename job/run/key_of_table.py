@@ -1,4 +1,4 @@
-"""One key of a table, for ``manyfit plan --key``: the files that hold its rows, and the rows."""
+"""One key of a table, for ``manyfit plan --key`` and for samples of a scoring: the files that hold it, its rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def files_of(layout: TableLayout, key: str) -> list[Held]:
     return [Held(**row, rows=int(rows[number])) for row, number in zip(told, held.tolist(), strict=True)]
 
 
-def rows_of(source: Store, layout: TableLayout, key: str) -> tuple[pa.Table, pa.Table]:
+def rows_of(source: Store, layout: TableLayout, key: str, *, most: int | None = None) -> tuple[pa.Table, pa.Table]:
     """Read the rows of one key. Only those pieces of files are read that hold rows of the key.
 
     Parameters
@@ -51,6 +51,8 @@ def rows_of(source: Store, layout: TableLayout, key: str) -> tuple[pa.Table, pa.
         The files and pieces of the table.
     key
         One of ``layout.keys``.
+    most
+        Number of pieces to read at most; None: all.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def rows_of(source: Store, layout: TableLayout, key: str) -> tuple[pa.Table, pa.
         A value does not have the type that the schema demands.
     """
     scan = as_texts(layout.scan)
-    piece = np.unique(layout.files.entries["piece"].to_numpy()[_entries(layout, key)])
+    piece = np.unique(layout.files.entries["piece"].to_numpy()[_entries(layout, key)])[:most]
     pieces = pieces_of(layout, piece, np.zeros(len(piece), np.int32))
     held = []
     for table in piece_rows(source, scan, pieces, pieces):

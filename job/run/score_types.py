@@ -19,7 +19,8 @@ from job.formats import DIRECT, format_of
 from job.keys import hive_columns
 from job.plan.plan import Plan
 from job.reader import level_value, read
-from job.reader.table_scan import level_type
+from job.reader.table_scan import TEXTS, level_type
+from job.run import key_of_table
 from job.run.pinned_models import PinnedModels
 from job.run.score_assembly import ScoreAssembly
 from job.score import columns, forecast
@@ -33,6 +34,8 @@ KEYS = 8
 TRIED = 24
 """Number of keys that are tried at most, because some of them may fail."""
 MOST_BYTES = 64_000_000
+PIECES = 2
+"""Number of pieces of a table that are read at most for the rows of one key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +71,45 @@ def samples(assembly: ScoreAssembly, plan: Plan, at: np.ndarray, models: PinnedM
         one = _sample(assembly, plan, int(number), int(at[number]), models, replace(recipe, types=None))
         if one is not None:
             found.append(one)
-    return found
+    return found + _of_first_file(assembly, plan, recipe)
+
+
+def _of_first_file(assembly: ScoreAssembly, plan: Plan, recipe: Recipe) -> list[Sample]:
+    """The rows of the first file of a table of texts that has some: in those of other keys a column may be wider."""
+    if plan.table is None or plan.files is None or plan.table.scan.kind not in TEXTS:
+        return []
+    spec = replace(recipe.spec, hive=True)
+    for each in plan.files.select(["name", "size"]).slice(0, KEYS).to_pylist():
+        if each["size"] > MOST_BYTES:
+            continue
+        try:
+            rows = arranged(read([(each["name"], assembly.input.get(each["name"]))], spec), spec, [])
+        except ManyfitError as error:
+            log.debug("no preview of %s: %s", each["name"], error)
+            continue
+        if rows.num_rows:
+            return [Sample(key=each["name"], rows=rows, scored=None)]
+    return []
 
 
 def _sample(
     assembly: ScoreAssembly, plan: Plan, number: int, at: int, models: PinnedModels, recipe: Recipe
 ) -> Sample | None:
-    key = str(plan.keys["key"][number])
+    key, table = str(plan.keys["key"][number]), plan.table
     objects = list(_objects(plan, number))
     spec = replace(recipe.spec, hive=assembly.settings.input.layout != "objects")
-    if not objects or sum(each["size"] for each in objects) > MOST_BYTES:
-        return None
-    kind = format_of(str(objects[0]["name"])) if spec.type == "auto" else spec.type
-    if recipe.rows and kind not in DIRECT:
-        return None
+    if table is None:
+        if not objects or sum(each["size"] for each in objects) > MOST_BYTES:
+            return None
+        kind = format_of(str(objects[0]["name"])) if spec.type == "auto" else spec.type
+        if recipe.rows and kind not in DIRECT:
+            return None
     try:
         rows = None
-        if recipe.rows:
+        if table is not None:
+            objects = [{"name": each.name} for each in key_of_table.files_of(table, key)]
+            rows = arranged(key_of_table.rows_of(assembly.input, table, key, most=PIECES)[0], spec, [])
+        elif recipe.rows:
             blobs = [(str(each["name"]), assembly.input.get(str(each["name"]))) for each in objects]
             rows = arranged(read(blobs, spec), spec, [])
         row = models.row(at)
@@ -144,6 +169,7 @@ def refuse_unknown(
     """
     read = [sample.rows.column_names for sample in seen if sample.rows is not None]
     known = list(dict.fromkeys(name for names in read for name in names))
+    looked = sum(sample.scored is not None or sample.problem is not None for sample in seen)
     if not known:
         return
     for setting, wanted, further in (
@@ -153,7 +179,7 @@ def refuse_unknown(
         absent = [name for name in wanted if name not in known and name not in further]
         if absent:
             raise ConfigurationError(
-                f"{setting} names {', '.join(map(repr, absent))}, which none of the {len(read)} keys that were looked "
+                f"{setting} names {', '.join(map(repr, absent))}, which none of the {looked} keys that were looked "
                 "at has",
                 hint=f"They have: {', '.join(map(repr, known[:20]))}{' …' if len(known) > 20 else ''}.",
             )

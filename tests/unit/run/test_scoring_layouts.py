@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from job import ModelSet
 from job import engine as engines
+from job.run.run_files import Started
+from job.run.scoring_run import ScoringRun
 from tests.support.score_job import ScoreJob, counts
 
 KEY = {"layout": "columns", "key": ["shop", "item"]}
@@ -110,3 +113,50 @@ def test_an_input_of_which_no_key_has_a_model_is_told_with_a_key_of_either_side(
     caplog.clear()
     job.score(input={"layout": "columns", "key": ["shop"]}, score={"missing_model": {"fallback": "k0"}})
     assert "are such as" not in caplog.text
+
+
+def planned(job: ScoreJob, **sections: Any) -> ScoringRun:
+    run = ScoringRun(job.assembly(**sections))
+    run.plan(job.assembly(**sections), Started(id="plan", plan="p", at=datetime.now(UTC)), None)
+    return run
+
+
+def test_rows_that_a_plan_predicts_are_those_of_the_key_that_stands_beside_them(job: ScoreJob) -> None:
+    scored = [each for each in planned(job).samples if each.scored is not None]
+
+    assert len(scored) == 8
+    for each in scored:
+        assert each.rows is not None
+        levels = zip(each.rows["shop"].to_pylist(), each.rows["item"].to_pylist(), strict=True)
+        assert {f"shop={shop}/item={item}" for shop, item in levels} == {each.key}
+
+
+def test_the_type_of_a_column_of_a_csv_table_is_that_of_the_rows_of_other_keys_too(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    (job.trained.data / "all.csv").write_text(table(60, 3).to_csv(index=False))
+    job.trained.overrides["input"] = job.overrides["input"] = KEY
+    job.trained.run()
+    rows = table(60, 3)
+    rows["price"] = [str(at) for at in range(len(rows))]
+    rows.loc[(rows["shop"] == 1) & (rows["item"] == 1), "price"] = "1.5"
+    job.put("all.csv", rows.to_csv(index=False).encode())
+
+    assert counts(job.score()) == (60, 0, 0, 0)
+
+
+def test_a_file_without_rows_says_nothing_of_the_types_of_a_table(tmp_path: Path) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    csv = b"shop,code,x,y\n" + b"".join(
+        b"%s,%s,%d,%d\n" % (shop, code, at, at) for shop, code in SHOPS for at in range(9)
+    )
+    job.trained.put("all.csv", csv)
+    job.trained.overrides["input"] = job.overrides["input"] = {"layout": "columns", "key": ["shop"]}
+    job.trained.run()
+    job.put("1.csv", b"shop,code,x,y\n")
+    job.put("2.csv", csv)
+
+    assert counts(job.score()) == (2, 0, 0, 0)
+    assert set(job.table()["code"].to_pylist()) == {"7", "A1"}
+
+
+SHOPS = ((b"a", b"7"), (b"b", b"A1"))
