@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from job.engine import local_pool
 from job.engine.admission import Admission
 from job.engine.local_pool import MOST_STARTS, Nursery, Pool, Spawned
 from job.errors import SetupError, UnreachableError
@@ -93,8 +94,20 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratch")
 
 
+WARM = local_pool._START
+COLD = f"import sys, types; sys.modules['job.worker.warm'] = types.SimpleNamespace(warm=lambda: None); {WARM}"
+"""Starts a process that imports no scikit-learn first: it ends as any other one, and starts in a moment."""
+
+
+@pytest.fixture(scope="module")
+def cold() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_pool, "_START", COLD)
+        yield
+
+
 @pytest.fixture(scope="module", params=[Nursery, Spawned])
-def pool(request: pytest.FixtureRequest, tasks: Any, scratch: Path) -> Iterator[Callable[[int], Pool]]:
+def pool(request: pytest.FixtureRequest, tasks: Any, scratch: Path, cold: None) -> Iterator[Callable[[int], Pool]]:
     """A pool whose workers are forked, or are new processes each. One does for all tests, but for those that end it."""
     made: dict[int, Pool] = {}
 
@@ -180,10 +193,14 @@ def test_workers_that_are_killed_because_the_run_is_stopped_are_not_told_to_have
     assert not caplog.records
 
 
+@pytest.mark.parametrize("make", [Nursery, Spawned])
 def test_workers_have_one_thread_each_arrows_own_memory_and_their_temporary_files_in_the_scratch_folder(
-    pool: Callable[..., Pool], tasks: Any, scratch: Path
+    tasks: Any, scratch: Path, make: type[Nursery | Spawned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ((threads, folder, memory),) = run(pool(), tasks.environment, 1)
+    monkeypatch.setattr(local_pool, "_START", WARM)
+    pool = Pool(1, lambda: make(str(scratch)))
+    ((threads, folder, memory),) = run(pool, tasks.environment, 1)
+    pool.stop()
 
     assert (threads, folder) == ("1", str(scratch))
     assert memory != "system"
@@ -214,6 +231,7 @@ def test_processes_that_break_as_soon_as_they_are_made_end_the_run_and_are_not_m
     pool.stop()
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_nursery_that_is_killed_is_made_again_and_its_workers_end_with_it(tasks: Any, tmp_path: Path) -> None:
     made: list[Nursery] = []
 
@@ -235,9 +253,11 @@ DRIVER = """
 import sys
 sys.path.insert(0, {modules!r})
 import tasks_of_a_test
+from job.engine import local_pool
 from job.engine.admission import Admission
 from job.engine.local_pool import {make}, Pool
 
+local_pool._START = {cold!r}
 pool = Pool(2, lambda: {make}({scratch!r}))
 pool.run(tasks_of_a_test.Hangs({folder!r}), Admission(2), attempts=4)
 """
@@ -251,7 +271,7 @@ def test_no_process_and_no_scratch_folder_outlives_a_driver_that_is_killed(
     folder, scratch = tmp_path / "began", tmp_path / "scratch"
     folder.mkdir()
     scratch.mkdir()
-    program = DRIVER.format(modules=str(modules), make=make, folder=str(folder), scratch=str(scratch))
+    program = DRIVER.format(cold=COLD, modules=str(modules), make=make, folder=str(folder), scratch=str(scratch))
     driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     until(lambda: len(list(folder.iterdir())) == 2)
     below = {each.pid for each in psutil.Process(driver.pid).children(recursive=True)}
