@@ -140,8 +140,22 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3:
     return S3(s3_server)
 
 
+@pytest.fixture
+def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
+    """The session of all tests, without the options that the test before has set.
+
+    One that reads files in pieces of 200 bytes would make thousands of tasks of the next one's table.
+    """
+    before = spark_session.conf.getAll
+    yield spark_session
+    conf = spark_session.conf
+    changed = [name for name, value in conf.getAll.items() if value != before.get(name) and conf.isModifiable(name)]
+    for name in changed:
+        conf.set(name, before[name]) if name in before else conf.unset(name)
+
+
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark_session() -> Iterator[SparkSession]:
     """One session for all tests: two cores, four attempts a task, no web interface."""
     from job.config.settings import JobSettings
     from job.engine.spark.session import SparkEngine

@@ -122,3 +122,12 @@ def test_a_format_of_sparks_is_grouped_by_file_and_a_split_file_is_refused(job: 
     )
     assert cut.totals.failed == 6
     assert {row["reason"] for row in job.rows().values()} == {"split_object"}
+
+
+@pytest.mark.parametrize("option", ["200", None])
+def test_a_session_has_no_option_of_the_test_before(spark: SparkSession, option: str | None) -> None:
+    """One that cuts files into pieces of 200 bytes made 5,000 tasks of a later test's table."""
+    name = "spark.sql.files.maxPartitionBytes"
+    assert spark.conf.get(name) != "200"
+    if option:
+        spark.conf.set(name, option)
