@@ -97,7 +97,7 @@ DEVELOPED = env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest
 .PHONY: test
 test: java .venv-wheel/.ready ## all tests that need neither a cluster nor helm, on the built wheel
 	@$(PYTEST) $(addprefix $(CURDIR)/,$(TESTS)) -m "not chaos and not chart and not e2e and not bench and not mlflow" \
-		-n $(JOBS) --dist worksteal $(ARGS)
+		-n $(JOBS) --dist loadscope $(ARGS)
 
 # Beside the newest Spark, which all other targets use: same lock, same wheel, the other group (docs/decisions/0009-two-sparks.md).
 .venv-spark-oldest/.ready: .venv-wheel/.ready

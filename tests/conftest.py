@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 # Helpers assert, too: what they compared is to be seen.
 pytest.register_assert_rewrite("tests.chaos", "tests.support")
 
+from tests.support import shares  # noqa: E402
 from tests.support.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: E402
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Called where tests are spread over processes."""
+    return shares.scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +167,7 @@ def spark_session() -> Iterator[SparkSession]:
     from job.config.settings import JobSettings
     from job.engine.spark.session import SparkEngine
 
+    shares.assert_shared()
     job = JobSettings.model_validate(
         {
             "input": {"uri": "memory://in"},
