@@ -61,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    # Each run flushes the disks of the whole machine once, which takes as long as whatever else is written there
+    # (a build's gigabytes). No test cuts the power; tests/unit/run/test_power_cut.py looks when it is done.
+    os.sync = lambda: None
 
 
 @pytest.hookimpl(optionalhook=True)
