@@ -15,18 +15,30 @@ import pytest
 pytestmark = [pytest.mark.spark, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def manyfit(tmp_path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """In a process of its own: the modules must be there before the JVM starts."""
-    path = tmp_path / "job.json"
-    path.write_text(json.dumps(document))
-    command = [sys.executable, "-m", "job.cli.main", "run", "-c", str(path), "--json"]
+PROGRAM = """
+import sys
+from job.cli.main import main
+from job.engine.spark.session import SparkEngine
+
+SparkEngine.stop = lambda engine: None  # one session for all
+for each in sys.argv[1:]:
+    if code := main(["run", "-c", each, "--json"]):
+        sys.exit(code)
+    print("--")
+"""
+
+
+def manyfit(tmp_path: Path, *documents: dict[str, Any]) -> list[dict[str, Any]]:
+    """In a process of its own, one after the other: the modules must be there before the JVM starts."""
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+    command = [sys.executable, "-c", PROGRAM, *(str(tmp_path / f"{number}.json") for number in range(len(documents)))]
     environment = {**os.environ, "AWS_SESSION_TOKEN": "a-session-token"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if any(text in done.stderr for text in ("UNRESOLVED DEPENDENCIES", "unresolved dependency", "download failed")):
         pytest.skip("Maven Central cannot be reached from here, and the modules have never been fetched")
     assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    return [json.loads(text) for text in done.stdout.split("--\n")[:-1]]
 
 
 def test_objects_and_a_table_on_s3_are_read_by_spark_and_odd_names_are_exact_or_named(s3: Any, tmp_path: Path) -> None:
@@ -50,11 +62,15 @@ def test_objects_and_a_table_on_s3_are_read_by_spark_and_odd_names_are_exact_or_
         "spark": {"master": "local[2,4]"},
         "run": {"max_failed": 1},
     }
-    report = manyfit(tmp_path, document)
-    assert (report["totals"]["trained"], report["failures"]) == (6, {"unsupported_key": 1})
-    assert report["spark"]["shuffle_write_bytes"] == 0
-    document["input"] = {"uri": f"s3://{raw}/table/", "layout": "columns", "key": "k", "reader": "spark"}
-    document["output"] = {"uri": f"s3://{models}/table/", "report": "short"}
-    report = manyfit(tmp_path, document)
-    assert report["totals"]["trained"] == 5
-    assert report["spark"]["shuffle_write_bytes"] > 0
+    table = {
+        **document,
+        "input": {"uri": f"s3://{raw}/table/", "layout": "columns", "key": "k", "reader": "spark"},
+        "output": {"uri": f"s3://{models}/table/", "report": "short"},
+    }
+
+    of_objects, of_table = manyfit(tmp_path, document, table)
+
+    assert (of_objects["totals"]["trained"], of_objects["failures"]) == (6, {"unsupported_key": 1})
+    assert of_objects["spark"]["shuffle_write_bytes"] == 0
+    assert of_table["totals"]["trained"] == 5
+    assert of_table["spark"]["shuffle_write_bytes"] > 0
