@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from job.config.settings import JobSettings
+from job.engine.local import LocalEngine
 from job.run.assembly import assemble
 from job.run.report import RunReport
 from job.run.run import run
@@ -101,9 +103,24 @@ def settings(folder: Path, *sections: dict[str, Any]) -> JobSettings:
     return JobSettings.model_validate(document)
 
 
+class SharedWorkers(LocalEngine):
+    """Worker processes that outlive a run, and end with this process: each start of them imports scikit-learn."""
+
+    def stop(self) -> None:
+        """Left to the end of this process."""
+
+
+@functools.cache
+def workers() -> SharedWorkers:
+    """Two worker processes for all runs of this process."""
+    return SharedWorkers(2)
+
+
 def trained(job: JobSettings, base: Path | None = None) -> RunReport:
-    """One run; on Spark in the session of the whole test process."""
+    """One run; on Spark in the session of the whole test process, with local workers in its processes."""
     document = job.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    if job.run.engine == "local":
+        return run(assemble(job, base), document, make_engine=lambda _: workers())
     if job.spark.master is None:
         return run(assemble(job, base), document)
     from tests.support.spark_jobs import SharedEngine

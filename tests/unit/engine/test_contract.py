@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from job.cli.main import main
 from job.registry.model_set import ModelSet
 from job.registry.verify import verify
 from job.run.assembly import assemble
@@ -112,8 +115,8 @@ def test_a_partition_that_kills_hangs_or_eats_its_worker_is_a_named_row_and_all_
     (tmp_path / "recipe.py").write_text(POISON)
     poisons = ("exits", "crashes", "hangs", "eats", "raises")
     filled(tmp_path, *poisons, *(f"k{number:02d}" for number in range(20)))
-    # Long enough for 1 GB to be eaten, and for a healthy fit, on a machine that stands still for seconds.
-    limits = {"run": {"timeout": "20s", "memory": "1GB", "max_failed": 5}}
+    # Long enough for some hundred MB to be eaten, and for a healthy fit, on a machine that stands still for seconds.
+    limits = {"run": {"timeout": "10s", "memory": "700MB", "max_failed": 5}}
     job = settings(tmp_path, engine, limits, {"recipe": {"function": "recipe.py:fit"}})
 
     report = trained(job, tmp_path)
@@ -175,7 +178,7 @@ TODAY = SIGNALS[int(os.environ.get("CHAOS_SEED", time.strftime("%Y%j"))) % len(S
     indirect=["engine"],
 )
 def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished_and_leaves_no_process(
-    engine: dict[str, Any], tmp_path: Path, number: signal.Signals
+    engine: dict[str, Any], tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = str(write_slow_job(tmp_path, engine))
     process = begun(tmp_path, 2)
@@ -194,31 +197,31 @@ def test_a_driver_that_is_stopped_or_killed_loses_nothing_that_was_finished_and_
     assert not (tmp_path / "out" / "index" / "_delta_log" / "00000000000000000001.json").exists()
 
     (tmp_path / "go").touch()
-    # Any engine goes on with what another left, and this one starts in a second.
-    again = manyfit("run", "-c", job, "--json", "--run.engine", "local")
-    out, said = again.communicate(timeout=LONG)
-    assert again.returncode == 0, said
-    report = RunReport.from_json(out)
+    # Any engine goes on with what another left, and this one starts at once.
+    assert main(["run", "-c", job, "--json", "--run.engine", "inline"]) == 0
+    report = RunReport.from_json(capsys.readouterr().out)
     assert report.totals.trained == 40
     assert 0 < report.totals.adopted < 40
     assert ModelSet.open(str(tmp_path / "out"))["k07"].coef_[0] == pytest.approx(8.0, abs=1e-4)
 
 
-def test_workers_of_a_local_driver_that_are_killed_again_and_again_cost_no_key(tmp_path: Path) -> None:
+def test_workers_of_a_local_driver_that_are_killed_again_and_again_cost_no_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     job = str(write_slow_job(tmp_path, LOCAL))
     process = begun(tmp_path, 1, "--json")
     for _ in range(2):
         before = fitting(tmp_path)
         kill(min(before))
-        until(lambda before=before: fitting(tmp_path) - before)  # type: ignore[misc]
+        until(lambda before=before: fitting(tmp_path) - before or process.poll() is not None)  # type: ignore[misc]
     (tmp_path / "go").touch()
     out, said = process.communicate(timeout=LONG)
 
     assert process.returncode == 0, said
     report = RunReport.from_json(out)
     assert (report.totals.trained, report.totals.failed) == (40, 0)
-    again = manyfit("run", "-c", job, "--json")
-    assert RunReport.from_json(again.communicate(timeout=LONG)[0]).totals.unchanged == 40
+    assert main(["run", "-c", job, "--json", "--run.engine", "inline"]) == 0
+    assert RunReport.from_json(capsys.readouterr().out).totals.unchanged == 40
 
 
 def test_a_machine_without_java_runs_everything_and_is_told_in_one_line_what_needs_it(tmp_path: Path) -> None:
@@ -227,20 +230,22 @@ def test_a_machine_without_java_runs_everything_and_is_told_in_one_line_what_nee
         f"input: {{uri: {tmp_path}/in}}\noutput: {{uri: {tmp_path}/out}}\n"
         "recipe: {features: [x], target: y, estimator: {_target_: sklearn.linear_model.LinearRegression}}\n"
     )
+    job, out = str(tmp_path / "job.yaml"), str(tmp_path / "out")
+    commands = [
+        ["run", "-c", job, "--run.engine", "spark", "--log-format", "text"],
+        ["plan", "-c", job],
+        ["run", "-c", job],
+        ["verify", out],
+    ]
+    # One process, so that all is imported once.
+    program = f"from job.cli.main import main\nprint('codes', [main(each) for each in {commands!r}])"
     environ = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
 
-    def ended(*arguments: str) -> tuple[int, str]:
-        process = manyfit(*arguments, env=environ)
-        _, said = process.communicate(timeout=LONG)
-        return process.returncode, said
-
-    code, said = ended("run", "-c", str(tmp_path / "job.yaml"), "--run.engine", "spark", "--log-format", "text")
-    assert (code, "Traceback" in said) == (3, False)
-    assert "Java was not found" in said
-    assert "run.engine: local needs none" in said
-    assert ended("plan", "-c", str(tmp_path / "job.yaml"))[0] == 0
-    assert ended("run", "-c", str(tmp_path / "job.yaml"))[0] == 0
-    assert ended("verify", str(tmp_path / "out"))[0] == 0
+    assert done.stdout.splitlines()[-1] == "codes [3, 0, 0, 0]", done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Java was not found" in done.stderr
+    assert "run.engine: local needs none" in done.stderr
 
 
 def fitting(folder: Path) -> set[int]:

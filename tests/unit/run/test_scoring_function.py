@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from job import engine as engines
 from job.errors import ConfigurationError
 from job.registry.index import Index
 from job.run.run_files import Started
 from job.run.scoring_run import ScoringRun
 from job.store import open_store
+from tests.support.engines import workers
 from tests.support.folder_job import line
 from tests.support.score_job import ScoreJob, counts
 
@@ -46,7 +46,7 @@ WITHOUT: dict[str, Any] = {"input": {"uri": None}}
 @pytest.mark.parametrize("engine", ["inline", "local"])
 def test_each_model_forecasts_without_rows_and_rows_written_are_counted_alone(job: ScoreJob, engine: str) -> None:
     job.data.rename(job.data.with_name("elsewhere"))
-    start = {"inline": None, "local": lambda made: engines.make(made.settings)}[engine]
+    start = {"inline": None, "local": lambda _: workers()}[engine]
 
     report = job.score(start, **WITHOUT, run={"max_failed": 1, "engine": engine})
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from job import ModelSet
-from job import engine as engines
 from job.run.run_files import Started
 from job.run.scoring_run import ScoringRun
+from tests.support.engines import workers
 from tests.support.score_job import ScoreJob, counts
 
 KEY = {"layout": "columns", "key": ["shop", "item"]}
@@ -53,7 +53,7 @@ def test_a_table_is_scored_by_its_key_columns_and_only_changed_keys_are_scored_a
 ) -> None:
     sections: dict[str, Any] = {"run": {"engine": engine, "workers": 2 if engine == "local" else None}}
     sections["output"] = {"mode": mode}
-    start = (lambda made: engines.make(made.settings)) if engine == "local" else None
+    start = (lambda _: workers()) if engine == "local" else None
 
     assert counts(job.score(start, **sections)) == (10, 0, 0, 0)
     check(job)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from job.engine.inline import InlineEngine
-from job.engine.local import LocalEngine
 from job.plan import placing
 from job.store.folder import FolderStore
-from tests.support.engines import INLINE, LOCAL
+from tests.support.engines import INLINE, LOCAL, workers
 from tests.support.table_cases import CASES, agree, outcome
 
 
@@ -23,22 +21,8 @@ def test_a_table_has_the_outcome_that_is_written_beside_it(name: str, tmp_path: 
     assert agree(found, case.models), found
 
 
-class Shared(LocalEngine):
-    """Worker processes that outlive a run."""
-
-    def stop(self) -> None:
-        """Left to the fixture."""
-
-
-@pytest.fixture
-def workers() -> Iterator[Shared]:
-    engine = Shared(2)
-    yield engine
-    LocalEngine.stop(engine)
-
-
 def test_worker_processes_that_exchange_rows_give_the_same_outcome_for_every_table(
-    workers: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, exchanged = placing.place, []
 
@@ -49,7 +33,7 @@ def test_worker_processes_that_exchange_rows_give_the_same_outcome_for_every_tab
 
     monkeypatch.setattr("job.run.run.placing.place", scattered)
     for number, (name, case) in enumerate(CASES.items()):
-        found = outcome(case, tmp_path / str(number), lambda _: workers, LOCAL)
+        found = outcome(case, tmp_path / str(number), lambda _: workers(), LOCAL)
         assert agree(found, case.models), (name, found)
     assert any(exchanged)
 
