@@ -18,7 +18,7 @@ from job.fit import frame
 from job.fit.fit_errors import Words, describe
 from job.fit.user_function import UserFunction
 from job.reader.spec import ReadSpec, as_text, is_text_of_another
-from job.score import array_input, bounds, columns, errors_of_key, outputs
+from job.score import array_input, bounds, categories, columns, errors_of_key, outputs
 from job.score.bounds import Backtest, HeldOut
 from job.score.columns import PREDICTION
 
@@ -213,6 +213,14 @@ def _called(
     method = getattr(model, recipe.method, None)
     if method is None:
         raise PartitionError("predict_error", f"the {type(model).__name__} has no method {recipe.method}")
+    texts = {name for name in names if frame.is_textual(rows.column(name).type)} if block is None else ()
+    if texts and (other := categories.of_numbers(model, names, texts)) is not None:
+        raise PartitionError(
+            "schema_mismatch",
+            f"the column {other!r} is text here, and numbers were its categories in training: none of them is known",
+            hint="In csv, a column whose values all look like numbers is one of numbers. input.schema: "
+            f"{{{other}: {{type: string, optional: true}}}} makes it text, in training and here.",
+        )
     given = frame.features(rows, names, series=recipe.series) if block is None else block
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -195,3 +195,29 @@ def test_columns_of_a_model_that_was_fitted_on_an_array_are_named_or_none_of_its
     job.trained.run()
     job.score()
     assert job.table()["prediction"].to_pylist() == pytest.approx((frame["a"] + 10 * frame["b"]).tolist())
+
+
+@pytest.mark.parametrize("encoder", ["OneHotEncoder", "OrdinalEncoder"])
+def test_categories_that_were_numbers_in_training_and_are_texts_now_are_not_predicted_as_unknown(
+    tmp_path: Path, encoder: str
+) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    unknown = {"handle_unknown": "ignore"}
+    if encoder == "OrdinalEncoder":
+        unknown = {"handle_unknown": "use_encoded_value", "unknown_value": -1}
+    encode = {"_target_": f"sklearn.preprocessing.{encoder}", **unknown}
+    split = {"_target_": "sklearn.compose.ColumnTransformer", "transformers": [["code", encode, ["code"]]]}
+    steps = [["split", split], ["line", {"_target_": "sklearn.linear_model.LinearRegression"}]]
+    pipeline = {"_target_": "sklearn.pipeline.Pipeline", "steps": steps}
+    job.trained.overrides["recipe"] = {"features": ["code"], "target": "y", "estimator": pipeline}
+    for key in ("k0", "k1"):
+        job.trained.put(f"{key}.csv", b"code,y\n" + b"7,1\n8,2\n9,3\n" * 4)
+    job.trained.run()
+    job.put("k0.csv", b"code\n7\nA1\n")
+    job.put("k1.csv", b"code\n7\n8\n")
+
+    report = job.score(run={"max_failed": 1})
+
+    assert report.failures == {"schema_mismatch": 1}
+    assert "'code' is text here, and numbers were its categories" in report.examples[0]["message"]
+    assert job.table()["prediction"].to_pylist() == pytest.approx([1.0, 2.0])

@@ -1,0 +1,37 @@
+"""Categories of another type than those of the training: none of them would be known, without a word. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+
+def of_numbers(model: Any, names: Sequence[str], texts: Collection[str]) -> str | None:
+    """A column of texts whose categories were numbers in training; None if there is none.
+
+    Parameters
+    ----------
+    model
+        An encoder, or a pipeline, a column transformer or a search with one.
+    names, texts
+        The columns that the model gets, and those of them that are texts.
+    """
+    for encoder, columns in _encoders(model, names):
+        for name, known in zip(columns, encoder.categories_, strict=False):
+            if name in texts and getattr(known, "dtype", None) is not None and known.dtype.kind in "biuf":
+                return name
+    return None
+
+
+def _encoders(model: Any, names: Sequence[str]) -> Iterator[tuple[Any, Sequence[str]]]:
+    """The encoders that get columns of the input, each with the names of its columns."""
+    if (best := getattr(model, "best_estimator_", None)) is not None:
+        yield from _encoders(best, names)
+    elif steps := getattr(model, "steps", None):
+        yield from _encoders(steps[0][1], names)
+    elif (parts := getattr(model, "transformers_", None)) is not None:
+        for _, inner, columns in parts:
+            if isinstance(columns, list) and all(isinstance(each, str) for each in columns):
+                yield from _encoders(inner, columns)
+    elif isinstance(getattr(model, "categories_", None), list):
+        yield model, names
