@@ -159,8 +159,8 @@ class ModelsAhead:
                 raise InputError(
                     f"{about['name']} is not in {self._store.uri} any more: gc removed the version that this run "
                     "was planned with",
-                    hint="Run again: it takes the current version. `manyfit gc --margin` longer than a scoring takes "
-                    "keeps that from happening.",
+                    hint="Run again: without models.at it takes the current version. `manyfit gc --margin` longer than "
+                    "a scoring takes keeps that from happening.",
                 ) from None
             except PartitionError as error:
                 return error
