@@ -232,6 +232,7 @@ def _called(
         message = f"{recipe.method} of the {type(model).__name__} raised {describe(error, Words.of(rows))}"
         raise PartitionError("predict_error", message, hint=_hint(recipe, error)) from error
     told += [f"{each.category.__name__}: {each.message}" for each in caught if _NAMELESS not in str(each.message)]
+    told += categories.unseen(model, names, rows)
     return outputs.of(model, answer, rows.num_rows, method=recipe.method, targets=recipe.outputs)
 
 

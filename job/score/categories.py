@@ -1,9 +1,14 @@
-"""Categories of another type than those of the training: none of them would be known, without a word. Pure."""
+"""Categories that a model has not seen in training: estimators take them without a word. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from job.fit import frame
 
 
 def of_numbers(model: Any, names: Sequence[str], texts: Collection[str]) -> str | None:
@@ -21,6 +26,35 @@ def of_numbers(model: Any, names: Sequence[str], texts: Collection[str]) -> str 
             if name in texts and getattr(known, "dtype", None) is not None and known.dtype.kind in "biuf":
                 return name
     return None
+
+
+def unseen(model: Any, names: Sequence[str], rows: pa.Table) -> list[str]:
+    """For each column with categories that training has not seen: a sentence with the number of its rows.
+
+    Parameters
+    ----------
+    model, names
+        As in `of_numbers`.
+    rows
+        The rows that the model gets.
+    """
+    told = []
+    for encoder, columns in _encoders(model, names):
+        for name, known in zip(columns, encoder.categories_, strict=False):
+            try:
+                given = rows.column(name)
+                kind = pa.float64() if frame.is_number(given.type) else pa.string()
+                values = given if given.type == pa.bool_() else given.cast(kind)
+                seen = pc.is_in(values, value_set=pa.array(known, values.type, from_pandas=True))
+                other = given.filter(pc.invert(seen))
+            except (pa.ArrowException, ValueError, TypeError):
+                continue  # the categories are of a type that is not compared here
+            if len(other):
+                told.append(
+                    f"{len(other):,} of {rows.num_rows:,} rows have a category of {name!r} that training has not seen, "
+                    f"such as {other[0].as_py()!r}"
+                )
+    return told
 
 
 def _encoders(model: Any, names: Sequence[str]) -> Iterator[tuple[Any, Sequence[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from job.errors import ConfigurationError, OutputError
-from tests.support.score_job import ScoreJob
+from job.registry.index import Index
+from tests.support.score_job import ScoreJob, counts
 
 SHOPS = {"a": "x", "b": "007", "c": "1.50"}
 
@@ -221,3 +223,30 @@ def test_categories_that_were_numbers_in_training_and_are_texts_now_are_not_pred
     assert report.failures == {"schema_mismatch": 1}
     assert "'code' is text here, and numbers were its categories" in report.examples[0]["message"]
     assert job.table()["prediction"].to_pylist() == pytest.approx([1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"color,size\nred,7\nmauve,8\nmauve,9\n", ["2 of 3 rows have a category of 'color'", "such as 'mauve'"]),
+        (b"color,size\nred,7\nblue,12\n", ["1 of 2 rows have a category of 'size'", "such as 12"]),
+        (b"color,size\nred,7\nblue,8\n", []),
+    ],
+)
+def test_rows_with_a_category_that_training_has_not_seen_are_predicted_and_counted_in_the_row_of_their_key(
+    tmp_path: Path, body: bytes, said: list[str]
+) -> None:
+    job = ScoreJob(tmp_path, keys=0)
+    encode = {"_target_": "sklearn.preprocessing.OneHotEncoder", "handle_unknown": "ignore"}
+    split = {"_target_": "sklearn.compose.ColumnTransformer", "transformers": [["code", encode, ["color", "size"]]]}
+    steps = [["split", split], ["line", {"_target_": "sklearn.linear_model.LinearRegression"}]]
+    pipeline = {"_target_": "sklearn.pipeline.Pipeline", "steps": steps}
+    job.trained.overrides["recipe"] = {"features": ["color", "size"], "target": "y", "estimator": pipeline}
+    job.trained.put("k0.csv", b"color,size,y\n" + b"red,7,1\nblue,8,2\nblue,9,3\n" * 4)
+    job.trained.run()
+    job.put("k0.csv", body)
+    assert counts(job.score()) == (1, 0, 0, 0)
+    (row,) = Index(job.assembly().output).read(columns=["warnings"]).to_pylist()
+    told = json.loads(row["warnings"] or "[]")
+    assert len(told) == bool(said)
+    assert all(text in told[0] for text in said)
