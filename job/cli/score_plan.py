@@ -80,7 +80,7 @@ def main(arguments: Namespace, overrides: list[str]) -> int:
         "problems": [
             {"key": each.key, "reason": each.problem.reason, "message": each.problem.message}
             for each in run.samples
-            if each.problem is not None
+            if each.problem is not None and each.own
         ],
         "rows": rows.to_pylist() if rows is not None else [],
     }
@@ -120,7 +120,7 @@ def _actions(assembly: ScoreAssembly, keys: pa.Table, known: pa.Table) -> list[d
 
 
 def _predicted(run: ScoringRun) -> pa.Table | None:
-    tables = [each.scored.table for each in run.samples if each.scored is not None]
+    tables = [each.scored.table for each in run.samples if each.scored is not None and each.own]
     return pa.concat_tables(tables, promote_options="permissive").slice(0, _ROWS) if tables else None
 
 

@@ -46,6 +46,8 @@ class Sample:
     rows: pa.Table | None
     scored: Scored | None
     problem: PartitionError | None = None
+    own: bool = True
+    """whether the rows are those of the key, and not of a whole file that Spark will divide"""
 
 
 def samples(assembly: ScoreAssembly, plan: Plan, at: np.ndarray, models: PinnedModels, recipe: Recipe) -> list[Sample]:
@@ -96,6 +98,7 @@ def _sample(
     assembly: ScoreAssembly, plan: Plan, number: int, at: int, models: PinnedModels, recipe: Recipe
 ) -> Sample | None:
     key, table = str(plan.keys["key"][number]), plan.table
+    own = table is not None or plan.files is None
     objects = list(_objects(plan, number))
     spec = replace(recipe.spec, hive=assembly.settings.input.layout != "objects")
     if table is None:
@@ -127,8 +130,8 @@ def _sample(
                 held=models.held(key, at),
             )
         except PartitionError as error:
-            return Sample(key=key, rows=rows, scored=None, problem=error)
-        return Sample(key=key, rows=rows, scored=scored)
+            return Sample(key=key, rows=rows, scored=None, problem=error, own=own)
+        return Sample(key=key, rows=rows, scored=scored, own=own)
     except ManyfitError as error:
         log.debug("no preview of %s: %s", key, error)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 
 from job import ModelSet
+from job.arrow import whole
+from job.run import score_types
 from job.run.run_files import Started
 from job.run.scoring_run import ScoringRun
 from tests.support.engines import workers
@@ -129,6 +132,18 @@ def test_rows_that_a_plan_predicts_are_those_of_the_key_that_stands_beside_them(
         assert each.rows is not None
         levels = zip(each.rows["shop"].to_pylist(), each.rows["item"].to_pylist(), strict=True)
         assert {f"shop={shop}/item={item}" for shop, item in levels} == {each.key}
+
+
+def test_a_file_that_spark_will_divide_gives_types_and_its_rows_are_those_of_no_key(job: ScoreJob) -> None:
+    run, assembly = planned(job), job.assembly()
+    plan, _ = run.plan(assembly, Started(id="plan", plan="p", at=datetime.now(UTC)), None)
+    at = run.pinned.choose(whole(plan.keys["key"])).at
+
+    found = score_types.samples(assembly, replace(plan, table=None), at, run.pinned, run.recipe)
+
+    assert [each.own for each in found if each.rows is not None] == [False] * len(found)
+    assert score_types.settled(found, None, None) is not None
+    assert found
 
 
 def test_the_type_of_a_column_of_a_csv_table_is_that_of_the_rows_of_other_keys_too(tmp_path: Path) -> None:
