@@ -122,7 +122,7 @@ def of_table(settings: Settings, store: Store, names: Sequence[str], *, some: bo
     names
         Names of the table's files.
     some
-        Whether ``input.match`` leaves other files out.
+        Whether other files are left out, by ``input.match`` or because they have 0 bytes.
     spec
         Has the columns that the recipe needs.
 

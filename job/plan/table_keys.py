@@ -51,6 +51,13 @@ def files(listing: pa.Table, settings: InputSettings) -> tuple[pa.Table, int, in
     return matched.take(pc.sort_indices(matched, sort_keys=[("name", "ascending")])), ignored, unmatched
 
 
+def has_empty(listing: pa.Table, settings: InputSettings) -> bool:
+    """Whether `files` ignores a file because it has 0 bytes. Spark 4.1 fails at such a file of parquet."""
+    if settings.format.type not in DIRECT_FORMATS:
+        return False
+    return bool(pc.any(pc.equal(matching(listing, settings)[0]["size"], 0)).as_py())
+
+
 def state(found: pa.Table, settings: InputSettings) -> str:
     """Digest of a table's files and of the settings that decide its keys."""
     rows = zip(found["name"].to_pylist(), found["size"].to_pylist(), found["etag"].to_pylist(), strict=True)

@@ -148,9 +148,8 @@ def _select_rows(
 ) -> tuple[selection.Selected, TableRead, pa.Table]:
     settings, output = assembly.settings, assembly.output
     files, ignored, unmatched = table_keys.files(listing, settings.input)
-    read = spark_read.of_table(
-        settings, assembly.input, files["name"].to_pylist(), some=bool(unmatched), spec=assembly.spec
-    )
+    some = bool(unmatched) or table_keys.has_empty(listing, settings.input)
+    read = spark_read.of_table(settings, assembly.input, files["name"].to_pylist(), some=some, spec=assembly.spec)
 
     def count() -> pa.Table:
         if engine is not None:

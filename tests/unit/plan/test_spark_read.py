@@ -169,3 +169,15 @@ def test_files_that_are_new_are_no_replacement() -> None:
     assert table_keys.replaced(before, listing("a", "b", "c")) == []
     assert table_keys.replaced(before, listing("b")) == ["a"]
     assert table_keys.replaced(before, listing("a", "b", etag="f")) == ["a", "b"]
+
+
+def test_files_of_0_bytes_are_left_out_by_name_and_markers_need_no_names() -> None:
+    found = listing("a.parquet", "b.parquet", "_SUCCESS")
+    sizes = found.schema.get_field_index("size")
+
+    def with_sizes(*given: int) -> pa.Table:
+        return found.set_column(sizes, "size", pa.array(given, pa.int64()))
+
+    assert table_keys.has_empty(with_sizes(100, 0, 0), settings().input)
+    assert not table_keys.has_empty(with_sizes(100, 100, 0), settings().input)
+    assert not table_keys.has_empty(with_sizes(100, 0, 0), settings(format="delta").input)
